@@ -1,0 +1,3 @@
+from csms_redis.cli import main
+
+main()
