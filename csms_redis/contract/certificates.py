@@ -1,0 +1,172 @@
+"""Client certificates as PEM (RFC 7468), and the spellings of their SHA-256 hash (RFC 4648)."""
+
+import re
+import warnings
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
+
+MAX_PEM_BYTES = 65536
+"""The longest PEM text that is kept, in bytes of UTF-8."""
+
+MAX_BLOCKS = 10
+"""The most certificates in one text; OCPP chains have three or four."""
+
+_BOUNDARY = re.compile(r"-----(?:BEGIN|END)")
+_BEGIN = re.compile(r"-----BEGIN ([^-]*)-----[ \t]*\r?")
+_END = re.compile(r"-----END ([^-]*)-----[ \t]*\r?")
+# Wider than RFC 7468, for a key is a key in a block that is cut, indented or PGP's too.
+_PRIVATE_KEY = re.compile(r"-[ \t]*(?:BEGIN|END)[ \w]{0,40}PRIVATE KEY", re.ASCII | re.IGNORECASE)
+
+# Only what every reader of PEM skips in a body; Unicode knows more white space.
+_WITHOUT_SPACE = str.maketrans("", "", " \t\r")
+_TO_URL_SAFE = str.maketrans("+/", "-_")
+_FROM_URL_SAFE = str.maketrans("-_", "+/")
+# The 43rd character carries 4 bits of the 256; with its other two unset it is one of these 16.
+_BASE64_HASH = re.compile(r"([A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048])=?")
+_HEX_HASH = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+class InvalidCertificate(ValueError):  # noqa: N818 - it names what is wrong
+    """A text that is not a client certificate; the message never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A client certificate that was read.
+
+    Attributes:
+        hash: SHA-256 of the first certificate's DER bytes, in padded base64url.
+        pem: The whole text, to be kept and given back, with any chain and any text around it.
+    """
+
+    hash: str
+    pem: str
+
+
+def read_pem(text: str) -> ClientCertificate:
+    r"""Read a client certificate, alone or followed by its chain.
+
+    Literal `\n` pairs are newlines, the contract's own spelling. Text outside the blocks is
+    allowed (RFC 7468, 5.2); a certificate that has expired is as good as any.
+
+    Raises:
+        InvalidCertificate: No certificate, a broken one, anything that is not a certificate, or
+            more than MAX_PEM_BYTES or MAX_BLOCKS.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidCertificate(
+            "the certificate is not UTF-8 text; send it as PEM, which is ASCII"
+        ) from None
+    if size > MAX_PEM_BYTES:
+        raise InvalidCertificate(
+            f"the certificate is longer than {MAX_PEM_BYTES} bytes; "
+            "send the client certificate and its chain only"
+        )
+    pem = text.replace("\\n", "\n")
+    if _PRIVATE_KEY.search(pem):
+        raise InvalidCertificate(
+            "this holds a private key, which must never leave its owner; nothing was kept: "
+            "send the certificate only, and replace the key if others may have seen it"
+        )
+    ders = [_certificate_der(number, body) for number, body in enumerate(_bodies(pem), 1)]
+    if not ders:
+        raise InvalidCertificate(
+            "there is no PEM certificate; send the text from -----BEGIN CERTIFICATE----- "
+            "to -----END CERTIFICATE-----"
+        )
+    return ClientCertificate(hash=der_hash(ders[0]), pem=pem)
+
+
+def _bodies(pem: str) -> Iterator[str]:
+    """Yield what stands between each BEGIN CERTIFICATE and END CERTIFICATE."""
+    lines = iter(pem.split("\n"))
+    number = 0
+    for line in lines:
+        if not _BOUNDARY.search(line):
+            continue
+        number += 1
+        if number > MAX_BLOCKS:
+            raise InvalidCertificate(
+                f"there are more than {MAX_BLOCKS} certificates; "
+                "send the client certificate and its chain only"
+            )
+        _expect(_BEGIN, "BEGIN", line, number)
+        body = []
+        for inner in lines:
+            if _BOUNDARY.search(inner):
+                _expect(_END, "END", inner, number)
+                break
+            body.append(inner)
+        else:
+            raise InvalidCertificate(
+                f"PEM block {number} has no END line; send the certificate whole, "
+                "up to and with -----END CERTIFICATE-----"
+            )
+        yield "".join(body)
+
+
+def _expect(boundary: re.Pattern[str], word: str, line: str, number: int) -> None:
+    found = boundary.fullmatch(line)
+    if found is None:
+        # Readers such as OpenSSL and Go find a boundary only where it starts a line: what they
+        # would not find must not be kept for them.
+        raise InvalidCertificate(
+            f"PEM block {number} is broken: -----{word} CERTIFICATE----- must be a line of its "
+            "own, not indented; write each newline as \\n in JSON"
+        )
+    if found[1] != "CERTIFICATE":
+        raise InvalidCertificate(
+            f"PEM block {number} is not a certificate: its {word} line does not say CERTIFICATE; "
+            "send certificates only"
+        )
+
+
+def _certificate_der(number: int, body: str) -> bytes:
+    try:
+        der = b64decode(body.translate(_WITHOUT_SPACE), validate=True)
+    except ValueError:
+        raise InvalidCertificate(
+            f"certificate {number} is broken: its body is not base64; send it whole and unchanged"
+        ) from None
+    with warnings.catch_warnings():
+        # It warns of what RFC 5280 forbids but authorities have issued, such as a serial number
+        # of zero. Such a certificate identifies its station as well as any other.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        try:
+            x509.load_der_x509_certificate(der)
+        except (ValueError, x509.InvalidVersion):
+            raise InvalidCertificate(
+                f"certificate {number} is broken: its body is not an X.509 certificate; "
+                "send it whole and unchanged"
+            ) from None
+    return der
+
+
+def der_hash(der: bytes) -> str:
+    """Hash a certificate's DER bytes: SHA-256 in padded base64url, the spelling used as a key."""
+    return urlsafe_b64encode(sha256(der).digest()).decode("ascii")
+
+
+def certificate_hash(spelling: str) -> str | None:
+    """Bring any spelling of a SHA-256 hash to padded base64url, or give None when it is none.
+
+    Base64 and base64url (even mixed: no character means two things), padded or not, with the
+    unused bits unset as RFC 4648, 3.5 has it; or 64 hex digits. Percent escapes must be decoded.
+    """
+    if base64 := _BASE64_HASH.fullmatch(spelling):
+        return base64[1].translate(_TO_URL_SAFE) + "="
+    if _HEX_HASH.fullmatch(spelling):
+        return urlsafe_b64encode(bytes.fromhex(spelling)).decode("ascii")
+    return None
+
+
+def spellings(canonical: str) -> tuple[str, str]:
+    """Spell a hash for people: as unpadded base64url (for URLs) and as padded base64."""
+    return canonical.rstrip("="), canonical.translate(_FROM_URL_SAFE)
