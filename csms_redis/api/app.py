@@ -1,0 +1,77 @@
+"""The aiohttp application: the contract's operations bound to their handlers."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from aiohttp import web
+
+from csms_redis.api.bodies import BodyReader
+from csms_redis.api.certificates import CertificateHandlers
+from csms_redis.api.docs import add_docs
+from csms_redis.api.health import Components, HealthHandlers
+from csms_redis.api.lookups import LookupHandlers
+from csms_redis.api.middleware import errors_and_log
+from csms_redis.api.stations import StationHandlers
+from csms_redis.api.tokens import TokenHandlers
+from csms_redis.contract.operations import BASE_PATH, OPERATIONS
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.registry.certificates import Certificates
+from csms_redis.registry.stations import Stations
+from csms_redis.registry.tokens import Tokens
+
+OperationHandler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
+    *,
+    stations: Stations,
+    tokens: Tokens,
+    certificates: Certificates,
+    lookups: Lookups,
+    components: Components,
+    strict: bool,
+    max_body: int,
+    request_timeout: float,
+) -> web.Application:
+    """Build the application.
+
+    Args:
+        stations: where stations are written.
+        tokens: where tokens are written.
+        certificates: where certificates are written.
+        lookups: what answers the lookups.
+        components: what readiness reports.
+        strict: refuse what no gateway can use (`[api] strict`).
+        max_body: bytes; a longer body is answered 413.
+        request_timeout: seconds within which a body must have arrived.
+    """
+    bodies = BodyReader(strict=strict, timeout=request_timeout)
+    station_handlers = StationHandlers(stations, bodies)
+    token_handlers = TokenHandlers(tokens, bodies)
+    certificate_handlers = CertificateHandlers(certificates, bodies)
+    lookup_handlers = LookupHandlers(lookups)
+    health_handlers = HealthHandlers(components)
+    handlers: dict[str, OperationHandler] = {
+        "registerChargeStation": station_handlers.register,
+        "lookupChargeStationAuth": lookup_handlers.station_auth,
+        "setToken": token_handlers.set,
+        "lookupToken": lookup_handlers.token,
+        "uploadCertificate": certificate_handlers.upload,
+        "lookupCertificate": lookup_handlers.certificate,
+        "deleteCertificate": certificate_handlers.delete,
+    }
+    app = web.Application(middlewares=[errors_and_log], client_max_size=max_body)
+    for operation in OPERATIONS:
+        # {name} alone would not match an id that has braces
+        path = BASE_PATH + operation.path.replace("}", ":[^/]+}")
+        handler = handlers.pop(operation.id)
+        if operation.is_lookup:
+            app.router.add_get(path, handler, name=operation.id)
+        else:
+            app.router.add_route(operation.method, path, handler, name=operation.id)
+    assert not handlers, f"no operation is called {', '.join(handlers)}"  # noqa: S101 seen at start
+    app.router.add_get("/health", health_handlers.live, name="health")
+    app.router.add_get("/health/live", health_handlers.live, name="healthLive")
+    app.router.add_get("/health/ready", health_handlers.ready, name="healthReady")
+    add_docs(app.router)
+    return app

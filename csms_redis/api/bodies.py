@@ -1,0 +1,50 @@
+"""Reading a request's JSON body within bounds of size and time."""
+
+import asyncio
+from typing import TypeVar
+
+from aiohttp import web
+
+from csms_redis.contract.errors import BadRequest, RequestTimeout, UnsupportedMediaType
+from csms_redis.contract.models import ContractModel
+
+Model = TypeVar("Model", bound=ContractModel)
+
+
+class BodyReader:
+    """Reads bodies as the settings say."""
+
+    def __init__(self, *, strict: bool, timeout: float) -> None:
+        """Read strictly or not (`[api] strict`), each body within `timeout` seconds."""
+        self._strict = strict
+        self._timeout = timeout
+
+    async def read(self, request: web.Request, model: type[Model]) -> Model:
+        """Read and check the body.
+
+        Raises:
+            UnsupportedMediaType: it is not said to be JSON.
+            RequestTimeout: it did not arrive in time.
+            BadRequest: it breaks the contract.
+            aiohttp.web.HTTPRequestEntityTooLarge: it is longer than `server.max_body`.
+        """
+        if "Content-Type" in request.headers and request.content_type != "application/json":
+            raise UnsupportedMediaType(
+                "The body must be JSON: send Content-Type: application/json."
+            )
+        if (request.charset or "utf-8").lower().replace("_", "-") not in {
+            "utf-8",
+            "utf8",
+            "us-ascii",
+        }:
+            raise UnsupportedMediaType("JSON is UTF-8: leave the charset out of Content-Type.")
+        try:
+            async with asyncio.timeout(self._timeout):
+                body = await request.read()
+        except TimeoutError:
+            raise RequestTimeout(
+                "The request body did not arrive in time; send it again."
+            ) from None
+        except web.RequestPayloadError:
+            raise BadRequest("The request body broke off or is not encoded as it says.") from None
+        return model.read(body, strict=self._strict)

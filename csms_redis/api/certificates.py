@@ -1,0 +1,42 @@
+"""Writes of client certificates."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from csms_redis.api.bodies import BodyReader
+from csms_redis.api.middleware import RECORD
+from csms_redis.api.path_ids import path_id
+from csms_redis.contract.certificates import InvalidCertificate, read_pem
+from csms_redis.contract.errors import BadRequest, NotFound
+from csms_redis.contract.models import Certificate
+from csms_redis.registry.certificates import CERTIFICATE, Certificates
+
+
+class CertificateHandlers:
+    """The operations on `/certificate`."""
+
+    def __init__(self, certificates: Certificates, bodies: BodyReader) -> None:
+        """Write to `certificates` what `bodies` reads."""
+        self._certificates = certificates
+        self._bodies = bodies
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """`uploadCertificate`."""
+        body = await self._bodies.read(request, Certificate)
+        try:
+            certificate = read_pem(body.certificate)
+        except InvalidCertificate as error:
+            raise BadRequest(f"certificate: {error}.") from None
+        request[RECORD] = {"certificateHash": certificate.hash}
+        await self._certificates.upload(certificate)
+        return web.Response(status=HTTPStatus.CREATED)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """`deleteCertificate`."""
+        found = path_id(request, CERTIFICATE)
+        if found is not None:
+            request[RECORD] = {"certificateHash": found}
+        if found is None or not await self._certificates.delete(found):
+            raise NotFound(f"There is no such {CERTIFICATE.called}.")
+        return web.Response(status=HTTPStatus.NO_CONTENT)

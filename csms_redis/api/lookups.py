@@ -1,0 +1,39 @@
+"""The three lookups over aiohttp, for the requests that the front protocol leaves to it."""
+
+from aiohttp import web
+
+from csms_redis.api.path_ids import path_id
+from csms_redis.api.replies import JSON
+from csms_redis.contract.errors import NotFound
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.resource import Resource
+from csms_redis.registry.stations import STATION
+from csms_redis.registry.tokens import TOKEN
+
+
+class LookupHandlers:
+    """`GET` of a station's auth, a token, a certificate."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        """Answer from `lookups`."""
+        self._lookups = lookups
+
+    async def station_auth(self, request: web.Request) -> web.Response:
+        """`lookupChargeStationAuth`."""
+        return await self._answer(request, STATION)
+
+    async def token(self, request: web.Request) -> web.Response:
+        """`lookupToken`."""
+        return await self._answer(request, TOKEN)
+
+    async def certificate(self, request: web.Request) -> web.Response:
+        """`lookupCertificate`."""
+        return await self._answer(request, CERTIFICATE)
+
+    async def _answer(self, request: web.Request, resource: Resource) -> web.Response:
+        record_id = path_id(request, resource)
+        body = None if record_id is None else await self._lookups.find(resource, record_id)
+        if body is None:
+            raise NotFound(f"There is no such {resource.called}.")
+        return web.Response(body=body, content_type=JSON)

@@ -1,0 +1,79 @@
+"""Around every request: its id, its errors as `Status` replies, its line in the log."""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TypeAlias
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+
+from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
+from csms_redis.contract.errors import Problem
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+RECORD = web.RequestKey("record", dict[str, str])
+"""Which record a request is about, for its line in the log."""
+
+_REQUEST_ID = "X-Request-Id"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+_log = structlog.get_logger()
+
+
+@web.middleware
+async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure with a `Status`; log each write and each error, but no lookup."""
+    given = request.headers.get(_REQUEST_ID, "")
+    request_id = given if _SANE_ID.fullmatch(given) else uuid4().hex
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        started = time.perf_counter()
+        response, reason = await _answer(request, handler, request_id)
+        wrote = request.method not in {"GET", "HEAD"}
+        failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
+        if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            response.headers[_REQUEST_ID] = request_id
+            _log.log(
+                _level(response.status),
+                "write" if wrote else "request",
+                method=request.method,
+                operation=request.match_info.route.name,
+                **request.get(RECORD, {}),
+                status=response.status,
+                **({"reason": reason} if reason else {}),
+                remote=request.remote,
+                ms=round((time.perf_counter() - started) * 1000, 2),
+            )
+        return response
+
+
+async def _answer(
+    request: web.Request, handler: Handler, request_id: str
+) -> tuple[web.StreamResponse, str | None]:
+    try:
+        return await handler(request), None
+    except Problem as problem:
+        return problem_reply(problem), problem.error
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return http_error_reply(error), error.reason
+    except Exception:  # noqa: BLE001 whatever it is, the caller gets an answer and the log the rest
+        _log.exception("unexpected error")
+        error_text = f"Unexpected error; the log tells more under request id {request_id}."
+        return status_reply(HTTPStatus.INTERNAL_SERVER_ERROR, error_text), "unexpected error"
+
+
+def _is_quiet(request: web.Request) -> bool:
+    """Whether failures are too frequent and too ordinary to log: lookups and health probes."""
+    name = request.match_info.route.name
+    return name is not None and name.startswith(("lookup", "health"))
+
+
+def _level(status: int) -> int:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return logging.ERROR
+    return logging.WARNING if status >= HTTPStatus.BAD_REQUEST else logging.INFO

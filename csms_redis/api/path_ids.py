@@ -1,0 +1,13 @@
+"""The id in a request's path."""
+
+from aiohttp import web
+
+from csms_redis.registry.resource import Resource
+
+_POSITION = 4  # in /api/v0/cs/{csId}, split at the slashes
+
+
+def path_id(request: web.Request, resource: Resource) -> str | None:
+    """The id as the record's key has it; None for one that no record can have."""
+    # match_info would not do: it decodes %FF and %25FF to the same text
+    return resource.read_id(request.rel_url.raw_path.split("/")[_POSITION])

@@ -1,0 +1,66 @@
+"""aiohttp's HTTP/1 protocol, with its own error replies turned into `Status` replies."""
+
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+
+from csms_redis.api.replies import http_error_reply, status_reply
+
+_log = structlog.get_logger()
+
+
+class NoAccessLog(AbstractAccessLogger):
+    """No line per request: lookups come by the thousand, writes log themselves."""
+
+    @property
+    def enabled(self) -> bool:
+        """Spare aiohttp the clock reading as well."""
+        return False
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Say nothing."""
+
+
+class StatusRequestHandler(RequestHandler):
+    """Answers what never reaches the application: what is not HTTP, unmet expectations."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer and log without a word of the input, which `message` and `exc` quote."""
+        del message
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the reply has left already")
+        reason = type(exc).__name__ if exc else None
+        if status == HTTPStatus.BAD_REQUEST:
+            _log.warning("bad request", status=status, reason=reason, remote=request.remote)
+            text = (
+                "A line of the request's head is too long."
+                if isinstance(exc, LineTooLong)
+                else "The request is not valid HTTP/1.1 (RFC 9112)."
+            )
+        else:
+            _log.error("unexpected error", status=status, reason=reason, remote=request.remote)
+            text = "Unexpected error; the log tells more."
+        response = status_reply(HTTPStatus(status), text)
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write the reply; one that aiohttp raised outside the middleware as `Status`."""
+        if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
+            resp = http_error_reply(resp)
+        resp.headers["Server"] = "csms-redis"
+        return await super().finish_response(request, resp, start_time)

@@ -1,0 +1,42 @@
+"""Replies that are not a lookup's answer."""
+
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+
+from csms_redis.contract.errors import Problem
+
+JSON = "application/json"
+
+
+def status_reply(
+    status: HTTPStatus, error: str, headers: dict[str, str] | None = None
+) -> web.Response:
+    """A `Status` reply: what is wrong and what to do."""
+    body = orjson.dumps({"status": status.phrase, "error": error})
+    return web.Response(status=status, body=body, content_type=JSON, headers=headers)
+
+
+def problem_reply(problem: Problem) -> web.Response:
+    """The reply to a request that failed in a known way."""
+    return status_reply(problem.status, problem.error, problem.headers)
+
+
+def http_error_reply(error: web.HTTPException) -> web.Response:
+    """The `Status` in place of one of aiohttp's own error replies, which are plain text."""
+    status = HTTPStatus(error.status)
+    headers: dict[str, str] = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        headers["Allow"] = allowed
+        text = f"This path takes {allowed} only."
+    elif isinstance(error, web.HTTPRequestEntityTooLarge):
+        text = "The request body is too large; server.max_body sets the limit."
+    elif isinstance(error, web.HTTPNotFound):
+        text = "There is no such path; /docs lists the operations."
+    elif isinstance(error, web.HTTPExpectationFailed):
+        text = "The only expectation that can be met is 100-continue."
+    else:
+        text = f"{status.description or status.phrase}."
+    return status_reply(status, text, headers)

@@ -1,0 +1,26 @@
+"""Writes of authorization tokens."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from csms_redis.api.bodies import BodyReader
+from csms_redis.api.middleware import RECORD
+from csms_redis.contract.models import Token
+from csms_redis.registry.tokens import Tokens
+
+
+class TokenHandlers:
+    """The operations on `/token`."""
+
+    def __init__(self, tokens: Tokens, bodies: BodyReader) -> None:
+        """Write to `tokens` what `bodies` reads."""
+        self._tokens = tokens
+        self._bodies = bodies
+
+    async def set(self, request: web.Request) -> web.Response:
+        """`setToken`."""
+        token = await self._bodies.read(request, Token)
+        request[RECORD] = {"uid": token.uid}
+        await self._tokens.set(token)
+        return web.Response(status=HTTPStatus.CREATED)

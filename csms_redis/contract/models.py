@@ -1,0 +1,258 @@
+"""The contract's schemas. Names and property names are the document's own."""
+
+import binascii
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from csms_redis.contract import emaid
+from csms_redis.contract.certificates import MAX_PEM_BYTES
+from csms_redis.contract.errors import BadRequest
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:(\d{2})(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+def _date_time(text: str) -> str:
+    """Accept what RFC 3339 5.6 calls a date-time, its leap seconds included."""
+    match = _RFC3339.fullmatch(text)
+    if match:
+        start, end = match.span(1)
+        seconds = "59" if match[1] == "60" else match[1]
+        try:
+            datetime.fromisoformat(f"{text[:start]}{seconds}{text[end:]}".upper())
+        except ValueError:
+            pass
+        else:
+            return text
+    raise ValueError("must be a date-time with its time zone, such as 2019-08-24T14:15:22Z")
+
+
+DateTime = Annotated[
+    str, AfterValidator(_date_time), Field(json_schema_extra={"format": "date-time"})
+]
+
+
+class ContractModel(BaseModel):
+    """What all request bodies share: exact JSON types, `null` for an absent optional property."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    server_sets: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def read(cls, body: bytes, *, strict: bool) -> Self:
+        """Read a request's JSON body.
+
+        Args:
+            body: as received.
+            strict: also refuse unknown properties and whatever `doubts` names.
+
+        Raises:
+            BadRequest: which property is wrong and how, without its value.
+        """
+        try:
+            data = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise BadRequest("The body is not valid JSON (RFC 8259, UTF-8).") from None
+        if not isinstance(data, dict):
+            raise BadRequest("The body must be a JSON object.")
+        if strict and not data.keys() <= cls.model_fields.keys():
+            known = ", ".join(cls.model_fields)
+            raise BadRequest(f"The body has a property that is not one of {known}.")
+        try:
+            model = cls.model_validate(data)
+        except ValidationError as error:
+            raise BadRequest(_explain(error)) from None
+        if strict:
+            for doubt in model.doubts():
+                raise BadRequest(f"{doubt[0].upper()}{doubt[1:]}.")
+        return model
+
+    def doubts(self) -> Iterator[str]:
+        """What the contract allows and no gateway can use; refused in strict mode."""
+        yield from ()
+
+    def hash_fields(self) -> dict[bytes, bytes]:
+        """The Redis hash of this record: each property that is set, as its JSON."""
+        return {
+            name.encode(): orjson.dumps(value)
+            for name, value in self.model_dump(
+                exclude_none=True, exclude=set(self.server_sets)
+            ).items()
+        }
+
+
+class ChargeStationAuth(ContractModel):
+    """Connection details for a charge station."""
+
+    securityProfile: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2,
+            description="The security profile to use for the charge station: `0` - unsecured "
+            "transport with basic auth, `1` - TLS with basic auth, `2` - TLS with client "
+            "certificate",
+        ),
+    ]
+    base64SHA256Password: Annotated[
+        str | None,
+        Field(
+            max_length=256,
+            description="The base64 encoded, SHA-256 hash of the charge station password",
+            examples=["XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="],
+        ),
+    ] = None
+    invalidUsernameAllowed: Annotated[
+        bool | None,
+        Field(
+            description="If set to true then an invalid username will not prevent the charge "
+            "station connecting"
+        ),
+    ] = None
+
+    def doubts(self) -> Iterator[str]:
+        """A password that no gateway can match, or none where the profile needs one."""
+        if self.base64SHA256Password is not None and not _is_sha256(self.base64SHA256Password):
+            yield (
+                "base64SHA256Password is not the padded base64 of 32 bytes, so no password will "
+                "match it; `csms-redis hash-password` makes one"
+            )
+        if self.securityProfile < 2 and self.base64SHA256Password is None:
+            yield "securityProfile 0 and 1 need a base64SHA256Password"
+
+
+class Token(ContractModel):
+    """An authorization token."""
+
+    server_sets: ClassVar[frozenset[str]] = frozenset({"lastUpdated"})
+
+    countryCode: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z]{2}$",
+            description="The country code of the issuing eMSP",
+            examples=["DE"],
+        ),
+    ]
+    partyId: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9]{3}$",
+            description="The party id of the issuing eMSP",
+            examples=["TNM"],
+        ),
+    ]
+    type: Annotated[
+        Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"], Field(description="The type of token")
+    ]
+    uid: Annotated[
+        str,
+        Field(
+            pattern=r"^[ -~]{1,36}$",
+            description="The unique token id; found whatever the case (OCPI 2.2.1 CiString)",
+            examples=["012345678"],
+        ),
+    ]
+    contractId: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=36,
+            description="The contract ID (eMAID) associated with the token (with optional "
+            "component separators); an eMAID is normalised, its check digit verified or appended",
+            examples=["DE8ACC12E46L89"],
+        ),
+    ]
+    visualNumber: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="The visual/readable number/identification printed on an RFID card",
+        ),
+    ] = None
+    issuer: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Issuing company, most of the times the name of the company printed on "
+            "the RFID card, not necessarily the eMSP",
+            examples=["TheNewMotion"],
+        ),
+    ]
+    groupId: Annotated[
+        str | None,
+        Field(
+            max_length=36,
+            description="This id groups a couple of tokens to make two or more tokens work as one",
+        ),
+    ] = None
+    valid: Annotated[bool, Field(description="Is this token valid")]
+    languageCode: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z]{2}$",
+            description="The preferred language to use encoded as ISO 639-1 language code",
+        ),
+    ] = None
+    cacheMode: Annotated[
+        Literal["ALWAYS", "ALLOWED", "ALLOWED_OFFLINE", "NEVER"],
+        Field(description="Indicates what type of token caching is allowed"),
+    ]
+    lastUpdated: Annotated[
+        DateTime | None,
+        Field(description="The date the record was last updated (ignored on create/update)"),
+    ] = None
+
+    @field_validator("contractId")
+    @classmethod
+    def _normalise(cls, contract_id: str) -> str:
+        return emaid.normalise(contract_id)
+
+    def doubts(self) -> Iterator[str]:
+        """A contractId that is no eMAID, which OCPI allows."""
+        if not emaid.is_emaid(self.contractId):
+            yield "contractId is not an eMAID, such as GB-TWK-012345678-V"
+
+
+class Certificate(ContractModel):
+    """A client certificate."""
+
+    certificate: Annotated[
+        str,
+        Field(
+            max_length=MAX_PEM_BYTES,
+            description="The PEM encoded certificate with newlines replaced by `\\n`",
+        ),
+    ]
+
+
+class Status(BaseModel):
+    """HTTP status."""
+
+    status: Annotated[str, Field(description="The status description")]
+    error: Annotated[str | None, Field(description="The error details")] = None
+
+
+def _is_sha256(text: str) -> bool:
+    try:
+        digest = binascii.a2b_base64(text.encode(), strict_mode=True)
+    except (ValueError, UnicodeEncodeError):
+        return False
+    return len(digest) == 32 and binascii.b2a_base64(digest, newline=False).decode() == text
+
+
+def _explain(error: ValidationError) -> str:
+    """Name the first wrong property and the rule it breaks; pydantic's messages quote no value."""
+    problem: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = problem["loc"][0]
+    if problem["type"] == "missing":
+        return f"{name} is missing."
+    rule = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{name}: {rule[0].lower()}{rule[1:]}."

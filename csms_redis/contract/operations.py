@@ -1,0 +1,150 @@
+"""The operations that are served; router and OpenAPI document are both made from this list."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from csms_redis.contract.models import Certificate, ChargeStationAuth, ContractModel, Token
+
+BASE_PATH = "/api/v0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A path parameter."""
+
+    name: str
+    description: str
+    pattern: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path."""
+
+    id: str
+    method: str
+    path: str  # below BASE_PATH, as in the contract
+    summary: str
+    description: str
+    parameter: Parameter | None = None
+    request: type[ContractModel] | None = None
+    status: HTTPStatus
+    answer: str  # what the success means
+    response: type[ContractModel] | None = None
+    not_found: str | None = None  # what a 404 means; None where there is none
+
+    @property
+    def is_lookup(self) -> bool:
+        """Whether it only reads; reads are not logged one by one."""
+        return self.method == "GET"
+
+
+_CS_ID = Parameter(
+    name="csId",
+    description="The charge station identifier",
+    pattern=r"^[^\u0000-\u001f\u007f-\u009f]{1,48}$",
+    example="cs001",
+)
+_TOKEN_UID = Parameter(
+    name="tokenUid",
+    description="The token's uid, in any case",
+    pattern=r"^[ -~]{1,36}$",
+    example="012345678",
+)
+_CERTIFICATE_HASH = Parameter(
+    name="certificateHash",
+    description="The SHA-256 hash of the certificate's DER bytes: base64 or base64url, padded or "
+    "not, or 64 hex digits",
+    pattern=r"^([A-Za-z0-9+/_-]{43}=?|[0-9A-Fa-f]{64})$",
+    example="TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak",
+)
+
+OPERATIONS = (
+    Operation(
+        id="registerChargeStation",
+        method="POST",
+        path="/cs/{csId}",
+        summary="Register a new charge station",
+        description="Registers a new charge station. The system will assume that the charge "
+        "station has not yet been provisioned and will place the charge station into a pending "
+        "state so it can been configured when it sends a boot notification.\n\n"
+        "Replaces the whole record. A station that is `Rejected` stays so.",
+        parameter=_CS_ID,
+        request=ChargeStationAuth,
+        status=HTTPStatus.CREATED,
+        answer="Created",
+    ),
+    Operation(
+        id="lookupChargeStationAuth",
+        method="GET",
+        path="/cs/{csId}/auth",
+        summary="Returns the authentication details",
+        description="Returns the details required by the CSMS gateway to determine how to "
+        "authenticate the charge station",
+        parameter=_CS_ID,
+        status=HTTPStatus.OK,
+        answer="Charge station auth response",
+        response=ChargeStationAuth,
+        not_found="Unknown charge station",
+    ),
+    Operation(
+        id="setToken",
+        method="POST",
+        path="/token",
+        summary="Create/update an authorization token",
+        description="Creates or updates a token that can be used to authorize a charge",
+        request=Token,
+        status=HTTPStatus.CREATED,
+        answer="Created",
+    ),
+    Operation(
+        id="lookupToken",
+        method="GET",
+        path="/token/{tokenUid}",
+        summary="Lookup an authorization token",
+        description="Lookup a token that can be used to authorize a charge",
+        parameter=_TOKEN_UID,
+        status=HTTPStatus.OK,
+        answer="Authorization token details",
+        response=Token,
+        not_found="Not found",
+    ),
+    Operation(
+        id="uploadCertificate",
+        method="POST",
+        path="/certificate",
+        summary="Upload a certificate",
+        description="Uploads a client certificate to the CSMS. The CSMS can use the certificate to "
+        "authenticate the charge station using mutual TLS when the TLS operations are being "
+        "offloaded to a load-balancer.",
+        request=Certificate,
+        status=HTTPStatus.CREATED,
+        answer="Created",
+    ),
+    Operation(
+        id="lookupCertificate",
+        method="GET",
+        path="/certificate/{certificateHash}",
+        summary="Lookup a certificate",
+        description="Lookup a client certificate that has been uploaded to the CSMS using a base64 "
+        "encoded SHA-256 hash of the DER bytes.",
+        parameter=_CERTIFICATE_HASH,
+        status=HTTPStatus.OK,
+        answer="Certificate details",
+        response=Certificate,
+        not_found="Not found",
+    ),
+    Operation(
+        id="deleteCertificate",
+        method="DELETE",
+        path="/certificate/{certificateHash}",
+        summary="Delete a certificate",
+        description="Deletes a client certificate that has been uploaded to the CSMS using a "
+        "base64 encoded SHA-256 hash of the DER bytes.",
+        parameter=_CERTIFICATE_HASH,
+        status=HTTPStatus.NO_CONTENT,
+        answer="No content",
+        not_found="Not found",
+    ),
+)

@@ -1,0 +1,43 @@
+"""Client certificates: `certificate:{hash}`, the hash in padded base64url as gateways send it."""
+
+from csms_redis.contract.certificates import ClientCertificate, certificate_hash
+from csms_redis.contract.models import Certificate
+from csms_redis.redis.client import RedisClient
+from csms_redis.registry.resource import Resource, flatten, lookup_fields, now
+
+CERTIFICATE = Resource(
+    name="certificate",
+    called="certificate",
+    canonical=certificate_hash,
+    fields=lookup_fields(Certificate),
+)
+
+
+class Certificates:
+    """The certificates in Redis."""
+
+    def __init__(self, redis: RedisClient, prefix: bytes) -> None:
+        """Keep them in `redis`, every key after `prefix`."""
+        self._redis = redis
+        self._prefix = prefix
+
+    async def upload(self, certificate: ClientCertificate) -> None:
+        """Keep a certificate under its hash.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        key = CERTIFICATE.key(self._prefix, certificate.hash)
+        fields = Certificate(certificate=certificate.pem).hash_fields() | {b"lastUpdated": now()}
+        await self._redis.transaction(("DEL", key), ("HSET", key, *flatten(fields)))
+
+    async def delete(self, hash_: str) -> bool:
+        """Remove a certificate; whether there was one.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        deleted = await self._redis.write("DEL", CERTIFICATE.key(self._prefix, hash_))
+        return bool(deleted)

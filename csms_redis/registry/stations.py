@@ -1,0 +1,51 @@
+"""Charge stations: `cs:{csId}`."""
+
+from csms_redis.contract.identifiers import station_id
+from csms_redis.contract.models import ChargeStationAuth
+from csms_redis.redis.client import RedisClient
+from csms_redis.registry.resource import Resource, flatten, lookup_fields, now
+
+REJECTED = b'"Rejected"'
+
+STATION = Resource(
+    name="cs",
+    called="charge station",
+    canonical=station_id,
+    fields=lookup_fields(ChargeStationAuth),
+    hidden=(b"registrationStatus",),
+    refused=lambda hidden: hidden[0] == REJECTED,
+)
+
+# Replaces the record, but a rejected station stays rejected. pcall, so that a key of another type
+# is replaced as well.
+_REGISTER = """
+local status = redis.pcall('HGET', KEYS[1], 'registrationStatus')
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV))
+if status == '"Rejected"' then
+  redis.call('HSET', KEYS[1], 'registrationStatus', status)
+end
+"""
+
+
+class Stations:
+    """The stations in Redis."""
+
+    def __init__(self, redis: RedisClient, prefix: bytes) -> None:
+        """Keep them in `redis`, every key after `prefix`."""
+        self._redis = redis
+        self._prefix = prefix
+
+    async def register(self, cs_id: str, auth: ChargeStationAuth) -> None:
+        """Replace a station's record; it is `Pending` after that, unless it was `Rejected`.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        fields = auth.hash_fields() | {
+            b"registrationStatus": b'"Pending"',
+            b"lastUpdated": now(),
+        }
+        key = STATION.key(self._prefix, cs_id)
+        await self._redis.write("EVAL", _REGISTER, 1, key, *flatten(fields))

@@ -1,0 +1,30 @@
+"""Authorization tokens: `token:{UID}`, the uid in ASCII upper case."""
+
+from csms_redis.contract.identifiers import token_uid
+from csms_redis.contract.models import Token
+from csms_redis.redis.client import RedisClient
+from csms_redis.registry.resource import Resource, flatten, lookup_fields, now
+
+TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=lookup_fields(Token))
+
+
+class Tokens:
+    """The tokens in Redis."""
+
+    def __init__(self, redis: RedisClient, prefix: bytes) -> None:
+        """Keep them in `redis`, every key after `prefix`."""
+        self._redis = redis
+        self._prefix = prefix
+
+    async def set(self, token: Token) -> None:
+        """Replace a token's record; `lastUpdated` is now.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        uid = token_uid(token.uid)
+        assert uid is not None  # noqa: S101 the model accepts no other
+        key = TOKEN.key(self._prefix, uid)
+        fields = token.hash_fields() | {b"lastUpdated": now()}
+        await self._redis.transaction(("DEL", key), ("HSET", key, *flatten(fields)))

@@ -1,0 +1,148 @@
+"""The service from its settings to its end: Redis, lookups, application, listener, drain."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from aiohttp import web
+
+from csms_redis.api.app import make_app
+from csms_redis.api.protocol import NoAccessLog, StatusRequestHandler
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.redis.client import RedisClient
+from csms_redis.redis.embedded import EmbeddedValkey
+from csms_redis.redis.monitor import RedisMonitor
+from csms_redis.redis.url import Address, configured
+from csms_redis.registry.certificates import Certificates
+from csms_redis.registry.stations import Stations
+from csms_redis.registry.tokens import Tokens
+from csms_redis.settings import RedisSettings, ServerSettings, Settings
+
+_log = structlog.get_logger()
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message is one line for the operator."""
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
+
+    Raises:
+        BadSettings: a setting cannot be used.
+        EmbeddedError: the embedded store cannot be started.
+        CannotListen: the address is taken or not ours.
+    """
+    stopping = _Stopping()
+    async with _redis(settings.redis) as address:
+        redis = RedisClient.connect(
+            address,
+            timeout=settings.redis.timeout,
+            max_connections=settings.redis.max_connections,
+        )
+        monitor = RedisMonitor(redis, str(address))
+        watching = asyncio.create_task(monitor.run())
+        prefix = settings.redis.key_prefix.encode()
+
+        def components() -> Mapping[str, str | None]:
+            return {"redis": monitor.problem, "server": stopping.problem}
+
+        app = make_app(
+            stations=Stations(redis, prefix),
+            tokens=Tokens(redis, prefix),
+            certificates=Certificates(redis, prefix),
+            lookups=Lookups(redis, prefix),
+            components=components,
+            strict=settings.api.strict,
+            max_body=settings.server.max_body,
+            request_timeout=settings.server.request_timeout,
+        )
+        try:
+            async with _listening(app, settings.server):
+                await stopping.first.wait()
+                await stopping.delay(settings.server.drain_delay)
+                _log.info("draining", seconds=settings.server.drain_timeout)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await redis.close()
+    _log.info("stopped")
+
+
+class _Stopping:
+    """SIGTERM and SIGINT: the first asks for an orderly end, the second for a quick one."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._signalled)
+
+    def _signalled(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+    @property
+    def problem(self) -> str | None:
+        """What readiness says of it."""
+        return "is shutting down" if self.first.is_set() else None
+
+    async def delay(self, seconds: float) -> None:
+        """Wait, unless there is a second signal."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.second.wait(), seconds)
+
+
+@asynccontextmanager
+async def _redis(settings: RedisSettings) -> AsyncIterator[Address]:
+    """Where Redis is; the embedded one runs meanwhile."""
+    if address := configured(settings):
+        yield address
+        return
+    valkey = EmbeddedValkey(settings.data_dir)
+    await valkey.start()
+    _log.info("embedded store", data_dir=str(settings.data_dir.resolve()))
+    try:
+        yield Address(path=valkey.socket)
+    finally:
+        await valkey.stop()
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, settings: ServerSettings) -> AsyncIterator[None]:
+    """Accept connections; at the end, stop accepting and finish what is under way."""
+    loop = asyncio.get_running_loop()
+    runner = web.AppRunner(app, shutdown_timeout=settings.drain_timeout)
+    await runner.setup()
+    server = runner.server
+    assert server is not None  # noqa: S101 setup made it
+
+    def protocol() -> StatusRequestHandler:
+        return StatusRequestHandler(
+            server,
+            loop=loop,
+            keepalive_timeout=settings.keepalive_timeout,
+            access_log_class=NoAccessLog,
+        )
+
+    try:
+        try:
+            listener = await loop.create_server(
+                protocol, settings.host, settings.port, backlog=settings.backlog
+            )
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise CannotListen(
+                f"cannot listen on {settings.host} port {settings.port}: {reason}"
+            ) from None
+        host, port, *_ = listener.sockets[0].getsockname()
+        _log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        try:
+            yield
+        finally:
+            listener.close()
+    finally:
+        await runner.cleanup()

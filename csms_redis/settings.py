@@ -1,0 +1,182 @@
+"""Every setting with its default; flags win over the environment, that over `config.toml`.
+
+`config.toml` at the top of the project lists them with a comment each; a test keeps the two alike.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+ENV_PREFIX = "CSMS_"
+ENV_DELIMITER = "__"
+CONFIG_VARIABLE = "CSMS_CONFIG"
+DEFAULT_CONFIG = Path("config.toml")
+
+
+class BadSettings(Exception):
+    """The settings cannot be used; the message is one line for the operator."""
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 pydantic reads ValueError
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=86_400, allow_inf_nan=False)]
+Timeout = Annotated[float, BeforeValidator(_number), Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """The listener; times in seconds, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)] = 9410
+    backlog: Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)] = 4096
+    keepalive_timeout: Timeout = 75
+    request_timeout: Timeout = 10
+    max_body: Annotated[int, BeforeValidator(_number), Field(ge=1024, le=2**26)] = 2**18
+    drain_delay: Seconds = 0
+    drain_timeout: Seconds = 15
+
+
+class ApiSettings(_Section):
+    """How far the contract is taken."""
+
+    strict: bool = False
+
+
+class RedisSettings(_Section):
+    """Where the records are; times in seconds."""
+
+    url: SecretStr = SecretStr("embedded")
+    password_file: Path | None = None
+    data_dir: Path = Path("data")
+    key_prefix: Annotated[str, Field(max_length=64)] = ""
+    timeout: Timeout = 1
+    max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 32
+
+
+class TelemetrySettings(_Section):
+    """What is told of the service's work."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """All sections; build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        extra="forbid",
+        frozen=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    api: ApiSettings = ApiSettings()
+    redis: RedisSettings = RedisSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        config: a TOML file that must exist; without it the file that `CSMS_CONFIG` names, else
+            `config.toml` of the working directory where there is one.
+        flags: what the command line said, by section and key; wins over everything.
+
+    Raises:
+        BadSettings: in one line, which setting is wrong and how; no value, it may be secret.
+    """
+    file = _read_toml(config)
+    _refuse_unknown_variables()
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del init_settings, env_settings, dotenv_settings, file_secret_settings
+            return (
+                InitSettingsSource(settings_cls, flags or {}),
+                EnvSettingsSource(settings_cls),
+                InitSettingsSource(settings_cls, file),
+            )
+
+    try:
+        return Layered()
+    except ValidationError as error:
+        raise BadSettings(_one_line(error)) from None
+    except SettingsError:
+        raise BadSettings(
+            "a section cannot be set by one environment variable: "
+            f"use {ENV_PREFIX}<SECTION>{ENV_DELIMITER}<KEY>, as in CSMS_SERVER__PORT"
+        ) from None
+
+
+def _read_toml(config: Path | None) -> dict[str, Any]:
+    named = config or (Path(os.environ[CONFIG_VARIABLE]) if CONFIG_VARIABLE in os.environ else None)
+    path = named or DEFAULT_CONFIG
+    if named is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"{path}: is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{path}: is not TOML: {error}") from None
+
+
+def _refuse_unknown_variables() -> None:
+    # Names without the delimiter are left alone: Kubernetes sets CSMS_REDIS_SERVICE_HOST and the
+    # like for a Service called csms-redis.
+    for name in os.environ:
+        section, delimiter, _ = name.upper().removeprefix(ENV_PREFIX).partition(ENV_DELIMITER)
+        if (
+            delimiter
+            and name.upper().startswith(ENV_PREFIX)
+            and section.lower() not in Settings.model_fields
+        ):
+            known = ", ".join(Settings.model_fields)
+            raise BadSettings(f"{name}: no such section; there are {known}")
+
+
+def _one_line(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: no such setting; config.toml lists them all"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
