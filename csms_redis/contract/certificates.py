@@ -22,7 +22,7 @@ _END = re.compile(r"-----END ([^-]*)-----[ \t]*\r?")
 # Wider than RFC 7468, for a key is a key in a block that is cut, indented or PGP's too.
 _PRIVATE_KEY = re.compile(r"-[ \t]*(?:BEGIN|END)[ \w]{0,40}PRIVATE KEY", re.ASCII | re.IGNORECASE)
 
-# Only what every reader of PEM skips in a body; Unicode knows more white space.
+# ASCII's only: str.split would also skip Unicode's, at which readers of PEM stumble.
 _WITHOUT_SPACE = str.maketrans("", "", " \t\r")
 _TO_URL_SAFE = str.maketrans("+/", "-_")
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
@@ -31,7 +31,7 @@ _BASE64_HASH = re.compile(r"([A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048])=?")
 _HEX_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 
 
-class InvalidCertificate(ValueError):  # noqa: N818 - it names what is wrong
+class InvalidCertificate(ValueError):
     """A text that is not a client certificate; the message never quotes it."""
 
 

@@ -2,7 +2,7 @@
 
 An eMAID is a country (2 letters), a provider (3 letters or digits), an instance (9 letters or
 digits) and a check digit (a letter or digit, often left out), with or without hyphens between them
-(ISO 15118-1, annex H). The check digit is that of eMI3's "Check Digit Calculation for
+(ISO 15118-2:2014, annex H). The check digit is that of eMI3's "Check Digit Calculation for
 Contract-IDs".
 """
 
@@ -42,7 +42,7 @@ def _weights() -> list[dict[str, tuple[int, int]]]:
 _CHECK_DIGITS = {(-x % 6, -y % 6): character for character, (x, y) in _LAST.items()}
 
 
-class WrongCheckDigit(ValueError):  # noqa: N818 - it names what is wrong
+class WrongCheckDigit(ValueError):
     """An eMAID whose check digit is not the one its other characters call for.
 
     Attributes:

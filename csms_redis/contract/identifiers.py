@@ -48,6 +48,6 @@ def station_id(text: str) -> str | None:
 def token_uid(text: str) -> str | None:
     """Give the upper case of a token's uid, by which it is found, or None when it is no uid.
 
-    OCPI 2.2.1, 16.1 and 8.4.2: a CiString(36), that is printable ASCII without regard to case.
+    A CiString(36) (OCPI 2.2.1, types and Token object): printable ASCII, without regard to case.
     """
     return text.upper() if _TOKEN_UID.fullmatch(text) else None
