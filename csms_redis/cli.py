@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any, NoReturn
 
 import click
 import orjson
+import structlog
 import uvloop
 
 from csms_redis import __version__
+from csms_redis.check import Finding, Level, check
 from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
 from csms_redis.contract.openapi import document
 from csms_redis.redis.embedded import EmbeddedError
@@ -57,6 +60,38 @@ def serve_command(
             runner.run(serve(settings))
     except (BadSettings, EmbeddedError, CannotListen) as error:
         _fail(str(error))
+
+
+@main.command("check")
+@_config
+def check_command(config: Path | None) -> None:
+    """Tell whether the settings hold and whether that Redis could lose data.
+
+    One line a finding: ok, warning or error, what it is about, and what to set. The exit code is 1
+    after an error, else 0. Nothing is changed.
+    """
+    # What goes wrong is a finding, not also a line of the log.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    worked = asyncio.run(_report(config))
+    sys.exit(0 if worked else 1)
+
+
+async def _report(config: Path | None) -> bool:
+    worked = True
+    try:
+        async for finding in check(load(config)):
+            worked &= finding.level is not Level.ERROR
+            _print(finding)
+    except BadSettings as error:
+        _print(Finding(Level.ERROR, "settings", str(error)))
+        worked = False
+    return worked
+
+
+def _print(finding: Finding) -> None:
+    colour = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
+    level = click.style(f"{finding.level:<7}", fg=colour)
+    click.echo(f"{level}  {finding.about:<16}  {finding.text}")
 
 
 @main.command("hash-password")
