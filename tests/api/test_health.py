@@ -1,0 +1,66 @@
+"""Health and what it says of Redis."""
+
+from tests.conftest import Service, StartService, Valkey, wait_for
+
+
+def test_health_is_ok(service: Service) -> None:
+    reply = service.request("GET", "/health")
+
+    assert (reply.status, reply.json) == (200, {"status": "OK"})
+
+
+def test_alive(service: Service) -> None:
+    assert service.request("GET", "/health/live").status == 200
+
+
+def test_ready_names_its_components(service: Service) -> None:
+    def ready() -> bool:
+        return service.request("GET", "/health/ready").status == 200
+
+    wait_for(ready, "readiness")
+
+    assert service.request("GET", "/health/ready").json == {
+        "status": "OK",
+        "components": {"redis": "OK", "server": "OK"},
+    }
+
+
+def test_readiness_follows_redis_and_liveness_does_not(
+    start_service: StartService, valkey: Valkey
+) -> None:
+    """Not ready while Redis is away, ready by itself when it is back; alive all the time."""
+    service = start_service(redis__url=valkey.url)
+
+    def ready() -> int:
+        return service.request("GET", "/health/ready").status
+
+    wait_for(lambda: ready() == 200, "ready")
+    valkey.kill()
+    wait_for(lambda: ready() == 503, "not ready")
+
+    assert service.request("GET", "/health/ready").json == {
+        "status": "Service Unavailable",
+        "error": "redis: cannot be reached",
+        "components": {"redis": "cannot be reached", "server": "OK"},
+    }
+    assert service.request("GET", "/health").status == 200
+    assert service.request("GET", "/health/live").status == 200
+
+    valkey.start()
+    wait_for(lambda: ready() == 200, "ready again")
+
+
+def test_starts_without_redis_and_becomes_ready(
+    start_service: StartService, valkey: Valkey
+) -> None:
+    """A Redis that cannot be reached at the start ends nothing: one line says so."""
+    valkey.kill()
+    service = start_service(redis__url=valkey.url)
+    wait_for(lambda: service.events("Redis cannot be reached"), "a line about it")
+
+    assert service.request("GET", "/health/ready").status == 503
+
+    valkey.start()
+    wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
+    assert len(service.events("Redis cannot be reached")) == 1
+    assert len(service.events("Redis reached")) == 1
