@@ -1,25 +1,30 @@
 """The service from its settings to its end: Redis, lookups, application, listener, drain."""
 
 import asyncio
+import resource
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import structlog
 from aiohttp import web
 
 from csms_redis.api.app import make_app
-from csms_redis.api.protocol import NoAccessLog, StatusRequestHandler
+from csms_redis.api.protocol import StatusRequestHandler
+from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.embedded import EmbeddedValkey
-from csms_redis.redis.monitor import RedisMonitor
 from csms_redis.redis.url import Address, configured
 from csms_redis.registry.certificates import Certificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import RedisSettings, ServerSettings, Settings
 
+_MOST_DESCRIPTORS = 2**20
+_OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
 _log = structlog.get_logger()
 
 
@@ -36,38 +41,39 @@ async def serve(settings: Settings) -> None:
         CannotListen: the address is taken or not ours.
     """
     stopping = _Stopping()
+    prefix = settings.redis.key_prefix.encode()
+    lookups = Lookups(settings.lookup, prefix)
     async with _redis(settings.redis) as address:
         redis = RedisClient.connect(
             address,
             timeout=settings.redis.timeout,
             max_connections=settings.redis.max_connections,
         )
-        monitor = RedisMonitor(redis, str(address))
-        watching = asyncio.create_task(monitor.run())
-        prefix = settings.redis.key_prefix.encode()
+        supervisor = Supervisor(lookups, address, prefix=prefix, timeout=settings.redis.timeout)
 
         def components() -> Mapping[str, str | None]:
-            return {"redis": monitor.problem, "server": stopping.problem}
+            return {"redis": supervisor.problem, "server": stopping.problem}
 
         app = make_app(
             stations=Stations(redis, prefix),
             tokens=Tokens(redis, prefix),
             certificates=Certificates(redis, prefix),
-            lookups=Lookups(redis, prefix),
+            lookups=lookups,
             components=components,
             strict=settings.api.strict,
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
         )
         try:
-            async with _listening(app, settings.server):
+            async with (
+                _running(supervisor.run()),
+                _listening(app, lookups, settings.server) as front,
+                _running(front.run()),
+            ):
                 await stopping.first.wait()
                 await stopping.delay(settings.server.drain_delay)
                 _log.info("draining", seconds=settings.server.drain_timeout)
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
             await redis.close()
     _log.info("stopped")
 
@@ -112,26 +118,37 @@ async def _redis(settings: RedisSettings) -> AsyncIterator[Address]:
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, settings: ServerSettings) -> AsyncIterator[None]:
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a task until the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def _listening(
+    app: web.Application, lookups: Lookups, settings: ServerSettings
+) -> AsyncIterator[Front]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
-    loop = asyncio.get_running_loop()
-    runner = web.AppRunner(app, shutdown_timeout=settings.drain_timeout)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=settings.drain_timeout)
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 setup made it
-
-    def protocol() -> StatusRequestHandler:
-        return StatusRequestHandler(
-            server,
-            loop=loop,
-            keepalive_timeout=settings.keepalive_timeout,
-            access_log_class=NoAccessLog,
-        )
-
+    front = Front(
+        lookups,
+        lambda answered: StatusRequestHandler(server, answered),
+        keepalive_timeout=settings.keepalive_timeout,
+        request_timeout=settings.request_timeout,
+        max_connections=settings.max_connections or _descriptors(),
+    )
     try:
         try:
-            listener = await loop.create_server(
-                protocol, settings.host, settings.port, backlog=settings.backlog
+            listener = await asyncio.get_running_loop().create_server(
+                front.protocol, settings.host, settings.port, backlog=settings.backlog
             )
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
@@ -141,8 +158,18 @@ async def _listening(app: web.Application, settings: ServerSettings) -> AsyncIte
         host, port, *_ = listener.sockets[0].getsockname()
         _log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
         try:
-            yield
+            yield front
         finally:
             listener.close()
+            await front.drain(settings.drain_timeout)
     finally:
         await runner.cleanup()
+
+
+def _descriptors() -> int:
+    """How many connections the limit of descriptors leaves room for, raised as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted - _OTHER_DESCRIPTORS

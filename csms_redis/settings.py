@@ -59,6 +59,7 @@ class ServerSettings(_Section):
     keepalive_timeout: Timeout = 75
     request_timeout: Timeout = 10
     max_body: Annotated[int, BeforeValidator(_number), Field(ge=1024, le=2**26)] = 2**18
+    max_connections: Count = 0
     drain_delay: Seconds = 0
     drain_timeout: Seconds = 15
 
@@ -78,6 +79,18 @@ class RedisSettings(_Section):
     key_prefix: Annotated[str, Field(max_length=64)] = ""
     timeout: Timeout = 1
     max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 32
+
+
+class LookupSettings(_Section):
+    """The hot path; times in seconds, sizes in bytes."""
+
+    cache_entries: Count = 250_000
+    cache_bytes: Count = 2**28
+    stale_if_error: Seconds = 300
+    unknown_entries: Count = 100_000
+    unknown_ttl: Seconds = 5
+    timeout: Timeout = 0.25
+    max_in_flight: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 20_000
 
 
 class TelemetrySettings(_Section):
@@ -100,6 +113,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     api: ApiSettings = ApiSettings()
     redis: RedisSettings = RedisSettings()
+    lookup: LookupSettings = LookupSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 

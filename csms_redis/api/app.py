@@ -46,9 +46,9 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         request_timeout: seconds within which a body must have arrived.
     """
     bodies = BodyReader(strict=strict, timeout=request_timeout)
-    station_handlers = StationHandlers(stations, bodies)
-    token_handlers = TokenHandlers(tokens, bodies)
-    certificate_handlers = CertificateHandlers(certificates, bodies)
+    station_handlers = StationHandlers(stations, lookups, bodies)
+    token_handlers = TokenHandlers(tokens, lookups, bodies)
+    certificate_handlers = CertificateHandlers(certificates, lookups, bodies)
     lookup_handlers = LookupHandlers(lookups)
     health_handlers = HealthHandlers(components)
     handlers: dict[str, OperationHandler] = {

@@ -10,15 +10,17 @@ from csms_redis.api.path_ids import path_id
 from csms_redis.contract.certificates import InvalidCertificate, read_pem
 from csms_redis.contract.errors import BadRequest, NotFound
 from csms_redis.contract.models import Certificate
+from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 
 
 class CertificateHandlers:
     """The operations on `/certificate`."""
 
-    def __init__(self, certificates: Certificates, bodies: BodyReader) -> None:
-        """Write to `certificates` what `bodies` reads."""
+    def __init__(self, certificates: Certificates, lookups: Lookups, bodies: BodyReader) -> None:
+        """Write to `certificates` what `bodies` reads, and tell `lookups`."""
         self._certificates = certificates
+        self._lookups = lookups
         self._bodies = bodies
 
     async def upload(self, request: web.Request) -> web.Response:
@@ -29,14 +31,18 @@ class CertificateHandlers:
         except InvalidCertificate as error:
             raise BadRequest(f"certificate: {error}.") from None
         request[RECORD] = {"certificateHash": certificate.hash}
-        await self._certificates.upload(certificate)
+        with self._lookups.changing(CERTIFICATE, certificate.hash):
+            await self._certificates.upload(certificate)
         return web.Response(status=HTTPStatus.CREATED)
 
     async def delete(self, request: web.Request) -> web.Response:
         """`deleteCertificate`."""
         found = path_id(request, CERTIFICATE)
-        if found is not None:
-            request[RECORD] = {"certificateHash": found}
-        if found is None or not await self._certificates.delete(found):
-            raise NotFound(f"There is no such {CERTIFICATE.called}.")
+        if found is None:
+            raise NotFound(CERTIFICATE.not_found)
+        request[RECORD] = {"certificateHash": found}
+        with self._lookups.changing(CERTIFICATE, found):
+            deleted = await self._certificates.delete(found)
+        if not deleted:
+            raise NotFound(CERTIFICATE.not_found)
         return web.Response(status=HTTPStatus.NO_CONTENT)

@@ -4,7 +4,6 @@ from aiohttp import web
 
 from csms_redis.api.path_ids import path_id
 from csms_redis.api.replies import JSON
-from csms_redis.contract.errors import NotFound
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.resource import Resource
@@ -32,8 +31,5 @@ class LookupHandlers:
         return await self._answer(request, CERTIFICATE)
 
     async def _answer(self, request: web.Request, resource: Resource) -> web.Response:
-        record_id = path_id(request, resource)
-        body = None if record_id is None else await self._lookups.find(resource, record_id)
-        if body is None:
-            raise NotFound(f"There is no such {resource.called}.")
+        body = await self._lookups.find(resource, path_id(request, resource))
         return web.Response(body=body, content_type=JSON)

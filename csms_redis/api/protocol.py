@@ -1,5 +1,7 @@
 """aiohttp's HTTP/1 protocol, with its own error replies turned into `Status` replies."""
 
+import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 
 import structlog
@@ -10,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from csms_redis.api.replies import http_error_reply, status_reply
 
+_NEVER = 1e8  # seconds; idle connections are closed by the front protocol
 _log = structlog.get_logger()
 
 
@@ -28,7 +31,28 @@ class NoAccessLog(AbstractAccessLogger):
 class StatusRequestHandler(RequestHandler):
     """Answers what never reaches the application: what is not HTTP, unmet expectations."""
 
-    __slots__ = ()
+    __slots__ = ("_answered", "closes")
+
+    def __init__(self, server: web.Server, answered: Callable[[bool], None]) -> None:
+        """Serve the application of `server`.
+
+        Args:
+            server: aiohttp's, of the running application.
+            answered: called when an answer has been written: whether the connection stays open.
+        """
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_NEVER,
+            access_log_class=NoAccessLog,
+        )
+        self._answered = answered
+        self.closes = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._current_request is not None or bool(self._messages)
 
     def handle_error(
         self,
@@ -63,4 +87,8 @@ class StatusRequestHandler(RequestHandler):
         if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
             resp = http_error_reply(resp)
         resp.headers["Server"] = "csms-redis"
-        return await super().finish_response(request, resp, start_time)
+        if self.closes and not self._messages:
+            resp.force_close()
+        finished = await super().finish_response(request, resp, start_time)
+        self._answered(bool(resp.keep_alive))
+        return finished

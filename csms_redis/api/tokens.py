@@ -7,20 +7,23 @@ from aiohttp import web
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
 from csms_redis.contract.models import Token
-from csms_redis.registry.tokens import Tokens
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.registry.tokens import TOKEN, Tokens
 
 
 class TokenHandlers:
     """The operations on `/token`."""
 
-    def __init__(self, tokens: Tokens, bodies: BodyReader) -> None:
-        """Write to `tokens` what `bodies` reads."""
+    def __init__(self, tokens: Tokens, lookups: Lookups, bodies: BodyReader) -> None:
+        """Write to `tokens` what `bodies` reads, and tell `lookups`."""
         self._tokens = tokens
+        self._lookups = lookups
         self._bodies = bodies
 
     async def set(self, request: web.Request) -> web.Response:
         """`setToken`."""
         token = await self._bodies.read(request, Token)
         request[RECORD] = {"uid": token.uid}
-        await self._tokens.set(token)
+        with self._lookups.changing(TOKEN, token.key):
+            await self._tokens.set(token)
         return web.Response(status=HTTPStatus.CREATED)

@@ -210,6 +210,11 @@ class Token(ContractModel):
         Field(description="The date the record was last updated (ignored on create/update)"),
     ] = None
 
+    @property
+    def key(self) -> str:
+        """The uid by which it is found: in upper case, for uids are found whatever theirs is."""
+        return self.uid.upper()
+
     @field_validator("contractId")
     @classmethod
     def _normalise(cls, contract_id: str) -> str:

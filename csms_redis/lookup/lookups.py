@@ -1,22 +1,321 @@
-"""The three lookups, as the aiohttp handlers and the front protocol answer them."""
+"""The three lookups: near cache, then one read of Redis for all who wait for the same record.
 
-from csms_redis.redis.client import RedisClient
+The front protocol and the aiohttp handlers both ask here, so both give the same answer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, TypeAlias
+
+from csms_redis.contract.errors import NotFound, Unavailable
+from csms_redis.lookup import targets
+from csms_redis.lookup.answers import body_of, status_tail, tail
+from csms_redis.lookup.near_cache import NearCache, UnknownCache
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
 from csms_redis.registry.resource import Resource
+from csms_redis.settings import LookupSettings
+
+Answered: TypeAlias = Callable[[HTTPStatus, bytes], None]
+"""Takes an answer: its status and its tail."""
+
+LEASE = 3.0
+"""Seconds that a probe holds from when it was sent: one is sent each second, and has two."""
+
+_AWAY = "Redis cannot be read. Try again."
+_UNAVAILABLE = status_tail(
+    HTTPStatus.SERVICE_UNAVAILABLE, _AWAY, f"Retry-After: {Unavailable.retry_after}\r\n"
+)
+NOT_FOUND = {
+    route.resource: status_tail(HTTPStatus.NOT_FOUND, route.resource.not_found)
+    for route in targets.ROUTES
+}
+_SWEEP = 0.02  # seconds between looks at the deadlines
+_GRACE = 1.0  # seconds after a loss in which lookups wait for the next connection
+
+# Replies that say of the server, not of the key, that it is not the one to ask.
+_NOT_THE_MASTER = frozenset(["CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOAUTH", "READONLY"])
+
+
+class _Flight:
+    """A read of Redis under way, and those who wait for it."""
+
+    __slots__ = ("_lookups", "attached", "command", "deadline", "resource", "target", "waiters")
+
+    def __init__(
+        self,
+        lookups: "Lookups",
+        *,
+        resource: Resource,
+        target: bytes,
+        command: bytes,
+        deadline: float,
+    ) -> None:
+        self._lookups = lookups
+        self.resource = resource
+        self.target = target
+        self.command = command
+        self.deadline = deadline
+        self.waiters: list[Answered] = []
+        self.attached = True  # whether others may join it, and its answer be kept
+
+    def replied(self, reply: Any) -> None:
+        self._lookups.landed(self, reply)
 
 
 class Lookups:
-    """Answers read from Redis."""
+    """Answers to lookups, and what keeps them true."""
 
-    def __init__(self, redis: RedisClient, prefix: bytes) -> None:
-        """Read from `redis`, where every key is after `prefix`."""
-        self._redis = redis
+    def __init__(self, settings: LookupSettings, prefix: bytes) -> None:
+        """Start with nothing known and no connection.
+
+        Args:
+            settings: the sizes and times.
+            prefix: of every key.
+        """
+        self.cache = NearCache(
+            max_entries=settings.cache_entries,
+            max_bytes=settings.cache_bytes,
+            stale_if_error=settings.stale_if_error,
+        )
+        self.unknown = UnknownCache(
+            max_entries=settings.unknown_entries if settings.cache_entries else 0,
+            ttl=settings.unknown_ttl,
+        )
+        self.lease_until = 0.0  # what is fresh may be served until then (monotonic seconds)
+        self._good = 0.0  # when the lease was last proved
+        self._lost = monotonic()
+        self._timeout = settings.timeout
+        self._max_in_flight = settings.max_in_flight
         self._prefix = prefix
+        self._connection: ReadConnection | None = None
+        self._tracked = False
+        self._flights: dict[bytes, _Flight] = {}
+        self._deadlines: deque[_Flight] = deque()
+        self._backlog: list[_Flight] = []  # waiting for a connection
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._fields = {
+            route.resource: b"".join(encode(field)[4:] for field in route.resource.asked)
+            for route in targets.ROUTES
+        }
 
-    async def find(self, resource: Resource, record_id: str) -> bytes | None:
-        """The JSON that answers a lookup, or None where there is nothing to be found.
+    # Asked by the front protocol and the handlers
+
+    def ask(self, resource: Resource, record_id: str, answered: Answered) -> None:
+        """Look a record up; `answered` is called once, now or within `lookup.timeout`."""
+        target = targets.canonical(resource, record_id)
+        now = monotonic()
+        if now < self.lease_until:
+            kept = self.cache.fresh.get(target)
+            if kept is not None:
+                self.cache.fresh.move_to_end(target)
+                answered(HTTPStatus.OK, kept)
+                return
+            remembered = self.unknown.until.get(target)
+            if remembered is not None and now < remembered[0]:
+                answered(HTTPStatus.NOT_FOUND, remembered[1])
+                return
+        elif self._connection is None:
+            stale = self.cache.stale(target)
+            if stale is not None:
+                answered(HTTPStatus.OK, stale)
+                return
+        flight = self._flights.get(target)
+        if flight is None:
+            flight = self._depart(resource, record_id, target, now)
+            if flight is None:
+                self._fall_back(target, answered)
+                return
+        flight.waiters.append(answered)
+
+    async def find(self, resource: Resource, record_id: str | None) -> bytes:
+        """The JSON that answers a lookup.
+
+        Args:
+            resource: which kind of record.
+            record_id: as `Resource.read_id` gives it; None is never found.
 
         Raises:
+            NotFound: there is no such record, or none to be shown.
             Unavailable: Redis cannot be read.
         """
+        if record_id is None:
+            raise NotFound(resource.not_found)
+        answer: asyncio.Future[tuple[HTTPStatus, bytes]]
+        answer = asyncio.get_running_loop().create_future()
+
+        def answered(status: HTTPStatus, answer_tail: bytes) -> None:
+            if not answer.done():
+                answer.set_result((status, answer_tail))
+
+        self.ask(resource, record_id, answered)
+        status, answer_tail = await answer
+        if status == HTTPStatus.NOT_FOUND:
+            raise NotFound(resource.not_found)
+        if status != HTTPStatus.OK:
+            raise Unavailable(_AWAY)
+        return body_of(answer_tail)
+
+    @contextmanager
+    def changing(self, resource: Resource, record_id: str) -> Iterator[None]:
+        """Around a write: whatever comes of it, this process forgets what it knew of the record.
+
+        So who wrote through this replica reads the new record from it, before the invalidation
+        arrives as well.
+        """
+        try:
+            yield
+        finally:
+            self._forget(targets.canonical(resource, record_id))
+
+    # Told by the connection's owner
+
+    @property
+    def caches(self) -> bool:
+        """Whether anything is to be kept, so that the connection must be tracked."""
+        return self.cache.max_entries > 0
+
+    def connected(self, connection: ReadConnection, *, tracked: bool) -> None:
+        """Read through this connection from now on.
+
+        Args:
+            connection: whose handshake and first probe succeeded.
+            tracked: it gets an invalidation for each change, so its answers may be kept.
+        """
+        self._connection = connection
+        self._tracked = tracked
+        backlog, self._backlog = self._backlog, []
+        for flight in backlog:
+            if flight.waiters:
+                connection.send(flight.command, flight)
+
+    def renew(self, sent: float) -> None:
+        """A probe that was sent at `sent` (monotonic seconds) succeeded."""
+        self._good = monotonic()
+        if self._tracked:
+            self.lease_until = sent + LEASE
+
+    def lost(self) -> None:
+        """The connection is gone: what it filled is stale."""
+        self._connection = None
+        self._lost = monotonic()
+        self.lease_until = 0.0
+        self.cache.age(self._good)
+        self.unknown.clear()
+
+    def invalidated(self, keys: list[bytes] | None) -> None:
+        """Redis says that keys changed; None when all may have."""
+        if keys is None:
+            self.cache.clear()
+            self.unknown.clear()
+            for flying in list(self._flights):
+                self._detach(flying)
+            return
+        for key in keys:
+            target = targets.of_key(key, self._prefix)
+            if target is not None:
+                self._forget(target)
+
+    # Flights
+
+    def landed(self, flight: _Flight, reply: Any) -> None:
+        """Answer those who wait for a flight, and keep the answer if it may be kept."""
+        if isinstance(reply, ReadError) or type(reply) is not list:
+            self._failed(flight, reply)
+            return
+        keep = flight.attached and self._tracked and self.lease_until > 0
+        if flight.attached:
+            self._detach(flight.target)
+        body = flight.resource.answer(reply)
+        if body is None:
+            status = HTTPStatus.NOT_FOUND
+            answer_tail = NOT_FOUND[flight.resource]
+            self.cache.drop(flight.target)
+            if keep:
+                self.unknown.put(flight.target, answer_tail)
+        else:
+            status = HTTPStatus.OK
+            answer_tail = tail(body)
+            if keep:
+                self.cache.put(flight.target, answer_tail)
+        waiters, flight.waiters = flight.waiters, []
+        for answered in waiters:
+            answered(status, answer_tail)
+
+    def _depart(
+        self, resource: Resource, record_id: str, target: bytes, now: float
+    ) -> _Flight | None:
+        connection = self._connection
+        if connection is None and now - self._lost > _GRACE:
+            return None
+        waiting = len(self._backlog) if connection is None else len(connection.pending)
+        if waiting >= self._max_in_flight:
+            return None
         key = resource.key(self._prefix, record_id)
-        return resource.answer(await self._redis.read("HMGET", key, *resource.asked))
+        flight = _Flight(
+            self,
+            resource=resource,
+            target=target,
+            command=b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b"
+            % (len(resource.asked) + 2, len(key), key, self._fields[resource]),
+            deadline=now + self._timeout,
+        )
+        self._flights[target] = flight
+        if connection is None:
+            self._backlog.append(flight)
+        else:
+            connection.send(flight.command, flight)
+        self._deadlines.append(flight)
+        if self._sweeper is None:
+            self._sweep_later()
+        return flight
+
+    def _failed(self, flight: _Flight, reply: Any) -> None:
+        if isinstance(reply, ConnectionBroken) and self._connection is None:
+            if flight.waiters and len(self._backlog) < self._max_in_flight:
+                self._backlog.append(flight)
+                return
+        elif not isinstance(reply, ReadError) or reply.code in _NOT_THE_MASTER:
+            assert self._connection is not None  # noqa: S101 it gave the reply
+            self._connection.abort()
+        self._give_up(flight)
+
+    def _give_up(self, flight: _Flight) -> None:
+        if flight.attached:
+            self._detach(flight.target)
+        waiters, flight.waiters = flight.waiters, []
+        for answered in waiters:
+            self._fall_back(flight.target, answered)
+
+    def _fall_back(self, target: bytes, answered: Answered) -> None:
+        kept = self.cache.stale(target) or self.cache.fresh.get(target)
+        if kept is None:
+            answered(HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE)
+        else:
+            answered(HTTPStatus.OK, kept)
+
+    def _forget(self, target: bytes) -> None:
+        self.cache.drop(target)
+        self.unknown.drop(target)
+        self._detach(target)
+
+    def _detach(self, target: bytes) -> None:
+        flight = self._flights.pop(target, None)
+        if flight is not None:
+            flight.attached = False
+
+    def _sweep_later(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        while self._deadlines and (
+            not self._deadlines[0].waiters or self._deadlines[0].deadline <= now
+        ):
+            self._give_up(self._deadlines.popleft())
+        self._sweeper = None
+        if self._deadlines:
+            self._sweep_later()

@@ -29,6 +29,11 @@ class Resource:
         """The Redis key of a record."""
         return b"%b%b:%b" % (prefix, self.name.encode(), record_id.encode())
 
+    @property
+    def not_found(self) -> str:
+        """What a lookup of an unknown one is told."""
+        return f"There is no such {self.called}."
+
     def read_id(self, segment: str | bytes) -> str | None:
         """The record's id as its key has it, from a path's raw segment; None for no id."""
         text = decode_segment(segment)

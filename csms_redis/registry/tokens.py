@@ -23,8 +23,6 @@ class Tokens:
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        uid = token_uid(token.uid)
-        assert uid is not None  # noqa: S101 the model accepts no other
-        key = TOKEN.key(self._prefix, uid)
+        key = TOKEN.key(self._prefix, token.key)
         fields = token.hash_fields() | {b"lastUpdated": now()}
         await self._redis.transaction(("DEL", key), ("HSET", key, *flatten(fields)))

@@ -1,0 +1,82 @@
+"""The bytes of an answer: a head that changes each second, then a tail that a cache can keep."""
+
+from enum import IntEnum
+from http import HTTPStatus
+from time import time
+from wsgiref.handlers import format_date_time
+
+import orjson
+
+
+class Style(IntEnum):
+    """How an answer treats its connection, by the request's version and `Connection`.
+
+    The odd ones close it.
+    """
+
+    KEEP_11 = 0
+    CLOSE_11 = 1
+    KEEP_10 = 2
+    CLOSE_10 = 3
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with the answer."""
+        return bool(self & 1)
+
+
+# As aiohttp writes them: HTTP/1.1 keeps and HTTP/1.0 closes unless they say otherwise.
+_VERSION = {Style.KEEP_11: 1, Style.CLOSE_11: 1, Style.KEEP_10: 0, Style.CLOSE_10: 0}
+_CONNECTION = {Style.CLOSE_11: "Connection: close\r\n", Style.KEEP_10: "Connection: keep-alive\r\n"}
+
+
+def tail(body: bytes, headers: str = "") -> bytes:
+    """Everything after an answer's head: the headers that describe the body, and the body."""
+    return b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        headers.encode(),
+        len(body),
+        body,
+    )
+
+
+def status_tail(status: HTTPStatus, error: str, headers: str = "") -> bytes:
+    """The tail of a `Status` answer."""
+    return tail(orjson.dumps({"status": status.phrase, "error": error}), headers)
+
+
+def body_of(answer_tail: bytes) -> bytes:
+    """The body in a tail."""
+    return answer_tail.partition(b"\r\n\r\n")[2]
+
+
+class Heads:
+    """Status line, `Server` and `Date` (RFC 9110, 6.6.1) of each kind of answer."""
+
+    __slots__ = ("_by_status", "ok")
+
+    def __init__(self) -> None:
+        """Make them for this second."""
+        self.ok: list[bytes] = []
+        self._by_status: dict[HTTPStatus, list[bytes]] = {}
+        self.refresh()
+
+    def of(self, status: HTTPStatus, style: Style) -> bytes:
+        """The head of an answer."""
+        heads = self._by_status.get(status)
+        if heads is None:
+            heads = self._by_status[status] = _heads(status)
+        return heads[style]
+
+    def refresh(self) -> None:
+        """Make them anew; to be called each second."""
+        self._by_status = {HTTPStatus.OK: _heads(HTTPStatus.OK)}
+        self.ok = self._by_status[HTTPStatus.OK]
+
+
+def _heads(status: HTTPStatus) -> list[bytes]:
+    date = format_date_time(time())
+    return [
+        f"HTTP/1.{_VERSION[style]} {int(status)} {status.phrase}\r\n"
+        f"Server: csms-redis\r\nDate: {date}\r\n{_CONNECTION.get(style, '')}".encode()
+        for style in Style
+    ]

@@ -1,0 +1,456 @@
+"""The protocol on the public port: answers plain lookups itself, hands the rest to aiohttp.
+
+A request in the narrow form of `request_heads` for one of the three routes is answered here. Any
+other in that form is handed over framed: aiohttp is fed exactly its bytes, and the connection comes
+back with its answer. What is not in the narrow form is left to aiohttp with all that follows, and
+the connection closes after the answer, because nobody but aiohttp knows where that request ends.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
+from typing import Final, Protocol, TypeAlias, cast
+
+from csms_redis.lookup import targets
+from csms_redis.lookup.answers import Heads, Style, status_tail
+from csms_redis.lookup.lookups import NOT_FOUND, Lookups
+from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
+
+KEEPALIVE_AFTER_404 = 5.0
+"""Seconds. The gateway does not read a 404's body, which leaks the connection on its side."""
+
+_MAX_KNOWN_HEADERS = 1024
+_MAX_BUFFER = 2**16  # bytes that may wait while a request is being answered
+_SWEEP = 0.5  # seconds
+_VERSION = b" HTTP/1."
+_TIMED_OUT = status_tail(
+    HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it again."
+)
+
+
+class Fallback(Protocol):
+    """aiohttp's protocol, as the front protocol drives it."""
+
+    closes: bool
+    """Whether its next answer is the connection's last."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a request."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection has ended."""
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+
+
+FallbackFactory: TypeAlias = Callable[[Callable[[bool], None]], Fallback]
+"""Makes a fallback; it calls its argument after each answer: whether the connection stays open."""
+
+
+# A connection's state; plain numbers, for an enumeration's members are slow to reach.
+_READY: Final = 0  # for the next request
+_ASKED: Final = 1  # a lookup is under way
+_HANDED_OVER: Final = 2  # aiohttp answers one request
+_LEFT: Final = 3  # aiohttp has the connection for good
+_CLOSING: Final = 4
+
+
+class Front:
+    """What the connections of one listener share."""
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        fallback: FallbackFactory,
+        *,
+        keepalive_timeout: float,
+        request_timeout: float,
+        max_connections: int,
+    ) -> None:
+        """Serve from `lookups`, and through `fallback` what is no plain lookup.
+
+        Args:
+            lookups: the answers.
+            fallback: makes the protocol that takes a handed over request.
+            keepalive_timeout: seconds until an idle connection is closed.
+            request_timeout: seconds within which a request's head must have arrived.
+            max_connections: beyond it the longest idle one is closed.
+        """
+        self.lookups = lookups
+        self.fallback = fallback
+        self.heads = Heads()
+        # a request's bytes from its minor version to its end, to the style of its answer
+        self.known_headers: dict[bytes, Style] = {}
+        self.draining = False
+        self._max_connections = max_connections
+        # connections by when they came to wait, the longest waiting first
+        self.idle: Queue = OrderedDict()
+        self.idle_after_404: Queue = OrderedDict()
+        self.reading: Queue = OrderedDict()
+        self._timeouts = (
+            (self.idle_after_404, KEEPALIVE_AFTER_404),
+            (self.reading, request_timeout),
+            (self.idle, keepalive_timeout),
+        )
+        self._closed = asyncio.Event()
+        self._connections: set[FrontProtocol] = set()
+
+    def protocol(self) -> "FrontProtocol":
+        """Make the protocol of a new connection."""
+        return FrontProtocol(self)
+
+    async def run(self) -> None:
+        """Close what waits too long, and keep the date, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP)
+            self.heads.refresh()
+            now = monotonic()
+            for queue, timeout in self._timeouts:
+                while queue:
+                    connection, since = next(iter(queue.items()))
+                    if since + timeout > now:
+                        break
+                    connection.timed_out()
+
+    async def drain(self, seconds: float) -> None:
+        """Close what is idle, let the rest finish, close that too after `seconds`."""
+        self.draining = True
+        self.known_headers.clear()
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._closed.wait()
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+
+    def opened(self, connection: "FrontProtocol") -> None:
+        """Count a connection; close the longest idle one when there are too many."""
+        self._connections.add(connection)
+        if len(self._connections) > self._max_connections:
+            for queue, _ in reversed(self._timeouts):
+                if queue:
+                    next(iter(queue)).close()
+                    return
+            connection.close()
+
+    def closed(self, connection: "FrontProtocol") -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if self.draining and not self._connections:
+            self._closed.set()
+
+    def remember(self, headers: bytes, style: Style) -> None:
+        """Know these headers again; they were read, and nothing in them was unusual."""
+        if self.draining:
+            return
+        if len(self.known_headers) >= _MAX_KNOWN_HEADERS:
+            self.known_headers.clear()
+        self.known_headers[headers] = style
+
+
+class FrontProtocol(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = (
+        "_advancing",
+        "_buffer",
+        "_fallback",
+        "_front",
+        "_half_closed",
+        "_lookups",
+        "_owed",
+        "_paused",
+        "_queue",
+        "_reading_paused",
+        "_replied",
+        "_since",
+        "_state",
+        "_style",
+        "_transport",
+    )
+
+    def __init__(self, front: Front) -> None:
+        """Belong to `front`."""
+        self._front = front
+        self._lookups = front.lookups
+        self._transport: asyncio.Transport | None = None
+        self._fallback: Fallback | None = None
+        self._queue: Queue | None = None
+        self._since = 0.0
+        self._state = _READY
+        self._style = Style.KEEP_11
+        self._buffer = b""
+        self._owed = 0  # bytes of the handed over request that are still to come
+        self._replied = False  # the handed over request was answered
+        self._advancing = False
+        self._half_closed = False
+        self._paused = False
+        self._reading_paused = False
+
+    # The transport's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for a request."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._wait_in(self._front.idle, monotonic())
+        self._front.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer at once what is known; keep the rest in order."""
+        if self._state == _READY and not self._buffer and not self._paused:
+            line, _, headers = data.partition(_VERSION)
+            style = self._front.known_headers.get(headers)
+            if style is not None and line.startswith(b"GET ") and self._hit(line[4:], style):
+                return
+            self._buffer = data
+            self._advance()
+        elif self._state == _HANDED_OVER:
+            self._feed(data)
+        elif self._state == _LEFT:
+            cast("Fallback", self._fallback).data_received(data)
+        elif self._state != _CLOSING:
+            self._buffer += data
+            if self._state == _READY:
+                self._advance()
+            else:
+                self._limit_buffer()
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the client's end of the connection closed."""
+        self._half_closed = True
+        return self._state in {_ASKED, _HANDED_OVER}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave nothing behind."""
+        self._state = _CLOSING
+        self._transport = None
+        self._buffer = b""
+        self._leave_queue()
+        self._front.closed(self)
+        if self._fallback is not None:
+            self._fallback.connection_lost(exc)
+            self._fallback = None
+
+    def pause_writing(self) -> None:
+        """Answer no more until the client has read what it got."""
+        self._paused = True
+        if self._fallback is not None:
+            self._fallback.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._paused = False
+        if self._fallback is not None:
+            self._fallback.resume_writing()
+        if self._state == _READY and self._buffer:
+            self._advance()
+
+    # What the front does with a connection
+
+    def timed_out(self) -> None:
+        """Close a connection that waited too long, saying so where a request had begun."""
+        left = self._state == _LEFT
+        if self._state == _ASKED or (left and cast("Fallback", self._fallback).busy):
+            self._wait_in(self._front.idle, monotonic())
+            return
+        if left or (self._buffer and not self._paused):
+            self._style = Style.CLOSE_11
+            self._write(HTTPStatus.REQUEST_TIMEOUT, _TIMED_OUT)
+        self.close()
+
+    def drain(self) -> None:
+        """Close when idle; else with the next answer."""
+        if self._state == _READY and not self._buffer:
+            self.close()
+        elif self._fallback is not None:
+            self._fallback.closes = True
+
+    def close(self) -> None:
+        """Close when what was written has left."""
+        self._state = _CLOSING
+        self._leave_queue()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # A hit: nothing but look-ups and one write
+
+    def _hit(self, target: bytes, style: Style) -> bool:
+        lookups = self._lookups
+        now = monotonic()
+        if now >= lookups.lease_until:
+            return False
+        transport = cast("asyncio.Transport", self._transport)
+        fresh = lookups.cache.fresh
+        kept = fresh.get(target)
+        if kept is not None:
+            fresh.move_to_end(target)
+            transport.write(self._front.heads.ok[style] + kept)
+            queue = self._front.idle
+        else:
+            remembered = lookups.unknown.until.get(target)
+            if remembered is None or now >= remembered[0]:
+                return False
+            transport.write(self._front.heads.of(HTTPStatus.NOT_FOUND, style) + remembered[1])
+            queue = self._front.idle_after_404
+        if style & 1:  # it closes
+            self.close()
+        elif self._queue is not queue or now - self._since > _SWEEP:
+            self._wait_in(queue, now)
+        return True
+
+    # Everything else
+
+    def _advance(self) -> None:
+        """Take requests from the buffer until one must be waited for."""
+        self._advancing = True
+        while self._state == _READY and self._buffer and not self._paused:
+            head = read_head(self._buffer)
+            if head == "unfinished":
+                if self._queue is not self._front.reading:
+                    self._wait_in(self._front.reading, monotonic())
+                break
+            if head == "odd":
+                self._leave_to_fallback()
+            elif not self._ask(head):
+                self._hand_over(head)
+        self._advancing = False
+
+    def _ask(self, head: RequestHead) -> bool:
+        found = targets.split(head.target) if head.is_plain_get else None
+        if found is None:
+            return False
+        route, segment = found
+        start = len(head.target) + len(b"GET ") + len(_VERSION)
+        self._front.remember(self._buffer[start : head.size], head.style)
+        self._style = head.style
+        if self._front.draining:
+            self._style = Style.CLOSE_11 if head.style < Style.KEEP_10 else Style.CLOSE_10
+        self._buffer = self._buffer[head.size :]
+        self._state = _ASKED
+        record_id = route.resource.read_id(segment)
+        if record_id is None:
+            self._answered(HTTPStatus.NOT_FOUND, NOT_FOUND[route.resource])
+        else:
+            self._lookups.ask(route.resource, record_id, self._answered)
+        return True
+
+    def _answered(self, status: HTTPStatus, tail: bytes) -> None:
+        if self._transport is None or self._state != _ASKED:
+            return
+        self._write(status, tail)
+        not_found = status == HTTPStatus.NOT_FOUND
+        self._next(self._front.idle_after_404 if not_found else self._front.idle)
+
+    def _write(self, status: HTTPStatus, tail: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(self._front.heads.of(status, self._style) + tail)
+
+    def _next(self, queue: "Queue") -> None:
+        """Be ready for the next request, or close."""
+        if self._style.closes or (self._half_closed and not self._buffer):
+            self.close()
+            return
+        self._state = _READY
+        self._wait_in(queue, monotonic())
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        if self._buffer and not self._advancing:
+            self._advance()
+
+    def _limit_buffer(self) -> None:
+        if len(self._buffer) > _MAX_BUFFER and not self._reading_paused and self._transport:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _wait_in(self, queue: "Queue", now: float) -> None:
+        self._leave_queue()
+        queue[self] = now
+        self._queue = queue
+        self._since = now
+
+    def _leave_queue(self) -> None:
+        if self._queue is not None:
+            self._queue.pop(self, None)
+            self._queue = None
+
+    # aiohttp's part
+
+    def _hand_over(self, head: RequestHead) -> None:
+        """Let aiohttp answer this one request, of which nothing after its end is shown to it."""
+        self._leave_queue()
+        self._state = _HANDED_OVER
+        self._style = Style.KEEP_11
+        self._replied = False
+        self._owed = head.size + (head.body or 0)
+        data, self._buffer = self._buffer, b""
+        if self._front.draining:
+            self._fallback_protocol().closes = True
+        self._feed(data)
+
+    def _leave_to_fallback(self) -> None:
+        """Let aiohttp have the connection, and close it when it has answered all it was sent."""
+        self._wait_in(self._front.reading, monotonic())
+        self._state = _LEFT
+        data, self._buffer = self._buffer, b""
+        fallback = self._fallback_protocol()
+        fallback.closes = True
+        fallback.data_received(data)
+
+    def _fallback_protocol(self) -> Fallback:
+        if self._fallback is None:
+            self._fallback = self._front.fallback(self._fallback_answered)
+            self._fallback.connection_made(cast("asyncio.Transport", self._transport))
+        return self._fallback
+
+    def _feed(self, data: bytes) -> None:
+        owed = self._owed
+        self._owed = max(0, owed - len(data))
+        if len(data) > owed:
+            self._buffer += data[owed:]
+            self._limit_buffer()
+            data = data[:owed]
+        if data:
+            self._fallback_protocol().data_received(data)
+        if self._replied and self._owed == 0:
+            self._take_back()
+
+    def _fallback_answered(self, stays_open: bool) -> None:  # noqa: FBT001 a callback's only word
+        if self._state != _HANDED_OVER:
+            return
+        if not stays_open:
+            self._state = _CLOSING
+        elif self._owed:
+            self._replied = True
+        else:
+            asyncio.get_running_loop().call_soon(self._take_back)
+
+    def _take_back(self) -> None:
+        if self._state == _HANDED_OVER:
+            self._next(self._front.idle)
+
+
+Queue: TypeAlias = OrderedDict[FrontProtocol, float]
+
+assert MAX_HEAD < _MAX_BUFFER  # noqa: S101 else a request could wait for ever

@@ -1,0 +1,149 @@
+"""Answers kept in this process, by their canonical target."""
+
+from collections import OrderedDict
+from sys import getsizeof
+from time import monotonic
+
+# An OrderedDict's share of one entry, in bytes, on CPython 3.11 to 3.14: a list node, and slots of
+# the two tables at their average load.
+_ENTRY = 144
+_MAX_GENERATIONS = 8
+
+
+class _Generation:
+    """What was filled through one connection; `good` is when that last proved its lease."""
+
+    __slots__ = ("entries", "good", "size")
+
+    def __init__(self) -> None:
+        self.entries: OrderedDict[bytes, bytes] = OrderedDict()
+        self.size = 0  # bytes
+        self.good = 0.0
+
+    def drop(self, target: bytes) -> None:
+        tail = self.entries.pop(target, None)
+        if tail is not None:
+            self.size -= _size(target, tail)
+
+    def evict(self) -> None:
+        target, tail = self.entries.popitem(last=False)
+        self.size -= _size(target, tail)
+
+
+class NearCache:
+    """Positive answers, least recently used out first, bounded by entries and bytes.
+
+    `fresh` is filled through the connection that is up and holds as long as that has its lease.
+    When the connection is lost they become stale: kept for `stale_if_error` seconds from the last
+    good probe, and served only while Redis cannot be read (RFC 5861, 4).
+    """
+
+    __slots__ = ("_filling", "_max_bytes", "_old", "_stale_if_error", "fresh", "max_entries")
+
+    def __init__(self, *, max_entries: int, max_bytes: int, stale_if_error: float) -> None:
+        """Keep at most `max_entries` and `max_bytes`; 0 entries keeps nothing.
+
+        Args:
+            max_entries: how many answers, fresh and stale together.
+            max_bytes: their memory, with what the tables need.
+            stale_if_error: seconds.
+        """
+        self.max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._stale_if_error = stale_if_error
+        self._old: list[_Generation] = []  # the oldest first
+        self._filling = _Generation()
+        self.fresh = self._filling.entries
+
+    def __len__(self) -> int:
+        """How many answers are kept, the stale ones included."""
+        return len(self.fresh) + sum(len(old.entries) for old in self._old)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that they take."""
+        return self._filling.size + sum(old.size for old in self._old)
+
+    def put(self, target: bytes, tail: bytes) -> None:
+        """Keep a fresh answer; the stale one of the same target goes."""
+        self.drop(target)
+        size = _size(target, tail)
+        if self.max_entries == 0 or size > self._max_bytes:
+            return
+        self.fresh[target] = tail
+        self._filling.size += size
+        while self.size > self._max_bytes or len(self) > self.max_entries:
+            self._evict()
+
+    def drop(self, target: bytes) -> None:
+        """Forget an answer, fresh and stale."""
+        self._filling.drop(target)
+        for old in self._old:
+            old.drop(target)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._old.clear()
+        self._fill_anew()
+
+    def age(self, good: float) -> None:
+        """Make what is fresh stale; `good` is when its connection last proved its lease."""
+        if self.fresh:
+            self._filling.good = good
+            self._old.append(self._filling)
+            del self._old[:-_MAX_GENERATIONS]
+            self._fill_anew()
+
+    def stale(self, target: bytes) -> bytes | None:
+        """An answer that was good when Redis was last seen, if that is not too long ago."""
+        oldest = monotonic() - self._stale_if_error
+        while self._old and self._old[0].good < oldest:
+            self._old.pop(0)
+        for old in reversed(self._old):
+            tail = old.entries.get(target)
+            if tail is not None:
+                return tail
+        return None
+
+    def _fill_anew(self) -> None:
+        self._filling = _Generation()
+        self.fresh = self._filling.entries
+
+    def _evict(self) -> None:
+        oldest = self._old[0] if self._old else self._filling
+        oldest.evict()
+        if self._old and not oldest.entries:
+            self._old.pop(0)
+
+
+class UnknownCache:
+    """Targets for which there is no record, remembered for a few seconds, the oldest out first."""
+
+    __slots__ = ("_max_entries", "_ttl", "until")
+
+    def __init__(self, *, max_entries: int, ttl: float) -> None:
+        """Keep at most `max_entries`, each `ttl` seconds."""
+        self._max_entries = max_entries
+        self._ttl = ttl
+        self.until: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+
+    def put(self, target: bytes, tail: bytes) -> None:
+        """Remember that there is no such record, and the answer that says so."""
+        if self._max_entries == 0 or self._ttl == 0:
+            return
+        self.until[target] = (monotonic() + self._ttl, tail)
+        self.until.move_to_end(target)
+        if len(self.until) > self._max_entries:
+            self.until.popitem(last=False)
+
+    def drop(self, target: bytes) -> None:
+        """Forget that there was no such record."""
+        self.until.pop(target, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.until.clear()
+
+
+def _size(target: bytes, tail: bytes) -> int:
+    return getsizeof(target) + getsizeof(tail) + _ENTRY

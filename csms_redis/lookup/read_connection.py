@@ -1,0 +1,152 @@
+"""One connection to a Redis master for all reads: pipelined, in RESP3, with invalidations.
+
+redis-py's asyncio client has neither automatic pipelining nor client-side caching; this protocol
+has just these. Commands given within one turn of the event loop leave in one write. Replies and
+invalidations arrive in the order in which Redis made them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+
+import hiredis
+
+_NOTHING = object()
+
+
+class ReadError(Exception):
+    """An error reply; its first word is the code that Redis gives it."""
+
+    @property
+    def code(self) -> str:
+        """Such as `WRONGTYPE`, `LOADING` or `READONLY`."""
+        return (str(self).split(maxsplit=1) or ["ERR"])[0]
+
+
+class ConnectionBroken(ReadError):
+    """The connection ended before the reply came."""
+
+
+class Waiting(Protocol):
+    """What waits for a reply."""
+
+    def replied(self, reply: Any) -> None:
+        """Take the reply; a `ReadError` where there is none."""
+
+
+class _Call:
+    """A reply as a future, for the few commands outside the hot path."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def replied(self, reply: Any) -> None:
+        if self.future.done():
+            return
+        if isinstance(reply, ReadError):
+            self.future.set_exception(reply)
+        else:
+            self.future.set_result(reply)
+
+
+class ReadConnection(asyncio.Protocol):
+    """The read connection's protocol."""
+
+    def __init__(
+        self,
+        *,
+        invalidated: Callable[[list[bytes] | None], None],
+        lost: Callable[["ReadConnection"], None],
+    ) -> None:
+        """Report to two callbacks.
+
+        Args:
+            invalidated: the keys that changed; None when any may have.
+            lost: called once, when the connection has ended.
+        """
+        self._invalidated = invalidated
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._transport: asyncio.Transport | None = None
+        self._outbox: list[bytes] = []
+        self.pending: deque[Waiting] = deque()
+
+    # The transport's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each reply to what waits for it, in order."""
+        reader = self._reader
+        pending = self.pending
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _NOTHING:
+                if type(reply) is hiredis.PushNotification:
+                    self._pushed(reply)
+                elif not pending:
+                    self.abort()
+                    return
+                elif isinstance(reply, hiredis.ReplyError):
+                    pending.popleft().replied(ReadError(str(reply)))
+                else:
+                    pending.popleft().replied(reply)
+        except hiredis.ProtocolError:
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all that still wait, then the owner."""
+        del exc
+        self._transport = None
+        pending, self.pending = self.pending, deque()
+        self._lost(self)
+        for waiting in pending:
+            waiting.replied(ConnectionBroken("the connection to Redis ended"))
+
+    # What its owner does with it
+
+    def send(self, command: bytes, waiting: Waiting) -> None:
+        """Send an encoded command at the end of this turn of the loop."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(command)
+        self.pending.append(waiting)
+
+    async def call(self, *words: bytes | str | int) -> Any:
+        """Send one command and wait for its reply.
+
+        Raises:
+            ReadError: the reply is an error, or the connection ended.
+        """
+        call = _Call()
+        self.send(encode(*words), call)
+        return await call.future
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        if self._transport is not None:
+            self._transport.write(b"".join(outbox))
+
+    def _pushed(self, push: Sequence[Any]) -> None:
+        if push[0] == b"invalidate":
+            self._invalidated(push[1])
+
+
+def encode(*words: bytes | str | int) -> bytes:
+    """A command as Redis reads it (RESP)."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        data = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)

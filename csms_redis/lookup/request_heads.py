@@ -1,0 +1,101 @@
+"""Which requests the front protocol may read itself.
+
+It takes only a narrow form of HTTP/1.1 that no two parsers can read differently: a request line in
+capitals, visible ASCII and single spaces; header lines of a token, a colon and printable ASCII,
+each name once, ended by CRLF; a body only behind a plain Content-Length. Everything else is "odd"
+and is left to aiohttp, whole. Regular expressions decide this in C code, and the same lines seen
+again (a gateway's headers hardly change) are known by a dictionary look-up.
+
+The design names httptools for this. It calls back into Python for each header, and takes more than
+this narrow form, so that what it lets pass would have to be checked here all the same.
+"""
+
+import re
+from typing import Final, Literal, NamedTuple
+
+from csms_redis.lookup.answers import Style
+
+MAX_HEAD: Final = 8000  # bytes; below aiohttp's own limit of a line, so that both agree
+_MAX_HEADERS: Final = 64
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r\n")
+_HEADERS = re.compile(rb"(?:%b:[ \t]*[\t -~]*\r\n)*" % _TOKEN)
+_HEADER = re.compile(rb"(%b):[ \t]*([\t -~]*?)[ \t]*\r\n" % _TOKEN)
+_HEADER_BEGUN = re.compile(rb"(?:%b(?::[\t -~]*\r?)?|\r)?" % _TOKEN)
+_LINE_BEGUN = re.compile(
+    rb"[A-Z]{1,16}(?: (?:/[!-~]*(?: (?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01]\r?)?)?)?)?)?)?)?)?)?)?)?"
+)
+_HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
+_LENGTH = re.compile(rb"[0-9]{1,12}")
+_CONNECTION = {b"keep-alive": True, b"close": False}
+# They change what the bytes that follow mean, or ask for what only aiohttp does.
+_LEFT_TO_AIOHTTP = frozenset(
+    [b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect", b"http2-settings"]
+)
+
+
+class RequestHead(NamedTuple):
+    """A request's head in the narrow form."""
+
+    method: bytes
+    target: bytes
+    style: Style
+    size: int  # bytes of the head
+    body: int | None  # bytes of the body; None without Content-Length
+
+    @property
+    def is_plain_get(self) -> bool:
+        """Whether it is a GET that announces no body."""
+        return self.method == b"GET" and self.body is None
+
+
+def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
+    """Read the head that `data` begins with; "unfinished" where more must arrive first."""
+    end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
+    if end < 0:
+        return "unfinished" if len(data) < MAX_HEAD and _may_become_a_head(data) else "odd"
+    line = _REQUEST_LINE.match(data)
+    if line is None or not _HEADERS.fullmatch(data, line.end(), end + 2):
+        return "odd"
+    headers = _HEADER.findall(data, line.end(), end + 2)
+    return _understand(line, headers, end + 4)
+
+
+def _understand(
+    line: re.Match[bytes], headers: list[tuple[bytes, bytes]], size: int
+) -> RequestHead | Literal["odd"]:
+    method, target, minor = line.groups()
+    named = {name.lower(): value for name, value in headers}
+    if len(named) != len(headers) or len(headers) > _MAX_HEADERS or named.keys() & _LEFT_TO_AIOHTTP:
+        return "odd"
+    host = named.get(b"host")
+    if (minor == b"1" if host is None else not _HOST.fullmatch(host)) or method == b"CONNECT":
+        return "odd"
+    keep = minor == b"1"
+    if b"connection" in named:
+        asked = _CONNECTION.get(named[b"connection"].lower())
+        if asked is None:
+            return "odd"
+        keep = asked
+    length = named.get(b"content-length")
+    if length is not None and not _LENGTH.fullmatch(length):
+        return "odd"
+    style = (Style.KEEP_11 if keep else Style.CLOSE_11) if minor == b"1" else None
+    return RequestHead(
+        method=method,
+        target=target,
+        style=style if style is not None else (Style.KEEP_10 if keep else Style.CLOSE_10),
+        size=size,
+        body=None if length is None else int(length),
+    )
+
+
+def _may_become_a_head(data: bytes) -> bool:
+    """Whether bytes to come can still make it a head in the narrow form."""
+    line = _REQUEST_LINE.match(data)
+    if line is None:
+        return bool(_LINE_BEGUN.fullmatch(data)) or not data
+    headers = _HEADERS.match(data, line.end())
+    assert headers is not None  # noqa: S101 it matches the empty string
+    return bool(_HEADER_BEGUN.fullmatch(data, headers.end()))
