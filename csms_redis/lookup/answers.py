@@ -3,9 +3,16 @@
 from enum import IntEnum
 from http import HTTPStatus
 from time import time
+from typing import Final
 from wsgiref.handlers import format_date_time
 
 import orjson
+
+# Plain numbers on the hot path: an enumeration's members hash and compare in Python.
+OK: Final = 200
+NOT_FOUND: Final = 404
+REQUEST_TIMEOUT: Final = 408
+UNAVAILABLE: Final = 503
 
 
 class Style(IntEnum):
@@ -30,18 +37,15 @@ _VERSION = {Style.KEEP_11: 1, Style.CLOSE_11: 1, Style.KEEP_10: 0, Style.CLOSE_1
 _CONNECTION = {Style.CLOSE_11: "Connection: close\r\n", Style.KEEP_10: "Connection: keep-alive\r\n"}
 
 
-def tail(body: bytes, headers: str = "") -> bytes:
+def tail(body: bytes) -> bytes:
     """Everything after an answer's head: the headers that describe the body, and the body."""
-    return b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-        headers.encode(),
-        len(body),
-        body,
-    )
+    return b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def status_tail(status: HTTPStatus, error: str, headers: str = "") -> bytes:
     """The tail of a `Status` answer."""
-    return tail(orjson.dumps({"status": status.phrase, "error": error}), headers)
+    body = orjson.dumps({"status": status.phrase, "error": error})
+    return headers.encode() + tail(body)
 
 
 def body_of(answer_tail: bytes) -> bytes:
@@ -57,10 +61,10 @@ class Heads:
     def __init__(self) -> None:
         """Make them for this second."""
         self.ok: list[bytes] = []
-        self._by_status: dict[HTTPStatus, list[bytes]] = {}
+        self._by_status: dict[int, list[bytes]] = {}
         self.refresh()
 
-    def of(self, status: HTTPStatus, style: Style) -> bytes:
+    def of(self, status: int, style: Style) -> bytes:
         """The head of an answer."""
         heads = self._by_status.get(status)
         if heads is None:
@@ -69,14 +73,14 @@ class Heads:
 
     def refresh(self) -> None:
         """Make them anew; to be called each second."""
-        self._by_status = {HTTPStatus.OK: _heads(HTTPStatus.OK)}
-        self.ok = self._by_status[HTTPStatus.OK]
+        self.ok = _heads(OK)
+        self._by_status = {OK: self.ok}
 
 
-def _heads(status: HTTPStatus) -> list[bytes]:
+def _heads(status: int) -> list[bytes]:
     date = format_date_time(time())
     return [
-        f"HTTP/1.{_VERSION[style]} {int(status)} {status.phrase}\r\n"
+        f"HTTP/1.{_VERSION[style]} {status} {HTTPStatus(status).phrase}\r\n"
         f"Server: csms-redis\r\nDate: {date}\r\n{_CONNECTION.get(style, '')}".encode()
         for style in Style
     ]

@@ -14,8 +14,8 @@ from time import monotonic
 from typing import Final, Protocol, TypeAlias, cast
 
 from csms_redis.lookup import targets
-from csms_redis.lookup.answers import Heads, Style, status_tail
-from csms_redis.lookup.lookups import NOT_FOUND, Lookups
+from csms_redis.lookup.answers import NOT_FOUND, REQUEST_TIMEOUT, Heads, Style, status_tail
+from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Lookups
 from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
 
 KEEPALIVE_AFTER_404 = 5.0
@@ -216,8 +216,10 @@ class FrontProtocol(asyncio.Protocol):
         if self._state == _READY and not self._buffer and not self._paused:
             line, _, headers = data.partition(_VERSION)
             style = self._front.known_headers.get(headers)
-            if style is not None and line.startswith(b"GET ") and self._hit(line[4:], style):
-                return
+            if style is not None and line.startswith(b"GET "):
+                target = line[4:]
+                if self._hit(target, style) or self._ask(target, style):
+                    return
             self._buffer = data
             self._advance()
         elif self._state == _HANDED_OVER:
@@ -271,7 +273,7 @@ class FrontProtocol(asyncio.Protocol):
             return
         if left or (self._buffer and not self._paused):
             self._style = Style.CLOSE_11
-            self._write(HTTPStatus.REQUEST_TIMEOUT, _TIMED_OUT)
+            self._write(REQUEST_TIMEOUT, _TIMED_OUT)
         self.close()
 
     def drain(self) -> None:
@@ -311,7 +313,7 @@ class FrontProtocol(asyncio.Protocol):
             remembered = lookups.unknown.until.get(target)
             if remembered is None or now >= remembered[0]:
                 return False
-            transport.write(self._front.heads.of(HTTPStatus.NOT_FOUND, style) + remembered[1])
+            transport.write(self._front.heads.of(NOT_FOUND, style) + remembered[1])
             queue = self._front.idle_after_404
         if style & 1:  # it closes
             self.close()
@@ -332,37 +334,46 @@ class FrontProtocol(asyncio.Protocol):
                 break
             if head == "odd":
                 self._leave_to_fallback()
-            elif not self._ask(head):
+            elif head.is_plain_get and self._ask(head.target, head.style, head):
+                pass
+            else:
                 self._hand_over(head)
         self._advancing = False
 
-    def _ask(self, head: RequestHead) -> bool:
-        found = targets.split(head.target) if head.is_plain_get else None
+    def _ask(self, target: bytes, style: Style, head: RequestHead | None = None) -> bool:
+        """Look up what a target names; whether it is a hot route's.
+
+        Args:
+            target: of the request.
+            style: of the answer.
+            head: of the request where that begins the buffer.
+        """
+        found = targets.split(target)
         if found is None:
             return False
         route, segment = found
-        start = len(head.target) + len(b"GET ") + len(_VERSION)
-        self._front.remember(self._buffer[start : head.size], head.style)
-        self._style = head.style
-        if self._front.draining:
-            self._style = Style.CLOSE_11 if head.style < Style.KEEP_10 else Style.CLOSE_10
-        self._buffer = self._buffer[head.size :]
+        if head is not None:
+            start = len(target) + len(b"GET ") + len(_VERSION)
+            self._front.remember(self._buffer[start : head.size], style)
+            self._buffer = self._buffer[head.size :]
+        self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED
         record_id = route.resource.read_id(segment)
         if record_id is None:
-            self._answered(HTTPStatus.NOT_FOUND, NOT_FOUND[route.resource])
+            self._answered(NOT_FOUND, NOT_FOUND_TAILS[route.resource])
         else:
-            self._lookups.ask(route.resource, record_id, self._answered)
+            plain = target if route.is_canonical(segment, record_id) else None
+            self._lookups.ask(route.resource, record_id, self._answered, plain)
         return True
 
-    def _answered(self, status: HTTPStatus, tail: bytes) -> None:
+    def _answered(self, status: int, tail: bytes) -> None:
         if self._transport is None or self._state != _ASKED:
             return
         self._write(status, tail)
-        not_found = status == HTTPStatus.NOT_FOUND
+        not_found = status == NOT_FOUND
         self._next(self._front.idle_after_404 if not_found else self._front.idle)
 
-    def _write(self, status: HTTPStatus, tail: bytes) -> None:
+    def _write(self, status: int, tail: bytes) -> None:
         if self._transport is not None:
             self._transport.write(self._front.heads.of(status, self._style) + tail)
 
@@ -372,7 +383,9 @@ class FrontProtocol(asyncio.Protocol):
             self.close()
             return
         self._state = _READY
-        self._wait_in(queue, monotonic())
+        now = monotonic()
+        if self._queue is not queue or now - self._since > _SWEEP:
+            self._wait_in(queue, now)
         if self._reading_paused and self._transport is not None:
             self._reading_paused = False
             self._transport.resume_reading()

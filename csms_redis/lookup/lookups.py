@@ -13,13 +13,20 @@ from typing import Any, TypeAlias
 
 from csms_redis.contract.errors import NotFound, Unavailable
 from csms_redis.lookup import targets
-from csms_redis.lookup.answers import body_of, status_tail, tail
+from csms_redis.lookup.answers import (
+    NOT_FOUND,
+    OK,
+    UNAVAILABLE,
+    body_of,
+    status_tail,
+    tail,
+)
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
 from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
 from csms_redis.registry.resource import Resource
 from csms_redis.settings import LookupSettings
 
-Answered: TypeAlias = Callable[[HTTPStatus, bytes], None]
+Answered: TypeAlias = Callable[[int, bytes], None]
 """Takes an answer: its status and its tail."""
 
 LEASE = 3.0
@@ -29,7 +36,7 @@ _AWAY = "Redis cannot be read. Try again."
 _UNAVAILABLE = status_tail(
     HTTPStatus.SERVICE_UNAVAILABLE, _AWAY, f"Retry-After: {Unavailable.retry_after}\r\n"
 )
-NOT_FOUND = {
+NOT_FOUND_TAILS = {
     route.resource: status_tail(HTTPStatus.NOT_FOUND, route.resource.not_found)
     for route in targets.ROUTES
 }
@@ -48,7 +55,6 @@ class _Flight:
     def __init__(
         self,
         lookups: "Lookups",
-        *,
         resource: Resource,
         target: bytes,
         command: bytes,
@@ -104,24 +110,34 @@ class Lookups:
 
     # Asked by the front protocol and the handlers
 
-    def ask(self, resource: Resource, record_id: str, answered: Answered) -> None:
-        """Look a record up; `answered` is called once, now or within `lookup.timeout`."""
-        target = targets.canonical(resource, record_id)
+    def ask(
+        self, resource: Resource, record_id: str, answered: Answered, target: bytes | None = None
+    ) -> None:
+        """Look a record up.
+
+        Args:
+            resource: which kind of record.
+            record_id: as `Resource.read_id` gives it.
+            answered: called once, now or within `lookup.timeout`.
+            target: the record's canonical one, where it is known.
+        """
+        if target is None:
+            target = targets.canonical(resource, record_id)
         now = monotonic()
         if now < self.lease_until:
             kept = self.cache.fresh.get(target)
             if kept is not None:
                 self.cache.fresh.move_to_end(target)
-                answered(HTTPStatus.OK, kept)
+                answered(OK, kept)
                 return
             remembered = self.unknown.until.get(target)
             if remembered is not None and now < remembered[0]:
-                answered(HTTPStatus.NOT_FOUND, remembered[1])
+                answered(NOT_FOUND, remembered[1])
                 return
         elif self._connection is None:
             stale = self.cache.stale(target)
             if stale is not None:
-                answered(HTTPStatus.OK, stale)
+                answered(OK, stale)
                 return
         flight = self._flights.get(target)
         if flight is None:
@@ -144,18 +160,18 @@ class Lookups:
         """
         if record_id is None:
             raise NotFound(resource.not_found)
-        answer: asyncio.Future[tuple[HTTPStatus, bytes]]
+        answer: asyncio.Future[tuple[int, bytes]]
         answer = asyncio.get_running_loop().create_future()
 
-        def answered(status: HTTPStatus, answer_tail: bytes) -> None:
+        def answered(status: int, answer_tail: bytes) -> None:
             if not answer.done():
                 answer.set_result((status, answer_tail))
 
         self.ask(resource, record_id, answered)
         status, answer_tail = await answer
-        if status == HTTPStatus.NOT_FOUND:
+        if status == NOT_FOUND:
             raise NotFound(resource.not_found)
-        if status != HTTPStatus.OK:
+        if status != OK:
             raise Unavailable(_AWAY)
         return body_of(answer_tail)
 
@@ -231,13 +247,13 @@ class Lookups:
             self._detach(flight.target)
         body = flight.resource.answer(reply)
         if body is None:
-            status = HTTPStatus.NOT_FOUND
-            answer_tail = NOT_FOUND[flight.resource]
+            status = NOT_FOUND
+            answer_tail = NOT_FOUND_TAILS[flight.resource]
             self.cache.drop(flight.target)
             if keep:
                 self.unknown.put(flight.target, answer_tail)
         else:
-            status = HTTPStatus.OK
+            status = OK
             answer_tail = tail(body)
             if keep:
                 self.cache.put(flight.target, answer_tail)
@@ -257,11 +273,11 @@ class Lookups:
         key = resource.key(self._prefix, record_id)
         flight = _Flight(
             self,
-            resource=resource,
-            target=target,
-            command=b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b"
+            resource,
+            target,
+            b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b"
             % (len(resource.asked) + 2, len(key), key, self._fields[resource]),
-            deadline=now + self._timeout,
+            now + self._timeout,
         )
         self._flights[target] = flight
         if connection is None:
@@ -293,9 +309,9 @@ class Lookups:
     def _fall_back(self, target: bytes, answered: Answered) -> None:
         kept = self.cache.stale(target) or self.cache.fresh.get(target)
         if kept is None:
-            answered(HTTPStatus.SERVICE_UNAVAILABLE, _UNAVAILABLE)
+            answered(UNAVAILABLE, _UNAVAILABLE)
         else:
-            answered(HTTPStatus.OK, kept)
+            answered(OK, kept)
 
     def _forget(self, target: bytes) -> None:
         self.cache.drop(target)
@@ -315,7 +331,9 @@ class Lookups:
         while self._deadlines and (
             not self._deadlines[0].waiters or self._deadlines[0].deadline <= now
         ):
-            self._give_up(self._deadlines.popleft())
+            flight = self._deadlines.popleft()
+            if flight.waiters:
+                self._give_up(flight)
         self._sweeper = None
         if self._deadlines:
             self._sweep_later()

@@ -4,6 +4,7 @@ One spelling of a target is canonical for each record. The near cache is keyed b
 request in that spelling, as gateways send it, is found without being decoded at all.
 """
 
+import re
 from dataclasses import dataclass
 
 from csms_redis.contract.identifiers import encode_segment
@@ -13,6 +14,9 @@ from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
 
+# An id of these is its own canonical segment; see `encode_segment`.
+_PLAIN = re.compile(rb"[A-Za-z0-9._~=-]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -21,6 +25,10 @@ class Route:
     resource: Resource
     before: bytes
     after: bytes
+
+    def is_canonical(self, segment: bytes, record_id: str) -> bool:
+        """Whether a target with this raw segment is the canonical one of the record."""
+        return _PLAIN.fullmatch(segment) is not None and segment.decode() == record_id
 
     def target(self, record_id: str) -> bytes:
         """The canonical target of a record."""

@@ -1,7 +1,6 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
@@ -10,7 +9,6 @@ from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.models import ContractModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """A kind of record: where its hash is, and which of its fields answer a lookup.
 
@@ -18,31 +16,42 @@ class Resource:
     serialised.
     """
 
-    name: str  # the first part of the key, and the path's segment
-    called: str  # for people
-    canonical: Callable[[str], str | None]  # an id in the form that keys have; None for no id
-    fields: tuple[bytes, ...]  # asked for by a lookup; the first is in every record
-    hidden: tuple[bytes, ...] = ()  # asked for as well, but never in an answer
-    refused: Callable[[Sequence[bytes | None]], bool] | None = None  # by the hidden fields' values
+    def __init__(  # noqa: PLR0913 each is a word about the kind of record
+        self,
+        *,
+        name: str,
+        called: str,
+        canonical: Callable[[str], str | None],
+        fields: tuple[bytes, ...],
+        hidden: tuple[bytes, ...] = (),
+        refused: Callable[[Sequence[bytes | None]], bool] | None = None,
+    ) -> None:
+        """Describe a kind of record.
+
+        Args:
+            name: the first part of its keys, and its segment in paths.
+            called: for people.
+            canonical: gives an id the form that keys have, or None for what is no id.
+            fields: asked for by a lookup; the first is in every record.
+            hidden: asked for as well, but never in an answer.
+            refused: whether a record with these values of the hidden fields is not to be found.
+        """
+        self.name = name
+        self.called = called
+        self.asked = fields + hidden  # the fields of the lookup's HMGET, in order
+        self.not_found = f"There is no such {called}."  # what a lookup of an unknown one is told
+        self._canonical = canonical
+        self._names = tuple(b'"%b":' % name for name in fields)
+        self._refused = refused
 
     def key(self, prefix: bytes, record_id: str) -> bytes:
         """The Redis key of a record."""
         return b"%b%b:%b" % (prefix, self.name.encode(), record_id.encode())
 
-    @property
-    def not_found(self) -> str:
-        """What a lookup of an unknown one is told."""
-        return f"There is no such {self.called}."
-
     def read_id(self, segment: str | bytes) -> str | None:
         """The record's id as its key has it, from a path's raw segment; None for no id."""
         text = decode_segment(segment)
-        return None if text is None else self.canonical(text)
-
-    @property
-    def asked(self) -> tuple[bytes, ...]:
-        """The fields of the lookup's HMGET, in order."""
-        return self.fields + self.hidden
+        return None if text is None else self._canonical(text)
 
     def answer(self, values: Sequence[bytes | None]) -> bytes | None:
         """The JSON that answers a lookup, or None where there is nothing to be found.
@@ -50,17 +59,13 @@ class Resource:
         Args:
             values: of the `asked` fields, None for one that is not set.
         """
-        if values[0] is None:
+        names = self._names
+        if values[0] is None or (self._refused and self._refused(values[len(names) :])):
             return None
-        if self.refused and self.refused(values[len(self.fields) :]):
-            return None
-        return b"{%b}" % b",".join(
-            [
-                b'"%b":%b' % (name, value)
-                for name, value in zip(self.fields, values, strict=False)
-                if value is not None
-            ]
-        )
+        shown = [
+            name + value for name, value in zip(names, values, strict=False) if value is not None
+        ]
+        return b"{%b}" % b",".join(shown)
 
 
 def lookup_fields(model: type[ContractModel]) -> tuple[bytes, ...]:
