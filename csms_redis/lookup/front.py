@@ -14,8 +14,8 @@ from time import monotonic
 from typing import Final, Protocol, TypeAlias, cast
 
 from csms_redis.lookup import targets
-from csms_redis.lookup.answers import NOT_FOUND, REQUEST_TIMEOUT, Heads, Style, status_tail
-from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Lookups
+from csms_redis.lookup.answers import NOT_FOUND, OK, REQUEST_TIMEOUT, Heads, Style, status_tail
+from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
 
 KEEPALIVE_AFTER_404 = 5.0
@@ -348,30 +348,28 @@ class FrontProtocol(asyncio.Protocol):
             style: of the answer.
             head: of the request where that begins the buffer.
         """
-        found = targets.split(target)
-        if found is None:
+        wanted = targets.read(target)
+        if wanted is None:
             return False
-        route, segment = found
         if head is not None:
             start = len(target) + len(b"GET ") + len(_VERSION)
             self._front.remember(self._buffer[start : head.size], style)
             self._buffer = self._buffer[head.size :]
         self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED
-        record_id = route.resource.read_id(segment)
-        if record_id is None:
-            self._answered(NOT_FOUND, NOT_FOUND_TAILS[route.resource])
-        else:
-            plain = target if route.is_canonical(segment, record_id) else None
-            self._lookups.ask(route.resource, record_id, self._answered, plain)
+        self._lookups.ask(wanted, self._answered)
         return True
 
     def _answered(self, status: int, tail: bytes) -> None:
         if self._transport is None or self._state != _ASKED:
             return
-        self._write(status, tail)
-        not_found = status == NOT_FOUND
-        self._next(self._front.idle_after_404 if not_found else self._front.idle)
+        front = self._front
+        if status == OK:
+            self._transport.write(front.heads.ok[self._style] + tail)
+            self._next(front.idle)
+        else:
+            self._write(status, tail)
+            self._next(front.idle_after_404 if status == NOT_FOUND else front.idle)
 
     def _write(self, status: int, tail: bytes) -> None:
         if self._transport is not None:
@@ -379,7 +377,7 @@ class FrontProtocol(asyncio.Protocol):
 
     def _next(self, queue: "Queue") -> None:
         """Be ready for the next request, or close."""
-        if self._style.closes or (self._half_closed and not self._buffer):
+        if self._style & 1 or (self._half_closed and not self._buffer):
             self.close()
             return
         self._state = _READY

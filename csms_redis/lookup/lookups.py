@@ -4,10 +4,10 @@ The front protocol and the aiohttp handlers both ask here, so both give the same
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from itertools import takewhile
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -22,7 +22,8 @@ from csms_redis.lookup.answers import (
     tail,
 )
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
-from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError
+from csms_redis.lookup.targets import Wanted
 from csms_redis.registry.resource import Resource
 from csms_redis.settings import LookupSettings
 
@@ -72,6 +73,25 @@ class _Flight:
         self._lookups.landed(self, reply)
 
 
+class _Read:
+    """The HMGET of one kind of record, encoded but for the key."""
+
+    __slots__ = ("_format", "_length")
+
+    def __init__(self, resource: Resource, prefix: bytes) -> None:
+        before = resource.key(prefix, "")
+        fields = b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in resource.asked)
+        self._length = len(before)
+        self._format = b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%b%%b\r\n%b" % (
+            len(resource.asked) + 2,
+            before.replace(b"%", b"%%"),
+            fields,
+        )
+
+    def command(self, record_id: bytes) -> bytes:
+        return self._format % (self._length + len(record_id), record_id)
+
+
 class Lookups:
     """Answers to lookups, and what keeps them true."""
 
@@ -100,29 +120,18 @@ class Lookups:
         self._connection: ReadConnection | None = None
         self._tracked = False
         self._flights: dict[bytes, _Flight] = {}
-        self._deadlines: deque[_Flight] = deque()
         self._backlog: list[_Flight] = []  # waiting for a connection
         self._sweeper: asyncio.TimerHandle | None = None
-        self._fields = {
-            route.resource: b"".join(encode(field)[4:] for field in route.resource.asked)
-            for route in targets.ROUTES
-        }
+        self._reads = {route.resource: _Read(route.resource, prefix) for route in targets.ROUTES}
 
     # Asked by the front protocol and the handlers
 
-    def ask(
-        self, resource: Resource, record_id: str, answered: Answered, target: bytes | None = None
-    ) -> None:
-        """Look a record up.
-
-        Args:
-            resource: which kind of record.
-            record_id: as `Resource.read_id` gives it.
-            answered: called once, now or within `lookup.timeout`.
-            target: the record's canonical one, where it is known.
-        """
-        if target is None:
-            target = targets.canonical(resource, record_id)
+    def ask(self, wanted: Wanted, answered: Answered) -> None:
+        """Look a record up; `answered` is called once, now or within `lookup.timeout`."""
+        resource, record_id, target = wanted
+        if record_id is None:
+            answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
+            return
         now = monotonic()
         if now < self.lease_until:
             kept = self.cache.fresh.get(target)
@@ -167,7 +176,7 @@ class Lookups:
             if not answer.done():
                 answer.set_result((status, answer_tail))
 
-        self.ask(resource, record_id, answered)
+        self.ask(targets.wanted(resource, record_id), answered)
         status, answer_tail = await answer
         if status == NOT_FOUND:
             raise NotFound(resource.not_found)
@@ -185,7 +194,7 @@ class Lookups:
         try:
             yield
         finally:
-            self._forget(targets.canonical(resource, record_id))
+            self._forget(targets.wanted(resource, record_id).target)
 
     # Told by the connection's owner
 
@@ -262,7 +271,7 @@ class Lookups:
             answered(status, answer_tail)
 
     def _depart(
-        self, resource: Resource, record_id: str, target: bytes, now: float
+        self, resource: Resource, record_id: bytes, target: bytes, now: float
     ) -> _Flight | None:
         connection = self._connection
         if connection is None and now - self._lost > _GRACE:
@@ -270,21 +279,13 @@ class Lookups:
         waiting = len(self._backlog) if connection is None else len(connection.pending)
         if waiting >= self._max_in_flight:
             return None
-        key = resource.key(self._prefix, record_id)
-        flight = _Flight(
-            self,
-            resource,
-            target,
-            b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b"
-            % (len(resource.asked) + 2, len(key), key, self._fields[resource]),
-            now + self._timeout,
-        )
+        command = self._reads[resource].command(record_id)
+        flight = _Flight(self, resource, target, command, now + self._timeout)
         self._flights[target] = flight
         if connection is None:
             self._backlog.append(flight)
         else:
-            connection.send(flight.command, flight)
-        self._deadlines.append(flight)
+            connection.send(command, flight)
         if self._sweeper is None:
             self._sweep_later()
         return flight
@@ -327,13 +328,12 @@ class Lookups:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
 
     def _sweep(self) -> None:
+        """Give up the flights whose time is over; the oldest are first, for replies keep order."""
         now = monotonic()
-        while self._deadlines and (
-            not self._deadlines[0].waiters or self._deadlines[0].deadline <= now
-        ):
-            flight = self._deadlines.popleft()
-            if flight.waiters:
+        under_way = self._connection.pending if self._connection else self._backlog
+        for flight in list(takewhile(lambda waiting: waiting.deadline <= now, under_way)):
+            if isinstance(flight, _Flight) and flight.waiters:
                 self._give_up(flight)
         self._sweeper = None
-        if self._deadlines:
+        if under_way:
             self._sweep_later()

@@ -5,7 +5,7 @@ request in that spelling, as gateways send it, is found without being decoded at
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from csms_redis.contract.identifiers import encode_segment
 from csms_redis.contract.operations import BASE_PATH
@@ -14,49 +14,65 @@ from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
 
-# An id of these is its own canonical segment; see `encode_segment`.
-_PLAIN = re.compile(rb"[A-Za-z0-9._~=-]+")
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """A hot route: what stands before and after the id in its target."""
 
     resource: Resource
     before: bytes
     after: bytes
-
-    def is_canonical(self, segment: bytes, record_id: str) -> bool:
-        """Whether a target with this raw segment is the canonical one of the record."""
-        return _PLAIN.fullmatch(segment) is not None and segment.decode() == record_id
+    plain: bytes  # a pattern of ids that are spelled alike in a canonical target and in a key
 
     def target(self, record_id: str) -> bytes:
         """The canonical target of a record."""
         return b"%b%b%b" % (self.before, encode_segment(record_id).encode(), self.after)
 
 
-def _route(resource: Resource, after: str = "") -> Route:
-    return Route(resource, f"{BASE_PATH}/{resource.name}/".encode(), after.encode())
+def _route(resource: Resource, plain: bytes, after: bytes = b"") -> Route:
+    return Route(resource, f"{BASE_PATH}/{resource.name}/".encode(), after, plain)
 
 
-ROUTES = (_route(STATION, "/auth"), _route(TOKEN), _route(CERTIFICATE))
+ROUTES = (
+    _route(STATION, rb"[A-Za-z0-9._~-]{1,48}", b"/auth"),
+    _route(TOKEN, rb"[A-Z0-9._~-]{1,36}"),
+    _route(CERTIFICATE, rb"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]="),
+)
 _BY_NAME = {route.resource.name.encode(): route for route in ROUTES}
 _BY_RESOURCE = {route.resource: route for route in ROUTES}
+_PLAIN = re.compile(
+    b"|".join(b"%b(%b)%b" % (re.escape(r.before), r.plain, re.escape(r.after)) for r in ROUTES)
+)
 
 
-def split(target: bytes) -> tuple[Route, bytes] | None:
-    """Find the route and the raw id of a request's target; None where it is no hot route."""
+class Wanted(NamedTuple):
+    """What a target asks for."""
+
+    resource: Resource
+    record_id: bytes | None  # as the key has it; None for what is no id, and so never found
+    target: bytes  # the canonical one
+
+
+def read(target: bytes) -> Wanted | None:
+    """Find out what a request's target asks for; None where it is no hot route's."""
+    plain = _PLAIN.fullmatch(target)
+    if plain is not None:
+        number = plain.lastindex or 0
+        return Wanted(ROUTES[number - 1].resource, plain[number], target)
     for route in ROUTES:
         if target.startswith(route.before) and target.endswith(route.after):
             segment = target[len(route.before) : len(target) - len(route.after)]
-            if segment and b"/" not in segment and b"?" not in segment and b"#" not in segment:
-                return route, segment
+            if not segment or b"/" in segment or b"?" in segment or b"#" in segment:
+                return None
+            record_id = route.resource.read_id(segment)
+            if record_id is None:
+                return Wanted(route.resource, None, target)
+            return wanted(route.resource, record_id)
     return None
 
 
-def canonical(resource: Resource, record_id: str) -> bytes:
-    """The canonical target of a record."""
-    return _BY_RESOURCE[resource].target(record_id)
+def wanted(resource: Resource, record_id: str) -> Wanted:
+    """A record, as a target would ask for it."""
+    return Wanted(resource, record_id.encode(), _BY_RESOURCE[resource].target(record_id))
 
 
 def of_key(key: bytes, prefix: bytes) -> bytes | None:

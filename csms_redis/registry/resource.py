@@ -24,7 +24,7 @@ class Resource:
         canonical: Callable[[str], str | None],
         fields: tuple[bytes, ...],
         hidden: tuple[bytes, ...] = (),
-        refused: Callable[[Sequence[bytes | None]], bool] | None = None,
+        refused: bytes | None = None,
     ) -> None:
         """Describe a kind of record.
 
@@ -34,7 +34,7 @@ class Resource:
             canonical: gives an id the form that keys have, or None for what is no id.
             fields: asked for by a lookup; the first is in every record.
             hidden: asked for as well, but never in an answer.
-            refused: whether a record with these values of the hidden fields is not to be found.
+            refused: a record whose last hidden field has this value is not to be found.
         """
         self.name = name
         self.called = called
@@ -60,7 +60,7 @@ class Resource:
             values: of the `asked` fields, None for one that is not set.
         """
         names = self._names
-        if values[0] is None or (self._refused and self._refused(values[len(names) :])):
+        if values[0] is None or (self._refused is not None and values[-1] == self._refused):
             return None
         shown = [
             name + value for name, value in zip(names, values, strict=False) if value is not None

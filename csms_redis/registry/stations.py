@@ -13,7 +13,7 @@ STATION = Resource(
     canonical=station_id,
     fields=lookup_fields(ChargeStationAuth),
     hidden=(b"registrationStatus",),
-    refused=lambda hidden: hidden[0] == REJECTED,
+    refused=REJECTED,
 )
 
 # Replaces the record, but a rejected station stays rejected. pcall, so that a key of another type
