@@ -62,8 +62,9 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     }
     app = web.Application(middlewares=[errors_and_log], client_max_size=max_body)
     for operation in OPERATIONS:
-        # {name} alone would not match an id that has braces
-        path = BASE_PATH + operation.path.replace("}", ":[^/]+}")
+        # {name} alone would not match an id that has braces; base64 has slashes, escaped or not
+        wanted = "(?s:.+)" if operation.path.endswith("{certificateHash}") else "[^/]+"
+        path = BASE_PATH + operation.path.replace("}", f":{wanted}}}")
         handler = handlers.pop(operation.id)
         if operation.is_lookup:
             app.router.add_get(path, handler, name=operation.id)

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.resource import Resource
 
 _POSITION = 4  # in /api/v0/cs/{csId}, split at the slashes
@@ -10,4 +11,8 @@ _POSITION = 4  # in /api/v0/cs/{csId}, split at the slashes
 def path_id(request: web.Request, resource: Resource) -> str | None:
     """The id as the record's key has it; None for one that no record can have."""
     # match_info would not do: it decodes %FF and %25FF to the same text
-    return resource.read_id(request.rel_url.raw_path.split("/")[_POSITION])
+    segments = request.rel_url.raw_path.split("/")
+    if resource is CERTIFICATE:
+        # the slashes of base64 may come unescaped, and nothing follows the hash
+        return resource.read_id("/".join(segments[_POSITION:]))
+    return resource.read_id(segments[_POSITION])
