@@ -23,7 +23,7 @@ class BodyReader:
         """Read and check the body.
 
         Raises:
-            UnsupportedMediaType: it is not said to be JSON.
+            UnsupportedMediaType: it is not said to be JSON, or is compressed.
             RequestTimeout: it did not arrive in time.
             BadRequest: it breaks the contract.
             aiohttp.web.HTTPRequestEntityTooLarge: it is longer than `server.max_body`.
@@ -38,6 +38,8 @@ class BodyReader:
             "us-ascii",
         }:
             raise UnsupportedMediaType("JSON is UTF-8: leave the charset out of Content-Type.")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("The body must not be compressed: no Content-Encoding.")
         try:
             async with asyncio.timeout(self._timeout):
                 body = await request.read()
@@ -45,6 +47,6 @@ class BodyReader:
             raise RequestTimeout(
                 "The request body did not arrive in time; send it again."
             ) from None
-        except web.RequestPayloadError:
-            raise BadRequest("The request body broke off or is not encoded as it says.") from None
+        except (web.RequestPayloadError, ConnectionError):
+            raise BadRequest("The request body broke off or is not framed as it says.") from None
         return model.read(body, strict=self._strict)

@@ -45,6 +45,7 @@ class StatusRequestHandler(RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_NEVER,
             access_log_class=NoAccessLog,
+            auto_decompress=False,  # compressed bodies are refused
         )
         self._answered = answered
         self.closes = False
