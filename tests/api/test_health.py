@@ -38,10 +38,13 @@ def test_readiness_follows_redis_and_liveness_does_not(
     valkey.kill()
     wait_for(lambda: ready() == 503, "not ready")
 
-    assert service.request("GET", "/health/ready").json == {
+    said = service.request("GET", "/health/ready").json
+    problem = said["components"].pop("redis")
+    assert problem.startswith("cannot be reached")
+    assert said == {
         "status": "Service Unavailable",
-        "error": "redis: cannot be reached",
-        "components": {"redis": "cannot be reached", "server": "OK"},
+        "error": f"redis: {problem}",
+        "components": {"server": "OK"},
     }
     assert service.request("GET", "/health").status == 200
     assert service.request("GET", "/health/live").status == 200
