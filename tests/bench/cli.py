@@ -42,6 +42,13 @@ _WIDTH = 110
     help="Seconds under load, for each server in each round.",
 )
 @click.option(
+    "--again",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Repeat a measurement so often when others used the server's core; keep the quietest.",
+)
+@click.option(
     "--quick",
     is_flag=True,
     help="One round of one second, a tenth of the storm's and the memory's stations.",
@@ -59,6 +66,7 @@ def main(
     peers: str,
     rounds: int,
     seconds: int,
+    again: int,
     quick: bool,
     json_file: Path | None,
     hold: bool,
@@ -76,6 +84,7 @@ def main(
             peers=installed,
             rounds=1 if quick else rounds,
             seconds=1 if quick else seconds,
+            again=again,
             scale=0.1 if quick else 1,
         )
         results = bench.run(cases or BY_DEFAULT)

@@ -25,7 +25,6 @@ _COLUMNS = (
     "wrong",
     "ratio",
 )
-_QUIET = 0.1
 
 
 def print_case(console: Console, case: str, rows: Mapping[str, list[Sample]]) -> None:
@@ -49,7 +48,7 @@ def print_case(console: Console, case: str, rows: Mapping[str, list[Sample]]) ->
             "" if name == SERVICE else f"{median(ratios(rows[SERVICE], samples)):.2f}",
         )
     console.print(table)
-    if any(sample.others > _QUIET for samples in rows.values() for sample in samples):
+    if any(sample.disturbed for samples in rows.values() for sample in samples):
         console.print("Others used the server's core meanwhile: repeat this on a quiet machine.\n")
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from statistics import median
 
+_QUIET = 0.1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -32,6 +34,11 @@ class Sample:
     answered: int
     wrong: int
     connections: float
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the figures are off because others used the server's core."""
+        return self.others > _QUIET
 
 
 def ratios(measured: list[Sample], base: list[Sample]) -> list[float]:
