@@ -150,11 +150,9 @@ class Lookups:
                 return
         flight = self._flights.get(target)
         if flight is None:
-            flight = self._depart(resource, record_id, target, now)
-            if flight is None:
-                self._fall_back(target, answered)
-                return
-        flight.waiters.append(answered)
+            self._depart(wanted, answered, now)
+        else:
+            flight.waiters.append(answered)
 
     async def find(self, resource: Resource, record_id: str | None) -> bytes:
         """The JSON that answers a lookup.
@@ -194,7 +192,7 @@ class Lookups:
         try:
             yield
         finally:
-            self._forget(targets.wanted(resource, record_id).target)
+            self._forget(targets.wanted(resource, record_id)[2])
 
     # Told by the connection's owner
 
@@ -248,10 +246,10 @@ class Lookups:
 
     def landed(self, flight: _Flight, reply: Any) -> None:
         """Answer those who wait for a flight, and keep the answer if it may be kept."""
-        if isinstance(reply, ReadError) or type(reply) is not list:
+        if type(reply) is not list:
             self._failed(flight, reply)
             return
-        keep = flight.attached and self._tracked and self.lease_until > 0
+        keep = flight.attached and self.lease_until > 0
         if flight.attached:
             self._detach(flight.target)
         body = flight.resource.answer(reply)
@@ -270,17 +268,17 @@ class Lookups:
         for answered in waiters:
             answered(status, answer_tail)
 
-    def _depart(
-        self, resource: Resource, record_id: bytes, target: bytes, now: float
-    ) -> _Flight | None:
+    def _depart(self, wanted: Wanted, answered: Answered, now: float) -> None:
+        resource, record_id, target = wanted
         connection = self._connection
-        if connection is None and now - self._lost > _GRACE:
-            return None
-        waiting = len(self._backlog) if connection is None else len(connection.pending)
-        if waiting >= self._max_in_flight:
-            return None
-        command = self._reads[resource].command(record_id)
+        in_grace = connection is not None or now - self._lost <= _GRACE
+        under_way = self._backlog if connection is None else connection.pending
+        if not in_grace or len(under_way) >= self._max_in_flight:
+            self._fall_back(target, answered)
+            return
+        command = self._reads[resource].command(record_id or b"")
         flight = _Flight(self, resource, target, command, now + self._timeout)
+        flight.waiters.append(answered)
         self._flights[target] = flight
         if connection is None:
             self._backlog.append(flight)
@@ -288,7 +286,6 @@ class Lookups:
             connection.send(command, flight)
         if self._sweeper is None:
             self._sweep_later()
-        return flight
 
     def _failed(self, flight: _Flight, reply: Any) -> None:
         if isinstance(reply, ConnectionBroken) and self._connection is None:

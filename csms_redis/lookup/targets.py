@@ -5,7 +5,7 @@ request in that spelling, as gateways send it, is found without being decoded at
 """
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from csms_redis.contract.identifiers import encode_segment
 from csms_redis.contract.operations import BASE_PATH
@@ -44,12 +44,9 @@ _PLAIN = re.compile(
 )
 
 
-class Wanted(NamedTuple):
-    """What a target asks for."""
-
-    resource: Resource
-    record_id: bytes | None  # as the key has it; None for what is no id, and so never found
-    target: bytes  # the canonical one
+Wanted: TypeAlias = tuple[Resource, bytes | None, bytes]
+"""What a target asks for: a kind of record; the id as its key has it, or None for what is no id and
+so is never found; the canonical target."""
 
 
 def read(target: bytes) -> Wanted | None:
@@ -57,7 +54,7 @@ def read(target: bytes) -> Wanted | None:
     plain = _PLAIN.fullmatch(target)
     if plain is not None:
         number = plain.lastindex or 0
-        return Wanted(ROUTES[number - 1].resource, plain[number], target)
+        return ROUTES[number - 1].resource, plain[number], target
     for route in ROUTES:
         if target.startswith(route.before) and target.endswith(route.after):
             segment = target[len(route.before) : len(target) - len(route.after)]
@@ -65,14 +62,14 @@ def read(target: bytes) -> Wanted | None:
                 return None
             record_id = route.resource.read_id(segment)
             if record_id is None:
-                return Wanted(route.resource, None, target)
+                return route.resource, None, target
             return wanted(route.resource, record_id)
     return None
 
 
 def wanted(resource: Resource, record_id: str) -> Wanted:
     """A record, as a target would ask for it."""
-    return Wanted(resource, record_id.encode(), _BY_RESOURCE[resource].target(record_id))
+    return resource, record_id.encode(), _BY_RESOURCE[resource].target(record_id)
 
 
 def of_key(key: bytes, prefix: bytes) -> bytes | None:
