@@ -65,10 +65,11 @@ def serve_command(
 @main.command("check")
 @_config
 def check_command(config: Path | None) -> None:
-    """Tell whether the settings hold and whether that Redis could lose data.
+    """Check the settings and the Redis they name.
 
-    One line a finding: ok, warning or error, what it is about, and what to set. The exit code is 1
-    after an error, else 0. Nothing is changed.
+    Can it be reached, and could it lose what was acknowledged? One line a finding: ok, warning or
+    error, what it is about, and what to set. The exit code is 1 after an error, else 0. Nothing is
+    changed.
     """
     # What goes wrong is a finding, not also a line of the log.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -115,10 +116,10 @@ def hash_password() -> None:
 @main.command("hash-certificate")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def hash_certificate(files: tuple[Path, ...]) -> None:
-    """Print the hash by which each FILE's certificate is looked up.
+    """Print the hashes that look certificates up.
 
-    One line a file: base64url without padding (for a URL), padded base64, the file's name. FILE is
-    PEM; its first certificate counts.
+    One line a FILE: base64url without padding (for a URL), padded base64, its name. It is PEM;
+    its first certificate counts.
     """
     failed = False
     for file in files:
@@ -137,7 +138,10 @@ def hash_certificate(files: tuple[Path, ...]) -> None:
 
 @main.command()
 def openapi() -> None:
-    """Print the OpenAPI document."""
+    """Print the API's OpenAPI document as JSON.
+
+    It is the one that the service has at /api/openapi.json.
+    """
     click.echo(orjson.dumps(document(__version__), option=orjson.OPT_INDENT_2).decode())
 
 
