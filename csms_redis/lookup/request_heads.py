@@ -18,20 +18,31 @@ from csms_redis.lookup.answers import Style
 MAX_HEAD: Final = 8000  # bytes; below aiohttp's own limit of a line, so that both agree
 _MAX_HEADERS: Final = 64
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r\n")
-_HEADERS = re.compile(rb"(?:%b:[ \t]*[\t -~]*\r\n)*" % _TOKEN)
-_HEADER = re.compile(rb"(%b):[ \t]*([\t -~]*?)[ \t]*\r\n" % _TOKEN)
-_HEADER_BEGUN = re.compile(rb"(?:%b(?::[\t -~]*\r?)?|\r)?" % _TOKEN)
+# The repetitions are possessive, so that reading takes time in proportion to the head's length.
+_HEADERS = re.compile(rb"(?:%b:[\t -~]*+\r\n)*+" % _TOKEN)
+_HEADER = re.compile(rb"(%b):([\t -~]*+)\r\n" % _TOKEN)
+_HEADER_BEGUN = re.compile(rb"(?:%b(?::[\t -~]*+\r?)?|\r)?" % _TOKEN)
 _LINE_BEGUN = re.compile(
     rb"[A-Z]{1,16}(?: (?:/[!-~]*(?: (?:H(?:T(?:T(?:P(?:/(?:1(?:\.(?:[01]\r?)?)?)?)?)?)?)?)?)?)?)?"
 )
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
 _LENGTH = re.compile(rb"[0-9]{1,12}")
 _CONNECTION = {b"keep-alive": True, b"close": False}
-# They change what the bytes that follow mean, or ask for what only aiohttp does.
+# They change what the bytes that follow mean, or aiohttp makes more of them than the front does:
+# Proxy-Connection is a Connection to it, and Sec-WebSocket-Key1 an error.
 _LEFT_TO_AIOHTTP = frozenset(
-    [b"transfer-encoding", b"te", b"trailer", b"upgrade", b"expect", b"http2-settings"]
+    [
+        b"transfer-encoding",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"expect",
+        b"http2-settings",
+        b"proxy-connection",
+        b"sec-websocket-key1",
+    ]
 )
 
 
@@ -66,7 +77,7 @@ def _understand(
     line: re.Match[bytes], headers: list[tuple[bytes, bytes]], size: int
 ) -> RequestHead | Literal["odd"]:
     method, target, minor = line.groups()
-    named = {name.lower(): value for name, value in headers}
+    named = {name.lower(): value.strip(b" \t") for name, value in headers}
     if len(named) != len(headers) or len(headers) > _MAX_HEADERS or named.keys() & _LEFT_TO_AIOHTTP:
         return "odd"
     host = named.get(b"host")
