@@ -37,6 +37,8 @@ ROUTES = (
     _route(TOKEN, rb"[A-Z0-9._~-]{1,36}"),
     _route(CERTIFICATE, rb"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]="),
 )
+# as in a request's head that the front protocol may read
+_VISIBLE = re.compile(rb"/[!-~]{0,7999}")
 _BY_NAME = {route.resource.name.encode(): route for route in ROUTES}
 _BY_RESOURCE = {route.resource: route for route in ROUTES}
 _PLAIN = re.compile(
@@ -50,11 +52,18 @@ so is never found; the canonical target."""
 
 
 def read(target: bytes) -> Wanted | None:
-    """Find out what a request's target asks for; None where it is no hot route's."""
+    """Find out what a request's target asks for; None where it is no hot route's.
+
+    Args:
+        target: of a request whose line was not read: it may hold what no target may, spaces and
+            line ends above all.
+    """
     plain = _PLAIN.fullmatch(target)
     if plain is not None:
         number = plain.lastindex or 0
         return ROUTES[number - 1].resource, plain[number], target
+    if not _VISIBLE.fullmatch(target):
+        return None
     for route in ROUTES:
         if target.startswith(route.before) and target.endswith(route.after):
             segment = target[len(route.before) : len(target) - len(route.after)]
