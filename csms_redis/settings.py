@@ -193,4 +193,9 @@ def _one_line(error: ValidationError) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where}: no such setting; config.toml lists them all"
+    if where in Settings.model_fields:
+        return (
+            f"{where}: is a section: set its keys, as in "
+            f"{ENV_PREFIX}{where.upper()}{ENV_DELIMITER}<KEY> or below [{where}] in the file"
+        )
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
