@@ -41,8 +41,11 @@ class BodyReader:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("The body must not be compressed: no Content-Encoding.")
         try:
-            async with asyncio.timeout(self._timeout):
+            if request.content.is_eof():
                 body = await request.read()
+            else:
+                async with asyncio.timeout(self._timeout):
+                    body = await request.read()
         except TimeoutError:
             raise RequestTimeout(
                 "The request body did not arrive in time; send it again."

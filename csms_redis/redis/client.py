@@ -6,13 +6,12 @@ one after it is `OutcomeUnknown`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import structlog
 from redis.asyncio.connection import (
     AbstractConnection,
-    BlockingConnectionPool,
     Connection,
     SSLConnection,
     UnixDomainSocketConnection,
@@ -33,40 +32,50 @@ _UNKNOWN = "Redis did not confirm the write. It may have been applied; send it a
 
 
 class RedisClient:
-    """A bounded pool of connections to one Redis."""
+    """A bounded number of connections to one Redis.
 
-    def __init__(self, pool: BlockingConnectionPool) -> None:
-        """Use `pool`, whose connections must not retry."""
-        self._pool = pool
+    redis-py makes the connections and speaks the protocol. Its pool and its time-outs are left
+    out: they take a third of a write's time, a task and several timers each.
+    """
 
-    @classmethod
-    def connect(cls, address: Address, *, timeout: float, max_connections: int) -> "RedisClient":
+    def __init__(
+        self,
+        new_connection: Callable[[], AbstractConnection],
+        *,
+        timeout: float,
+        max_connections: int,
+    ) -> None:
         """Make a client; nothing is sent until it is used.
 
         Args:
-            address: of the Redis.
-            timeout: seconds, for connecting and for each reply.
-            max_connections: how many commands may be under way at once; others wait `timeout`.
+            new_connection: makes one, not connected yet, that does not retry.
+            timeout: seconds, for all of a command: to wait, to connect, to be answered.
+            max_connections: how many commands may be under way at once; others wait.
         """
-        where: dict[str, Any] = {"host": address.host, "port": address.port}
-        kind: type[AbstractConnection] = SSLConnection if address.tls else Connection
-        if address.path:
-            where = {"path": address.path}
-            kind = UnixDomainSocketConnection
-        return cls(
-            BlockingConnectionPool(
-                connection_class=kind,
-                max_connections=max_connections,
-                timeout=timeout,
-                db=address.db,
-                username=address.username,
-                password=address.password,
-                socket_timeout=timeout,
-                socket_connect_timeout=timeout,
-                retry=Retry(NoBackoff(), 0),
-                **where,
-            )
-        )
+        self._new_connection = new_connection
+        self._timeout = timeout
+        self._slots = asyncio.Semaphore(max_connections)
+        self._free: list[AbstractConnection] = []  # the last used last
+
+    @classmethod
+    def connect(cls, address: Address, *, timeout: float, max_connections: int) -> "RedisClient":
+        """Make a client of the Redis at `address`; see `__init__`."""
+        options: dict[str, Any] = {
+            "db": address.db,
+            "username": address.username,
+            "password": address.password,
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
+            "retry": Retry(NoBackoff(), 0),
+        }
+
+        def new_connection() -> AbstractConnection:
+            if address.path:
+                return UnixDomainSocketConnection(path=address.path, **options)
+            kind = SSLConnection if address.tls else Connection
+            return kind(host=address.host, port=address.port, **options)
+
+        return cls(new_connection, timeout=timeout, max_connections=max_connections)
 
     async def write(self, *command: bytes | str | int) -> Any:
         """Send one command that changes something, once.
@@ -101,30 +110,40 @@ class RedisClient:
         return reply
 
     async def _send(self, commands: Sequence[Command], *, broken: Unavailable) -> list[Any]:
+        fault: Unavailable = Unavailable(_AWAY)
         try:
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call] # redis-py's
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(_AWAY) from error
-        try:
-            await connection.send_packed_command(connection.pack_commands(commands))
-            return [await connection.read_response() for _ in commands]
+            async with asyncio.timeout(self._timeout), self._slots:
+                connection = self._free.pop() if self._free else self._new_connection()
+                try:
+                    await _ensure_connected(connection)
+                    fault = broken
+                    packed = connection.pack_commands(commands)
+                    await connection.send_packed_command(packed, check_health=False)
+                    return [await connection.read_response() for _ in commands]
+                except BaseException:
+                    # what it still has to say belongs to no one
+                    await connection.disconnect(nowait=True)
+                    raise
+                finally:
+                    self._free.append(connection)
         except ResponseError as error:
-            # the replies after it are still on their way
-            await connection.disconnect()
             _log.error("Redis refused a command", command=commands[0][0], reason=_code(error))
             raise Unavailable(_REFUSED) from error
         except (RedisError, OSError, TimeoutError) as error:
-            await connection.disconnect()
-            raise broken from error
-        except asyncio.CancelledError:
-            await connection.disconnect()
-            raise
-        finally:
-            await self._pool.release(connection)
+            raise fault from error
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._pool.aclose()
+        """Close every connection that is not in use."""
+        while self._free:
+            await self._free.pop().disconnect()
+
+
+async def _ensure_connected(connection: AbstractConnection) -> None:
+    if connection.is_connected and await connection.can_read():
+        # Redis closed it, or sent what nobody asked for
+        await connection.disconnect(nowait=True)
+    if not connection.is_connected:
+        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
 
 
 def _code(error: ResponseError) -> str:

@@ -1,9 +1,7 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-
-import orjson
+from time import gmtime, strftime
 
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.models import ContractModel
@@ -74,7 +72,7 @@ def lookup_fields(model: type[ContractModel]) -> tuple[bytes, ...]:
 
 def now() -> bytes:
     """This moment as a hash field: RFC 3339, UTC, JSON."""
-    return orjson.dumps(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime()).encode()
 
 
 def flatten(fields: dict[bytes, bytes]) -> list[bytes]:
