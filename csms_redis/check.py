@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.client import RedisClient
@@ -204,7 +203,7 @@ def _reason(error: Unavailable, timeout: float) -> str:
         return "the user lacks permissions: PING may not be used"
     if isinstance(cause, ResponseError):
         return "refuses the connection: is the database's number right?"
-    if isinstance(cause, RedisTimeout):
+    if isinstance(cause, TimeoutError):
         return f"no answer within {timeout:g} s (redis.timeout)"
     for deeper in _causes(error):
         if isinstance(deeper, OSError) and (deeper.errno or deeper.strerror):
