@@ -1,6 +1,7 @@
 """Answers kept in this process, by their canonical target."""
 
 from collections import OrderedDict
+from itertools import pairwise
 from sys import getsizeof
 from time import monotonic
 
@@ -28,6 +29,11 @@ class _Generation:
     def evict(self) -> None:
         target, tail = self.entries.popitem(last=False)
         self.size -= _size(target, tail)
+
+    def absorb(self, newer: "_Generation") -> None:
+        """Take what a newer one has; it counts as no better than this one."""
+        self.entries.update(newer.entries)
+        self.size += newer.size
 
 
 class NearCache:
@@ -88,11 +94,17 @@ class NearCache:
 
     def age(self, good: float) -> None:
         """Make what is fresh stale; `good` is when its connection last proved its lease."""
+        self._old = [old for old in self._old if old.entries]
         if self.fresh:
             self._filling.good = good
             self._old.append(self._filling)
-            del self._old[:-_MAX_GENERATIONS]
             self._fill_anew()
+        if len(self._old) > _MAX_GENERATIONS:
+            # A connection that comes and goes must not cost what was kept before: join the two
+            # whose time differs least.
+            gaps = [newer.good - older.good for older, newer in pairwise(self._old)]
+            joined = gaps.index(min(gaps))
+            self._old[joined].absorb(self._old.pop(joined + 1))
 
     def stale(self, target: bytes) -> bytes | None:
         """An answer that was good when Redis was last seen, if that is not too long ago."""
@@ -110,10 +122,9 @@ class NearCache:
         self.fresh = self._filling.entries
 
     def _evict(self) -> None:
-        oldest = self._old[0] if self._old else self._filling
-        oldest.evict()
-        if self._old and not oldest.entries:
+        while self._old and not self._old[0].entries:
             self._old.pop(0)
+        (self._old[0] if self._old else self._filling).evict()
 
 
 class UnknownCache:
