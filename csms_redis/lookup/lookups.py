@@ -4,7 +4,8 @@ The front protocol and the aiohttp handlers both ask here, so both give the same
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import takewhile
@@ -22,7 +23,7 @@ from csms_redis.lookup.answers import (
     tail,
 )
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
-from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, Waiting
 from csms_redis.lookup.targets import Wanted
 from csms_redis.registry.resource import Resource
 from csms_redis.settings import LookupSettings
@@ -112,15 +113,16 @@ class Lookups:
             ttl=settings.unknown_ttl,
         )
         self.lease_until = 0.0  # what is fresh may be served until then (monotonic seconds)
-        self._good = 0.0  # when the lease was last proved
+        self._good = 0.0  # when the probe left that last proved the lease
         self._lost = monotonic()
         self._timeout = settings.timeout
+        self._stale_if_error = settings.stale_if_error
         self._max_in_flight = settings.max_in_flight
         self._prefix = prefix
         self._connection: ReadConnection | None = None
         self._tracked = False
         self._flights: dict[bytes, _Flight] = {}
-        self._backlog: list[_Flight] = []  # waiting for a connection
+        self._backlog: deque[_Flight] = deque()  # waiting for a connection
         self._sweeper: asyncio.TimerHandle | None = None
         self._reads = {route.resource: _Read(route.resource, prefix) for route in targets.ROUTES}
 
@@ -210,24 +212,28 @@ class Lookups:
         """
         self._connection = connection
         self._tracked = tracked
-        backlog, self._backlog = self._backlog, []
+        backlog, self._backlog = self._backlog, deque()
         for flight in backlog:
             if flight.waiters:
                 connection.send(flight.command, flight)
 
     def renew(self, sent: float) -> None:
         """A probe that was sent at `sent` (monotonic seconds) succeeded."""
-        self._good = monotonic()
+        self._good = sent
         if self._tracked:
             self.lease_until = sent + LEASE
 
-    def lost(self) -> None:
-        """The connection is gone: what it filled is stale."""
+    def lost(self, connection: ReadConnection) -> None:
+        """A connection is gone: if it is the one that is read through, what it filled is stale."""
+        if connection is not self._connection:
+            return
         self._connection = None
         self._lost = monotonic()
         self.lease_until = 0.0
         self.cache.age(self._good)
         self.unknown.clear()
+        # soon: the flights of this connection fail first
+        asyncio.get_running_loop().call_soon(self._answer_stale)
 
     def invalidated(self, keys: list[bytes] | None) -> None:
         """Redis says that keys changed; None when all may have."""
@@ -288,24 +294,37 @@ class Lookups:
             self._sweep_later()
 
     def _failed(self, flight: _Flight, reply: Any) -> None:
-        if isinstance(reply, ConnectionBroken) and self._connection is None:
+        if isinstance(reply, ConnectionBroken):
             if flight.waiters and len(self._backlog) < self._max_in_flight:
                 self._backlog.append(flight)
                 return
         elif not isinstance(reply, ReadError) or reply.code in _NOT_THE_MASTER:
             assert self._connection is not None  # noqa: S101 it gave the reply
             self._connection.abort()
+        elif reply.code == "WRONGTYPE":
+            self.cache.drop(flight.target)  # Redis can be read, and there the record is no more
         self._give_up(flight)
 
     def _give_up(self, flight: _Flight) -> None:
         if flight.attached:
             self._detach(flight.target)
+        self._wait_no_more(flight)
+
+    def _wait_no_more(self, flight: _Flight) -> None:
+        """Answer those who wait for a flight without it; its reply may still be kept."""
         waiters, flight.waiters = flight.waiters, []
         for answered in waiters:
             self._fall_back(flight.target, answered)
 
+    def _answer_stale(self) -> None:
+        for flight in list(self._backlog):
+            if flight.waiters and self.cache.stale(flight.target) is not None:
+                self._give_up(flight)
+
     def _fall_back(self, target: bytes, answered: Answered) -> None:
-        kept = self.cache.stale(target) or self.cache.fresh.get(target)
+        kept = self.cache.stale(target)
+        if kept is None and monotonic() - self._good <= self._stale_if_error:
+            kept = self.cache.fresh.get(target)
         if kept is None:
             answered(UNAVAILABLE, _UNAVAILABLE)
         else:
@@ -325,12 +344,19 @@ class Lookups:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
 
     def _sweep(self) -> None:
-        """Give up the flights whose time is over; the oldest are first, for replies keep order."""
+        """Answer those whose time is over; the oldest flights are first, for replies keep order.
+
+        A flight that is late stays attached: who asks again joins it, and its reply is kept, so
+        that a Redis slower than `lookup.timeout` still fills the cache.
+        """
         now = monotonic()
-        under_way = self._connection.pending if self._connection else self._backlog
-        for flight in list(takewhile(lambda waiting: waiting.deadline <= now, under_way)):
-            if isinstance(flight, _Flight) and flight.waiters:
-                self._give_up(flight)
+        backlog = self._backlog
+        while backlog and backlog[0].deadline <= now:
+            self._give_up(backlog.popleft())
+        pending: Collection[Waiting] = self._connection.pending if self._connection else ()
+        for waiting in list(takewhile(lambda sent: sent.deadline <= now, pending)):
+            if isinstance(waiting, _Flight) and waiting.waiters:
+                self._wait_no_more(waiting)
         self._sweeper = None
-        if under_way:
+        if pending or self._backlog:
             self._sweep_later()

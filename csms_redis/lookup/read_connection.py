@@ -69,7 +69,7 @@ class ReadConnection(asyncio.Protocol):
 
         Args:
             invalidated: the keys that changed; None when any may have.
-            lost: called once, when the connection has ended.
+            lost: called once, when the connection has ended, before those who wait are told.
         """
         self._invalidated = invalidated
         self._lost = lost
@@ -78,6 +78,7 @@ class ReadConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._outbox: list[bytes] = []
         self.pending: deque[Waiting] = deque()
+        self.ended = asyncio.Event()
 
     # The transport's callbacks
 
@@ -87,6 +88,8 @@ class ReadConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply to what waits for it, in order."""
+        if self._transport is None:
+            return  # aborted: what comes now speaks for nothing
         reader = self._reader
         pending = self.pending
         try:
@@ -105,13 +108,9 @@ class ReadConnection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all that still wait, then the owner."""
+        """Tell the owner, then all that still wait."""
         del exc
-        self._transport = None
-        pending, self.pending = self.pending, deque()
-        self._lost(self)
-        for waiting in pending:
-            waiting.replied(ConnectionBroken("the connection to Redis ended"))
+        self._end()
 
     # What its owner does with it
 
@@ -133,13 +132,29 @@ class ReadConnection(asyncio.Protocol):
         return await call.future
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """End the connection at once: of what was received, nothing more is believed."""
         if self._transport is not None:
             self._transport.abort()
+            self._end()
+
+    def _end(self) -> None:
+        if self._transport is not None:
+            self._transport = None
+            self.ended.set()
+            self._lost(self)
+            self._break_pending()
+
+    def _break_pending(self) -> None:
+        pending = list(self.pending)
+        self.pending.clear()
+        for waiting in pending:
+            waiting.replied(ConnectionBroken("the connection to Redis ended"))
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
-        if self._transport is not None:
+        if self._transport is None:
+            self._break_pending()
+        else:
             self._transport.write(b"".join(outbox))
 
     def _pushed(self, push: Sequence[Any]) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import random
 import ssl
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 import structlog
 
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.read_connection import ReadConnection, ReadError
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError
 from csms_redis.redis.url import Address
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.stations import STATION
@@ -18,6 +19,12 @@ from csms_redis.registry.tokens import TOKEN
 _PROBE_INTERVAL = 1.0  # seconds
 _PROBE_TIMEOUT = 2.0  # seconds
 _FIRST_DELAY, _LONGEST_DELAY = 0.02, 1.0  # seconds between attempts to connect
+_REASONS = {
+    "LOADING": "it is loading its data",
+    "NOAUTH": "it wants a password",
+    "NOPERM": "its user may not run what a lookup needs",
+    "WRONGPASS": "it refuses the user or the password",
+}
 _log = structlog.get_logger()
 
 
@@ -28,9 +35,9 @@ class NotTheMaster(Exception):
 class Supervisor:
     """Connects `Lookups` to Redis, again and again.
 
-    A lease proves that the connection is to a master that answers: a probe each second, `ROLE`
-    where the user may ask it and an `HMGET`, answered within two. PING would not do: a master that
-    was demoted or cut off answers it.
+    A lease proves that the connection is to a master that answers: a probe each second, a `HELLO`
+    and an `HMGET`, answered within two. PING would not do: a master that was demoted or cut off
+    answers it. HELLO tells the role as `ROLE` does, and no user can be forbidden to ask it.
     """
 
     def __init__(
@@ -48,8 +55,6 @@ class Supervisor:
         self._address = address
         self._timeout = timeout
         self._prefixes = [resource.key(prefix, "") for resource in (STATION, TOKEN, CERTIFICATE)]
-        self._gone = asyncio.Event()
-        self._may_ask_role = True
         self._said: str | None = None
         self.problem: str | None = "has not been reached yet"
 
@@ -60,7 +65,7 @@ class Supervisor:
             started = monotonic()
             try:
                 await self._connect_and_hold()
-            except (OSError, TimeoutError, ReadError, NotTheMaster) as error:
+            except (OSError, TimeoutError, UnicodeError, ReadError, NotTheMaster) as error:
                 self._say(_reason(error))
             if monotonic() - started > _LONGEST_DELAY:
                 delay = _FIRST_DELAY
@@ -75,24 +80,21 @@ class Supervisor:
             self._lookups.connected(connection, tracked=tracked)
             self._lookups.renew(sent)
             self._reached(tracked=tracked)
-            while not self._gone.is_set():
-                try:
-                    async with asyncio.timeout(_PROBE_INTERVAL):
-                        await self._gone.wait()
-                except TimeoutError:
-                    self._lookups.renew(await self._probe(connection))
-            raise ConnectionResetError("Redis closed the connection")
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0, sent + _PROBE_INTERVAL - monotonic())):
+                        await connection.ended.wait()
+                sent = await self._probe(connection)
+                self._lookups.renew(sent)
         finally:
             connection.abort()
-            self._lookups.lost()
 
     async def _connect(self) -> ReadConnection:
-        self._gone.clear()
         loop = asyncio.get_running_loop()
         address = self._address
 
         def protocol() -> ReadConnection:
-            return ReadConnection(invalidated=self._lookups.invalidated, lost=self._on_lost)
+            return ReadConnection(invalidated=self._lookups.invalidated, lost=self._lookups.lost)
 
         async with asyncio.timeout(self._timeout):
             if address.path:
@@ -103,12 +105,6 @@ class Supervisor:
                     protocol, address.host, address.port, ssl=context
                 )
         return connection
-
-    def _on_lost(self, connection: ReadConnection) -> None:
-        del connection
-        self._gone.set()
-        # at once, not when the task wakes: the flights of this connection fail next
-        self._lookups.lost()
 
     async def _handshake(self, connection: ReadConnection) -> bool:
         """Log in, choose the database, switch tracking on; whether it is on."""
@@ -128,26 +124,25 @@ class Supervisor:
 
     async def _probe(self, connection: ReadConnection) -> float:
         """Prove that this is a master that reads; when the question left (monotonic seconds)."""
+        values: Any
+        hello: Any
         sent = monotonic()
         async with asyncio.timeout(_PROBE_TIMEOUT):
-            reads = [connection.call("HMGET", self._prefixes[0], "securityProfile")]
-            if self._may_ask_role:
-                reads.append(connection.call("ROLE"))
-            values, *role = await asyncio.gather(*reads, return_exceptions=True)
-        if isinstance(values, BaseException):
+            values, hello = await asyncio.gather(
+                connection.call("HMGET", self._prefixes[0], "securityProfile"),
+                connection.call("HELLO", 3),
+                return_exceptions=True,
+            )
+        if isinstance(hello, BaseException):
+            raise hello
+        # someone's key of another type is no fault: Redis read it
+        if isinstance(values, BaseException) and getattr(values, "code", None) != "WRONGTYPE":
             raise values
-        self._check_role(role)
+        if not isinstance(hello, dict) or hello.get(b"role") != b"master":
+            raise NotTheMaster
+        if connection.ended.is_set():
+            raise ConnectionBroken("the connection ended after its last reply")
         return sent
-
-    def _check_role(self, role: list[Any]) -> None:
-        for reply in role:
-            if isinstance(reply, ReadError) and reply.code in {"NOPERM", "ERR"}:
-                self._may_ask_role = False
-                _log.warning("Redis does not tell its role", reason=reply.code)
-            elif isinstance(reply, BaseException):
-                raise reply
-            elif reply[0] != b"master":
-                raise NotTheMaster
 
     def _reached(self, *, tracked: bool) -> None:
         self.problem = None
@@ -167,8 +162,10 @@ def _reason(error: Exception) -> str:
         return "it is a replica"
     if isinstance(error, TimeoutError):
         return "it does not answer"
+    if isinstance(error, ConnectionBroken):
+        return "it closed the connection"
     if isinstance(error, ReadError):
-        return f"it answers {error.code}"
+        return _REASONS.get(error.code, f"it answers {error.code}")
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__
