@@ -63,6 +63,8 @@ def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chrome]
     """A Chromium with a profile of its own that keeps a log of its requests."""
     monkeypatch.setenv("SE_OFFLINE", "true")
     monkeypatch.setenv("SE_AVOID_STATS", "true")
+    monkeypatch.setenv("NO_PROXY", f"{HOST},localhost")
+    monkeypatch.setenv("no_proxy", f"{HOST},localhost")
     assert CHROMIUM
     options = ChromeOptions()
     options.binary_location = CHROMIUM
