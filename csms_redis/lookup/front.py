@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
+from operator import itemgetter
 from time import monotonic
 from typing import Final, Protocol, TypeAlias, cast
 
@@ -20,6 +21,12 @@ from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
 
 KEEPALIVE_AFTER_404 = 5.0
 """Seconds. The gateway does not read a 404's body, which leaks the connection on its side."""
+
+LINGER = 15.0
+"""Seconds that a client has to take what was written before its connection is cut.
+
+More than the 10 s for which aiohttp reads on after an answer that came before the body's end.
+"""
 
 _MAX_KNOWN_HEADERS = 1024
 _MAX_BUFFER = 2**16  # bytes that may wait while a request is being answered
@@ -96,14 +103,19 @@ class Front:
         self.known_headers: dict[bytes, Style] = {}
         self.draining = False
         self._max_connections = max_connections
-        # connections by when they came to wait, the longest waiting first
+        # Connections by when they came to wait, the longest waiting first. One whose request is
+        # being answered is in none, for its answer has a time-out of its own.
         self.idle: Queue = OrderedDict()
         self.idle_after_404: Queue = OrderedDict()
         self.reading: Queue = OrderedDict()
+        self.unread: Queue = OrderedDict()  # the client does not take aiohttp's answer
+        self.closing: Queue = OrderedDict()
         self._timeouts = (
             (self.idle_after_404, KEEPALIVE_AFTER_404),
             (self.reading, request_timeout),
             (self.idle, keepalive_timeout),
+            (self.unread, keepalive_timeout),
+            (self.closing, LINGER),
         )
         self._closed = asyncio.Event()
         self._connections: set[FrontProtocol] = set()
@@ -113,17 +125,21 @@ class Front:
         return FrontProtocol(self)
 
     async def run(self) -> None:
-        """Close what waits too long, and keep the date, until cancelled."""
+        """Sweep until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP)
-            self.heads.refresh()
-            now = monotonic()
-            for queue, timeout in self._timeouts:
-                while queue:
-                    connection, since = next(iter(queue.items()))
-                    if since + timeout > now:
-                        break
-                    connection.timed_out()
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Close what has waited too long by now, and write the date anew."""
+        self.heads.refresh()
+        now = monotonic()
+        for queue, timeout in self._timeouts:
+            while queue:
+                connection, since = next(iter(queue.items()))
+                if since + timeout > now:
+                    break
+                connection.timed_out()
 
     async def drain(self, seconds: float) -> None:
         """Close what is idle, let the rest finish, close that too after `seconds`."""
@@ -140,14 +156,13 @@ class Front:
                     connection.abort()
 
     def opened(self, connection: "FrontProtocol") -> None:
-        """Count a connection; close the longest idle one when there are too many."""
+        """Count a connection; close the longest waiting one when there are too many."""
         self._connections.add(connection)
         if len(self._connections) > self._max_connections:
-            for queue, _ in reversed(self._timeouts):
-                if queue:
-                    next(iter(queue)).close()
-                    return
-            connection.close()
+            waiting = (self.idle, self.idle_after_404, self.reading)
+            first = [next(iter(queue.items())) for queue in waiting if queue]
+            longest, _ = min(first, key=itemgetter(1), default=(connection, 0.0))
+            longest.close()
 
     def closed(self, connection: "FrontProtocol") -> None:
         """Forget a connection."""
@@ -208,8 +223,9 @@ class FrontProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
-        self._wait_in(self._front.idle, monotonic())
         self._front.opened(self)
+        if self._state == _READY:
+            self._wait_in(self._front.idle, monotonic())
 
     def data_received(self, data: bytes) -> None:
         """Answer at once what is known; keep the rest in order."""
@@ -226,9 +242,10 @@ class FrontProtocol(asyncio.Protocol):
             self._feed(data)
         elif self._state == _LEFT:
             cast("Fallback", self._fallback).data_received(data)
+            self._watch()
         elif self._state != _CLOSING:
             self._buffer += data
-            if self._state == _READY:
+            if self._state == _READY and not self._paused:
                 self._advance()
             else:
                 self._limit_buffer()
@@ -236,7 +253,9 @@ class FrontProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what was asked before the client's end of the connection closed."""
         self._half_closed = True
-        return self._state in {_ASKED, _HANDED_OVER}
+        if self._state == _HANDED_OVER:
+            return self._owed == 0
+        return self._state == _ASKED or (self._paused and bool(self._buffer))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave nothing behind."""
@@ -254,44 +273,54 @@ class FrontProtocol(asyncio.Protocol):
         self._paused = True
         if self._fallback is not None:
             self._fallback.pause_writing()
+            if self._state in {_HANDED_OVER, _LEFT} and self._queue is not self._front.closing:
+                self._wait_in(self._front.unread, monotonic())
 
     def resume_writing(self) -> None:
         """Go on."""
         self._paused = False
         if self._fallback is not None:
             self._fallback.resume_writing()
-        if self._state == _READY and self._buffer:
+            if self._queue is self._front.unread:
+                self._leave_queue()
+        if self._state == _READY:
+            self._resume_reading()
             self._advance()
 
     # What the front does with a connection
 
     def timed_out(self) -> None:
-        """Close a connection that waited too long, saying so where a request had begun."""
-        left = self._state == _LEFT
-        if self._state == _ASKED or (left and cast("Fallback", self._fallback).busy):
-            self._wait_in(self._front.idle, monotonic())
-            return
-        if left or (self._buffer and not self._paused):
-            self._style = Style.CLOSE_11
-            self._write(REQUEST_TIMEOUT, _TIMED_OUT)
-        self.close()
+        """End a connection that waited too long, saying so where a request had begun."""
+        if self._paused or self._queue is self._front.closing:
+            self.abort()
+        elif self._state == _LEFT and cast("Fallback", self._fallback).busy:
+            self._leave_queue()
+        else:
+            if self._state == _LEFT or self._buffer:
+                self._style = Style.CLOSE_11
+                self._write(REQUEST_TIMEOUT, _TIMED_OUT)
+            self.close()
 
     def drain(self) -> None:
         """Close when idle; else with the next answer."""
         if self._state == _READY and not self._buffer:
             self.close()
+        elif self._state == _ASKED:
+            self._style = Style(self._style | 1)
         elif self._fallback is not None:
             self._fallback.closes = True
 
     def close(self) -> None:
         """Close when what was written has left."""
         self._state = _CLOSING
-        self._leave_queue()
         if self._transport is not None:
+            self._wait_in(self._front.closing, monotonic())
             self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
+        self._state = _CLOSING
+        self._leave_queue()
         if self._transport is not None:
             self._transport.abort()
 
@@ -329,7 +358,9 @@ class FrontProtocol(asyncio.Protocol):
         while self._state == _READY and self._buffer and not self._paused:
             head = read_head(self._buffer)
             if head == "unfinished":
-                if self._queue is not self._front.reading:
+                if self._half_closed:
+                    self.close()
+                elif self._queue is not self._front.reading:
                     self._wait_in(self._front.reading, monotonic())
                 break
             if head == "odd":
@@ -357,6 +388,7 @@ class FrontProtocol(asyncio.Protocol):
             self._buffer = self._buffer[head.size :]
         self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED
+        self._leave_queue()
         self._lookups.ask(wanted, self._answered)
         return True
 
@@ -377,23 +409,36 @@ class FrontProtocol(asyncio.Protocol):
 
     def _next(self, queue: "Queue") -> None:
         """Be ready for the next request, or close."""
-        if self._style & 1 or (self._half_closed and not self._buffer):
+        if self._style & 1:
+            self.close()
+            return
+        if not self._buffer and (self._half_closed or self._front.draining):
             self.close()
             return
         self._state = _READY
         now = monotonic()
         if self._queue is not queue or now - self._since > _SWEEP:
             self._wait_in(queue, now)
-        if self._reading_paused and self._transport is not None:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        if self._reading_paused:
+            self._resume_reading()
         if self._buffer and not self._advancing:
             self._advance()
 
     def _limit_buffer(self) -> None:
-        if len(self._buffer) > _MAX_BUFFER and not self._reading_paused and self._transport:
+        if len(self._buffer) > _MAX_BUFFER and self._transport is not None:
+            # again and again, for aiohttp resumes what it paused itself
             self._reading_paused = True
             self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if (
+            self._reading_paused
+            and not self._paused
+            and len(self._buffer) <= _MAX_BUFFER
+            and self._transport is not None
+        ):
+            self._reading_paused = False
+            self._transport.resume_reading()
 
     def _wait_in(self, queue: "Queue", now: float) -> None:
         self._leave_queue()
@@ -410,11 +455,14 @@ class FrontProtocol(asyncio.Protocol):
 
     def _hand_over(self, head: RequestHead) -> None:
         """Let aiohttp answer this one request, of which nothing after its end is shown to it."""
+        self._owed = head.size + (head.body or 0)
+        if self._half_closed and len(self._buffer) < self._owed:
+            self.close()
+            return
         self._leave_queue()
         self._state = _HANDED_OVER
         self._style = Style.KEEP_11
         self._replied = False
-        self._owed = head.size + (head.body or 0)
         data, self._buffer = self._buffer, b""
         if self._front.draining:
             self._fallback_protocol().closes = True
@@ -422,12 +470,24 @@ class FrontProtocol(asyncio.Protocol):
 
     def _leave_to_fallback(self) -> None:
         """Let aiohttp have the connection, and close it when it has answered all it was sent."""
-        self._wait_in(self._front.reading, monotonic())
         self._state = _LEFT
         data, self._buffer = self._buffer, b""
+        self._resume_reading()
         fallback = self._fallback_protocol()
         fallback.closes = True
         fallback.data_received(data)
+        if self._half_closed and not fallback.busy:
+            self.close()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        """See that a request that was left to aiohttp arrives in time."""
+        if self._queue is not self._front.closing:
+            if cast("Fallback", self._fallback).busy:
+                self._leave_queue()
+            elif self._queue is not self._front.reading:
+                self._wait_in(self._front.reading, monotonic())
 
     def _fallback_protocol(self) -> Fallback:
         if self._fallback is None:
@@ -448,18 +508,23 @@ class FrontProtocol(asyncio.Protocol):
             self._take_back()
 
     def _fallback_answered(self, stays_open: bool) -> None:  # noqa: FBT001 a callback's only word
-        if self._state != _HANDED_OVER:
+        if self._state not in {_HANDED_OVER, _LEFT}:
             return
-        if not stays_open:
-            self._state = _CLOSING
+        if not stays_open:  # aiohttp closes it
+            self._wait_in(self._front.closing, monotonic())
+        elif self._state == _LEFT:
+            self._watch()
         elif self._owed:
             self._replied = True
         else:
             asyncio.get_running_loop().call_soon(self._take_back)
 
     def _take_back(self) -> None:
-        if self._state == _HANDED_OVER:
-            self._next(self._front.idle)
+        if self._state == _HANDED_OVER and self._transport is not None:
+            if self._transport.is_closing():
+                self.close()
+            else:
+                self._next(self._front.idle)
 
 
 Queue: TypeAlias = OrderedDict[FrontProtocol, float]

@@ -1,0 +1,368 @@
+"""Bytes in, bytes out: a front protocol, or aiohttp's alone, on a transport without a socket."""
+
+import asyncio
+import http.client
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, cast
+
+from aiohttp import web
+
+from csms_redis.api.app import make_app
+from csms_redis.api.protocol import StatusRequestHandler
+from csms_redis.contract.certificates import ClientCertificate
+from csms_redis.contract.models import ChargeStationAuth, Token
+from csms_redis.lookup import targets
+from csms_redis.lookup.answers import NOT_FOUND, tail
+from csms_redis.lookup.front import Front
+from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Answered, Lookups
+from csms_redis.lookup.targets import Wanted
+from csms_redis.registry.certificates import CERTIFICATE, Certificates
+from csms_redis.registry.resource import Resource
+from csms_redis.registry.stations import STATION, Stations
+from csms_redis.registry.tokens import TOKEN, Tokens
+from csms_redis.settings import LookupSettings
+from tests.conftest import Reply
+
+MAX_BODY = 4096
+KEEPALIVE_TIMEOUT = 75.0
+REQUEST_TIMEOUT = 10.0
+HOST = b"Host: registry\r\n"
+
+_HIGH_WATER = 65536  # asyncio's own mark
+_QUIET_TURNS = 12  # of the event loop; aiohttp needs fewer from a request to its answer
+
+HASH = "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak="
+RECORDS: dict[tuple[Resource, str], bytes] = {
+    (STATION, "cs001"): b'{"securityProfile":1,"base64SHA256Password":"c2VjcmV0"}',
+    (STATION, "cs002"): b'{"securityProfile":2}',
+    (STATION, "{a}/b c"): b'{"securityProfile":0}',
+    (STATION, "Säule"): b'{"securityProfile":2,"invalidUsernameAllowed":true}',
+    (STATION, "s" * 48): b'{"securityProfile":2}',
+    (TOKEN, "ABC123"): b'{"uid":"ABC123","valid":true}',
+    (TOKEN, "A/B C"): b'{"uid":"A/B C","valid":false}',
+    (CERTIFICATE, HASH): b'{"certificate":"-----BEGIN CERTIFICATE-----"}',
+}
+
+
+class HandFilled(Lookups):
+    """Lookups that know `RECORDS`, and say of all else that there is none.
+
+    What is in `slow` is answered by `answer`, as if Redis had been asked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(LookupSettings(), b"")
+        self.lease_until = math.inf
+        self.slow: set[bytes] = set()
+        self.waiting: list[Answered] = []
+        for (resource, record_id), body in RECORDS.items():
+            _, _, target = targets.wanted(resource, record_id)
+            self.cache.put(target, tail(body))
+
+    def know(self, count: int) -> None:
+        """Register stations n0, n1 and so on."""
+        for number in range(count):
+            body = b'{"securityProfile":%d}' % number
+            self.cache.put(b"/api/v0/cs/n%d/auth" % number, tail(body))
+
+    def forget(self, target: bytes) -> None:
+        """Remember that there is no such record."""
+        wanted = targets.read(target)
+        assert wanted is not None
+        self.unknown.until[target] = (math.inf, NOT_FOUND_TAILS[wanted[0]])
+
+    def ask(self, wanted: Wanted, answered: Answered) -> None:
+        resource, record_id, target = wanted
+        if target in self.slow:
+            self.waiting.append(answered)
+        elif record_id is None or target in self.cache.fresh or target in self.unknown.until:
+            super().ask(wanted, answered)
+        else:
+            answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
+
+    def answer(self, status: int, answer_tail: bytes) -> None:
+        """Answer the lookup that has waited longest."""
+        self.waiting.pop(0)(status, answer_tail)
+
+
+class _Stations(Stations):
+    def __init__(self) -> None:
+        self.registered: list[str] = []
+
+    async def register(self, cs_id: str, auth: ChargeStationAuth) -> None:
+        del auth
+        self.registered.append(cs_id)
+
+
+class _Tokens(Tokens):
+    def __init__(self) -> None:
+        pass
+
+    async def set(self, token: Token) -> None:
+        pass
+
+
+class _Certificates(Certificates):
+    def __init__(self) -> None:
+        pass
+
+    async def upload(self, certificate: ClientCertificate) -> None:
+        pass
+
+    async def delete(self, hash_: str) -> bool:
+        del hash_
+        return False
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service without Redis and without a listener."""
+
+    front: Front
+    lookups: HandFilled
+    stations: _Stations
+    server: web.Server
+    loop_errors: list[dict[str, Any]]
+
+    def client(self) -> "Client":
+        """Connect to the front protocol."""
+        return Client(self.front.protocol())
+
+    def aiohttp_client(self) -> "Client":
+        """Connect to aiohttp's protocol as if there were no front."""
+        return Client(self.aiohttp_protocol())
+
+    def aiohttp_protocol(self) -> StatusRequestHandler:
+        """A connection's protocol where there is no front."""
+        return StatusRequestHandler(self.server, lambda _stays_open: None)
+
+    @property
+    def handed_over(self) -> int:
+        """How many requests aiohttp has answered."""
+        return self.server.requests_count
+
+
+@asynccontextmanager
+async def running_site(*, max_connections: int = 1000) -> AsyncIterator[Site]:
+    """A site; nothing may have gone wrong in the event loop at its end."""
+    lookups = HandFilled()
+    stations = _Stations()
+    app = make_app(
+        stations=stations,
+        tokens=_Tokens(),
+        certificates=_Certificates(),
+        lookups=lookups,
+        components=lambda: {"redis": None},
+        strict=False,
+        max_body=MAX_BODY,
+        request_timeout=REQUEST_TIMEOUT,
+    )
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.1)
+    await runner.setup()
+    server = runner.server
+    assert server is not None
+    front = Front(
+        lookups,
+        lambda answered: StatusRequestHandler(server, answered),
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
+        request_timeout=REQUEST_TIMEOUT,
+        max_connections=max_connections,
+    )
+    site = Site(front, lookups, stations, server, [])
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _loop, context: site.loop_errors.append(context)
+    )
+    try:
+        yield site
+        assert site.loop_errors == []
+    finally:
+        await runner.cleanup()
+
+
+class MockTransport(asyncio.Transport):
+    """A transport that keeps what is written, and can be as stuck as a client that never reads."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.protocol = protocol
+        self.written = bytearray()
+        self.stuck = False
+        self.reading = True
+        self.closed = False  # asked for
+        self.ended = False  # done
+        self.aborted = False
+        self._unsent = 0
+        self._paused = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.1", 50000) if name == "peername" else default
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if not self._unsent:
+                asyncio.get_running_loop().call_soon(self._end)
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.protocol.connection_lost(None)
+
+    def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
+        if self.ended or self.aborted:
+            return
+        self.written += data
+        if self.stuck:
+            self._unsent += len(data)
+            if self._unsent > _HIGH_WATER and not self._paused:
+                self._paused = True
+                self.protocol.pause_writing()
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def get_write_buffer_size(self) -> int:
+        return self._unsent
+
+    def catch_up(self) -> None:
+        """The client has read everything."""
+        self._unsent = 0
+        if self._paused:
+            self._paused = False
+            self.protocol.resume_writing()
+        if self.closed:
+            self._end()
+
+    def is_reading(self) -> bool:
+        return self.reading and not self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@dataclass
+class Client:
+    """The client's end of a connection."""
+
+    protocol: asyncio.Protocol
+    transport: MockTransport = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Connect."""
+        self.transport = MockTransport(self.protocol)
+        self.protocol.connection_made(self.transport)
+
+    async def send(self, *segments: bytes) -> None:
+        """Send bytes, each segment in a turn of its own, as long as they are read."""
+        for segment in segments:
+            if self.transport.closed or not self.transport.reading:
+                break
+            self.protocol.data_received(segment)
+            await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        """Say that nothing more will be sent."""
+        if not self.transport.closed and not self.protocol.eof_received():
+            self.transport.close()
+        await settle(self)
+
+    async def ask(self, *segments: bytes) -> list[Reply]:
+        """Send bytes, and give the replies to them."""
+        already = len(self.transport.written)
+        await self.send(*segments)
+        await settle(self)
+        return replies(bytes(self.transport.written[already:]))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended."""
+        return self.transport.ended
+
+    @property
+    def received(self) -> bytes:
+        """All that was received."""
+        return bytes(self.transport.written)
+
+    @property
+    def replies(self) -> list[Reply]:
+        """All that was received, which must be replies."""
+        return replies(self.received)
+
+
+async def settle(*clients: Client) -> None:
+    """Let the event loop turn until nothing more happens on some connections."""
+
+    def state() -> list[tuple[int, bool, bool]]:
+        return [(len(c.received), c.transport.ended, c.transport.reading) for c in clients]
+
+    quiet = 0
+    before = state()
+    while quiet < _QUIET_TURNS:
+        await asyncio.sleep(0)
+        now = state()
+        quiet = quiet + 1 if now == before else 0
+        before = now
+
+
+class _Stream(BytesIO):
+    """Bytes as `http.client` reads them from a socket; it must not close them."""
+
+    def makefile(self, mode: str) -> "_Stream":
+        del mode
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+def replies(data: bytes, methods: Sequence[str] = ()) -> list[Reply]:
+    """Read replies one after another; nothing may be left over.
+
+    Args:
+        data: of one connection.
+        methods: of the requests, where they are not all GET.
+    """
+    stream = _Stream(data)
+    found: list[Reply] = []
+    while stream.tell() < len(data):
+        method = methods[len(found)] if len(found) < len(methods) else "GET"
+        response = http.client.HTTPResponse(cast("Any", stream), method=method)
+        response.begin()
+        headers = dict(response.getheaders())
+        assert "Content-Length" in headers, data
+        found.append(Reply(response.status, response.reason, headers, response.read()))
+    return found
+
+
+def get(target: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
+    """A GET with a Host and other headers."""
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return b"GET %b HTTP/%b\r\n%b%b\r\n" % (target, version, HOST, lines)
+
+
+def station(name: str) -> bytes:
+    """A lookup of a station in the plainest form."""
+    return get(b"/api/v0/cs/%b/auth" % name.encode())
+
+
+def post(target: bytes, body: bytes, *headers: bytes) -> bytes:
+    """A POST of JSON with a Host and other headers."""
+    lines = b"".join(header + b"\r\n" for header in headers)
+    return (
+        b"POST %b HTTP/1.1\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n%b"
+        % (target, HOST, len(body), lines, body)
+    )
