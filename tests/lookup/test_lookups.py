@@ -12,6 +12,7 @@ from csms_redis.contract.errors import NotFound, Unavailable
 from csms_redis.lookup import lookups as module
 from csms_redis.lookup import near_cache
 from csms_redis.lookup.lookups import LEASE, Lookups
+from csms_redis.lookup.read_connection import ReadConnection
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.lookup.wire import (
@@ -589,7 +590,7 @@ class TestReconnect:
         """Who comes long after a loss is answered 503 at once, however often it was tried since."""
         wire.lose()
         clock.now += module._GRACE + 0.1
-        failed = Wire(module.ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
+        failed = Wire(ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
         failed.lose()
         client.ask("a")
 
@@ -618,7 +619,7 @@ class TestReconnect:
         self, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
         """Its end means nothing to what the current one filled."""
-        other = Wire(module.ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
+        other = Wire(ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
         await fill(client, wire, "a", record(1))
         other.lose()
         client.ask("a")

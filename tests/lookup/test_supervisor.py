@@ -1,0 +1,375 @@
+"""The read connection's keeper, with a Valkey that really runs and with one that misbehaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from redis import Redis
+from structlog.testing import capture_logs
+
+from csms_redis.lookup import supervisor as module
+from csms_redis.lookup.lookups import LEASE, Lookups
+from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.redis.url import Address
+from csms_redis.registry.stations import STATION
+from csms_redis.settings import LookupSettings
+from tests.conftest import PATIENCE, Valkey, short_directory
+from tests.lookup.fake_redis import FakeRedis, fake_redis, healthy
+from tests.lookup.wire import PROFILE
+
+INTERVAL = 0.05
+PROBE_TIMEOUT = 0.2
+PASSWORD = "Str0ng:p@ss/w#rd?"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe twenty times a second, and give up after a fifth of one."""
+    monkeypatch.setattr(module, "_PROBE_INTERVAL", INTERVAL)
+    monkeypatch.setattr(module, "_PROBE_TIMEOUT", PROBE_TIMEOUT)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture
+async def fake(home: Path) -> AsyncIterator[FakeRedis]:
+    async with fake_redis(home / "redis.sock") as running:
+        yield running
+
+
+@pytest.fixture
+def admin(valkey: Valkey) -> Iterator[Redis]:
+    with Redis(unix_socket_path=valkey.socket) as client:
+        yield client
+
+
+@pytest.fixture
+def lookups() -> Lookups:
+    return Lookups(LookupSettings(), b"")
+
+
+@asynccontextmanager
+async def supervised(
+    lookups: Lookups,
+    path: str | Path,
+    *,
+    user: str | None = None,
+    password: str | None = None,
+    prefix: bytes = b"",
+) -> AsyncIterator[Supervisor]:
+    """Keep `lookups` connected while the block runs; nothing of it stays behind."""
+    before = asyncio.all_tasks()
+    address = Address(path=str(path), username=user, password=password)
+    supervisor = Supervisor(lookups, address, prefix=prefix, timeout=1)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() - before == set()
+
+
+def may_only(admin: Redis, *commands: str) -> None:
+    """Make the user `gate`, who may do this and no more."""
+    made = admin.acl_setuser(
+        "gate", enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], commands=list(commands)
+    )
+    assert made
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until a condition holds."""
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, what
+        await asyncio.sleep(0.005)
+
+
+async def leased(lookups: Lookups) -> None:
+    await until(lambda: lookups.lease_until > monotonic(), "the connection is proved")
+
+
+async def away(supervisor: Supervisor, problem: str) -> None:
+    await until(
+        lambda: supervisor.problem == problem, f"{problem!r}, but it is {supervisor.problem!r}"
+    )
+
+
+class TestHandshake:
+    """What is said before the first read."""
+
+    async def test_tracking_comes_before_any_read(self, fake: FakeRedis, home: Path) -> None:
+        """HELLO, tracking of every prefix, a probe."""
+        lookups = Lookups(LookupSettings(), b"p:")
+        async with supervised(lookups, home / "redis.sock", prefix=b"p:"):
+            await leased(lookups)
+
+        prefixes = [b"PREFIX", b"p:cs:", b"PREFIX", b"p:token:", b"PREFIX", b"p:certificate:"]
+        assert fake.commands[:4] == [
+            [b"HELLO", b"3", b"SETNAME", b"csms-redis"],
+            [b"CLIENT", b"TRACKING", b"ON", b"BCAST", *prefixes],
+            [b"HMGET", b"p:cs:", b"securityProfile"],
+            [b"HELLO", b"3"],
+        ]
+
+    async def test_no_tracking_without_a_cache(self, fake: FakeRedis, home: Path) -> None:
+        """`cache_entries = 0` reads each time, so nothing need be told."""
+        lookups = Lookups(LookupSettings(cache_entries=0), b"")
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await until(lambda: supervisor.problem is None, "reached")
+
+        assert b"CLIENT" not in {command[0] for command in fake.commands}
+        assert lookups.lease_until == 0
+
+    async def test_user_and_password(self, valkey: Valkey, admin: Redis, lookups: Lookups) -> None:
+        """Of an ACL user that may only look up."""
+        may_only(admin, "+hmget", "+client|tracking")
+        async with supervised(lookups, valkey.socket, user="gate", password=PASSWORD) as supervisor:
+            await leased(lookups)
+            assert supervisor.problem is None
+
+    async def test_a_password_alone(self, valkey: Valkey, admin: Redis, lookups: Lookups) -> None:
+        """As `requirepass` wants it, once an operator has set it while this runs."""
+        admin.config_set("requirepass", PASSWORD)
+        async with supervised(lookups, valkey.socket, password=PASSWORD):
+            await leased(lookups)
+
+    @pytest.mark.parametrize(
+        ("password", "problem"),
+        [
+            ("wrong-" + PASSWORD, "cannot be reached: it refuses the user or the password"),
+            (None, "cannot be reached: it wants a password"),
+        ],
+    )
+    async def test_a_wrong_password(
+        self,
+        password: str | None,
+        problem: str,
+        valkey: Valkey,
+        admin: Redis,
+        lookups: Lookups,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Said in one line of the log, however often it is tried, and without the password."""
+        monkeypatch.setattr(module, "_LONGEST_DELAY", 0.01)
+        admin.config_set("requirepass", PASSWORD)
+        with capture_logs() as events:
+            async with supervised(lookups, valkey.socket, password=password) as supervisor:
+                await away(supervisor, problem)
+                await asyncio.sleep(0.2)
+
+        (event,) = events
+        assert event["event"] == "Redis cannot be reached"
+        assert event["reason"] == problem.removeprefix("cannot be reached: ")
+        assert PASSWORD not in repr(events)
+        assert "\n" not in repr(events)
+
+    async def test_a_user_who_may_not_track(
+        self, valkey: Valkey, admin: Redis, lookups: Lookups
+    ) -> None:
+        """Is told so: without invalidations nothing could be believed."""
+        may_only(admin, "+hmget")
+        async with supervised(lookups, valkey.socket, user="gate", password=PASSWORD) as supervisor:
+            await away(supervisor, "cannot be reached: its user may not run what a lookup needs")
+            assert lookups.lease_until == 0
+
+
+class TestLease:
+    """The proof that the connection speaks for the truth."""
+
+    async def test_is_renewed_while_redis_answers(
+        self, valkey: Valkey, admin: Redis, lookups: Lookups
+    ) -> None:
+        """Each probe moves its end, and never further than its length."""
+        async with supervised(lookups, valkey.socket):
+            await leased(lookups)
+            first = lookups.lease_until
+            await until(lambda: lookups.lease_until > first + 3 * INTERVAL, "it is renewed")
+            assert lookups.lease_until <= monotonic() + LEASE
+
+        assert lookups.lease_until == 0
+        clients = [client["name"] for client in admin.client_list()]
+        await until(lambda: "csms-redis" not in clients, "the connection is closed")
+
+    async def test_probes_keep_their_pace(self, fake: FakeRedis, home: Path) -> None:
+        """A slow answer delays the next probe only where it takes longer than the interval."""
+        lookups = Lookups(LookupSettings(), b"")
+        async with supervised(lookups, home / "redis.sock"):
+            await leased(lookups)
+            before = len(fake.commands)
+            await asyncio.sleep(10 * INTERVAL)
+            probes = (len(fake.commands) - before) / 2
+
+        assert 2 < probes <= 11
+
+    async def test_a_server_that_says_nothing(self, fake: FakeRedis, home: Path) -> None:
+        """Is given up when the probe's time is over, and asked anew."""
+        lookups = Lookups(LookupSettings(), b"")
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await leased(lookups)
+            fake.answer = lambda _: None
+            await away(supervisor, "cannot be reached: it does not answer")
+            assert lookups.lease_until == 0
+            fake.answer = healthy
+            await leased(lookups)
+            assert supervisor.problem is None
+
+    @pytest.mark.parametrize("command", [b"HMGET", b"HELLO"])
+    async def test_half_an_answer_is_none(
+        self, command: bytes, fake: FakeRedis, home: Path
+    ) -> None:
+        """The role without a read, or a read without the role, proves nothing."""
+        lookups = Lookups(LookupSettings(), b"")
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await leased(lookups)
+            fake.answer = lambda asked: None if asked[0] == command else healthy(asked)
+            await away(supervisor, "cannot be reached: it does not answer")
+
+    @pytest.mark.parametrize(
+        ("reply", "reason"),
+        [
+            (b"-LOADING Redis is loading\r\n", "it is loading its data"),
+            (b"-CLUSTERDOWN Hash slot not served\r\n", "it answers CLUSTERDOWN"),
+            (b"-\r\n", "it answers ERR"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "it closed the connection"),
+        ],
+    )
+    async def test_an_error_is_no_proof(
+        self, reply: bytes, reason: str, fake: FakeRedis, home: Path
+    ) -> None:
+        """A probe that is refused ends the lease."""
+        lookups = Lookups(LookupSettings(), b"")
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await leased(lookups)
+            fake.answer = lambda asked: reply if asked[0] == b"HMGET" else healthy(asked)
+            await away(supervisor, f"cannot be reached: {reason}")
+            assert lookups.lease_until == 0
+
+    @pytest.mark.parametrize(
+        "hello", [b"+OK\r\n", b":1\r\n", b"_\r\n", b"*0\r\n", b"%0\r\n", b"%1\r\n+role\r\n:1\r\n"]
+    )
+    async def test_a_malformed_role_is_no_master(
+        self, hello: bytes, fake: FakeRedis, home: Path
+    ) -> None:
+        """And ends nothing but the attempt."""
+        fake.answer = lambda asked: hello if asked[0] == b"HELLO" else healthy(asked)
+        lookups = Lookups(LookupSettings(), b"")
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await away(supervisor, "cannot be reached: it is a replica")
+            fake.answer = healthy
+            await leased(lookups)
+
+    async def test_someones_key_under_the_bare_prefix(
+        self, valkey: Valkey, admin: Redis, lookups: Lookups
+    ) -> None:
+        """Of whatever type: the probe reads it, and that Redis reads is all it asks."""
+        admin.set("cs:", "not a hash")
+        async with supervised(lookups, valkey.socket):
+            await leased(lookups)
+
+    async def test_closed_with_the_last_reply(self, fake: FakeRedis, home: Path) -> None:
+        """Redis answers the first probe and closes: no lookup is left with a dead connection."""
+        closing = True
+
+        def answer(command: list[bytes]) -> bytes:
+            if closing and command == [b"HELLO", b"3"]:
+                asyncio.get_running_loop().call_soon(fake.close_connections)
+            return healthy(command)
+
+        fake.answer = answer
+        lookups = Lookups(LookupSettings(timeout=5), b"")
+        async with supervised(lookups, home / "redis.sock"):
+            finding = asyncio.create_task(lookups.find(STATION, "a"))
+            await until(lambda: fake.connections > 3, "it is tried again")
+            closing = False
+            fake.answer = lambda asked: (
+                b"*4\r\n$1\r\n1\r\n_\r\n_\r\n_\r\n" if asked[1:2] == [b"cs:a"] else answer(asked)
+            )
+            assert await finding == PROFILE[1]
+
+
+class TestDemotion:
+    """A master that has become a replica goes on answering."""
+
+    @pytest.mark.parametrize("user", ["default", "gate"], ids=["may ask ROLE", "may not"])
+    async def test_is_noticed(
+        self, user: str, valkey: Valkey, admin: Redis, lookups: Lookups
+    ) -> None:
+        """And so is its promotion."""
+        may_only(admin, "+hmget", "+client|tracking")
+        admin.hset("cs:a", "securityProfile", "1")
+        password = PASSWORD if user == "gate" else None
+        async with supervised(lookups, valkey.socket, user=user, password=password) as supervisor:
+            await leased(lookups)
+            assert await lookups.find(STATION, "a") == PROFILE[1]
+
+            admin.replicaof("127.0.0.1", "1")
+            await away(supervisor, "cannot be reached: it is a replica")
+            assert lookups.lease_until == 0
+            assert await lookups.find(STATION, "a") == PROFILE[1], "stale"
+
+            admin.replicaof("NO", "ONE")
+            await leased(lookups)
+            admin.hset("cs:a", "securityProfile", "2")
+            await until(lambda: not lookups.cache.fresh, "the invalidation arrives")
+            assert await lookups.find(STATION, "a") == PROFILE[2]
+
+
+class TestReconnect:
+    """Again and again, but not in step with all the others."""
+
+    async def test_backoff(
+        self, home: Path, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Doubled with each attempt, capped at a second, and jittered below that."""
+        delays: list[float] = []
+        sleep = asyncio.sleep
+
+        async def recorded(delay: float) -> None:
+            delays.append(delay)
+            await sleep(0)
+
+        monkeypatch.setattr(asyncio, "sleep", recorded)
+        async with supervised(lookups, home / "nobody.sock") as supervisor:
+            while len(delays) < 60:
+                await sleep(0)
+            monkeypatch.setattr(asyncio, "sleep", sleep)
+            assert supervisor.problem == "cannot be reached: no such file or directory"
+
+        longest = [min(0.02 * 2**attempt, 1.0) for attempt in range(len(delays))]
+        assert all(0.5 * most <= delay <= most for delay, most in zip(delays, longest, strict=True))
+        assert len({round(delay, 6) for delay in delays[6:]}) > 10, "no jitter"
+
+    async def test_a_killed_connection_is_replaced(
+        self, valkey: Valkey, admin: Redis, lookups: Lookups
+    ) -> None:
+        """At once, so that a lookup meanwhile only waits."""
+        admin.hset("cs:a", "securityProfile", "1")
+        async with supervised(lookups, valkey.socket):
+            await leased(lookups)
+            for _ in range(5):
+                admin.client_kill_filter(_type="normal", skipme=True)
+                assert await lookups.find(STATION, "a") == PROFILE[1]
+                await leased(lookups)
+
+    async def test_a_host_that_cannot_be_a_name(self, lookups: Lookups) -> None:
+        """Ends nothing but the attempt."""
+        address = Address(host="a" * 64)
+        supervisor = Supervisor(lookups, address, prefix=b"", timeout=1)
+        task = asyncio.create_task(supervisor.run())
+        await until(lambda: supervisor.problem != "has not been reached yet", "it is tried")
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
