@@ -65,14 +65,17 @@ async def serve(settings: Settings) -> None:
             request_timeout=settings.server.request_timeout,
         )
         try:
-            async with (
-                _running(supervisor.run()),
-                _listening(app, lookups, settings.server) as front,
-                _running(front.run()),
-            ):
-                await stopping.first.wait()
-                await stopping.delay(settings.server.drain_delay)
-                _log.info("draining", seconds=settings.server.drain_timeout)
+            # should one of these two ever fail, the group ends the service instead of letting it
+            # linger half alive
+            async with asyncio.TaskGroup() as background:
+                supervising = background.create_task(supervisor.run())
+                async with _listening(app, lookups, settings.server, stopping) as front:
+                    sweeping = background.create_task(front.run())
+                    await stopping.first.wait()
+                    await stopping.delay(settings.server.drain_delay)
+                    _log.info("draining", seconds=settings.server.drain_timeout)
+                sweeping.cancel()
+                supervising.cancel()
         finally:
             await redis.close()
     _log.info("stopped")
@@ -98,8 +101,17 @@ class _Stopping:
 
     async def delay(self, seconds: float) -> None:
         """Wait, unless there is a second signal."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.second.wait(), seconds)
+        await self.unless_hurried(asyncio.sleep(seconds))
+
+    async def unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work, and drop it at a second signal."""
+        working = asyncio.create_task(work)
+        hurry = asyncio.create_task(self.second.wait())
+        await asyncio.wait({working, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, hurry):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 @asynccontextmanager
@@ -118,20 +130,8 @@ async def _redis(settings: RedisSettings) -> AsyncIterator[Address]:
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a task until the end."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-@asynccontextmanager
 async def _listening(
-    app: web.Application, lookups: Lookups, settings: ServerSettings
+    app: web.Application, lookups: Lookups, settings: ServerSettings, stopping: _Stopping
 ) -> AsyncIterator[Front]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=settings.drain_timeout)
@@ -161,7 +161,8 @@ async def _listening(
             yield front
         finally:
             listener.close()
-            await front.drain(settings.drain_timeout)
+            await stopping.unless_hurried(front.drain(settings.drain_timeout))
+            front.abort()
     finally:
         await runner.cleanup()
 

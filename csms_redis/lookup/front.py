@@ -152,8 +152,12 @@ class Front:
                 async with asyncio.timeout(seconds):
                     await self._closed.wait()
             except TimeoutError:
-                for connection in list(self._connections):
-                    connection.abort()
+                self.abort()
+
+    def abort(self) -> None:
+        """Close every connection at once."""
+        for connection in list(self._connections):
+            connection.abort()
 
     def opened(self, connection: "FrontProtocol") -> None:
         """Count a connection; close the longest waiting one when there are too many."""
