@@ -106,8 +106,10 @@ class TestCommands:
         trace = tmp_path / "trace"
         for name in ("pip", "pytest", "ruff", "mypy", "lint-imports", "python3", "apt-get"):
             program = bin_folder / name
-            program.write_text(f'#!/bin/sh\necho "{name} $*" >> "{trace}"\necho "{name} ran"\n')
+            program.write_text(f'#!/bin/sh\necho "{name} $*" >> "{trace}"\n')
             program.chmod(0o755)
+        with (bin_folder / "pytest").open("a") as program_text:
+            program_text.write("echo == 7 passed in 0.12s ==\necho and a warning\n")
 
         def ci() -> subprocess.CompletedProcess[str]:
             trace.write_text("")
@@ -135,7 +137,7 @@ class TestCommands:
             "lint-imports ",
         ]
         assert good.stdout.splitlines()[0] == f"$ {TEST}"
-        assert good.stdout.splitlines()[-1] == "pytest ran"
+        assert good.stdout.splitlines()[-1] == "== 7 passed in 0.12s =="
         assert good.returncode == 0
 
         for name in ("pytest", "ruff", "mypy", "lint-imports", "pip"):
