@@ -76,6 +76,11 @@ async def serve(settings: Settings) -> None:
                     _log.info("draining", seconds=settings.server.drain_timeout)
                 sweeping.cancel()
                 supervising.cancel()
+        except BaseExceptionGroup as group:
+            refused, others = group.split(CannotListen)
+            if refused is None or others is not None:
+                raise
+            raise CannotListen(str(refused.exceptions[0])) from None
         finally:
             await redis.close()
     _log.info("stopped")
