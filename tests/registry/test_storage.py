@@ -13,7 +13,6 @@ import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio import Redis
-from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from structlog.testing import capture_logs
@@ -90,16 +89,12 @@ class Store:
 @contextlib.asynccontextmanager
 async def fake_store() -> AsyncIterator[Store]:
     server = FakeServer()
-    pool = BlockingConnectionPool(
-        connection_class=FakeAsyncRedisConnection,
-        max_connections=8,
-        timeout=1,
-        retry=Retry(NoBackoff(), 0),
-        server=server,
-        version=(7,),
-        server_type="redis",
-    )
-    client = RedisClient(pool)
+    options: dict[str, Any] = {"server": server, "version": (7,), "server_type": "redis"}
+
+    def new_connection() -> FakeAsyncRedisConnection:
+        return FakeAsyncRedisConnection(retry=Retry(NoBackoff(), 0), **options)
+
+    client = RedisClient(new_connection, timeout=1, max_connections=8)
     async with FakeAsyncRedis(server=server) as other:
         try:
             yield Store(client, other)
@@ -734,20 +729,16 @@ async def test_a_command_that_is_not_allowed_changes_nothing(valkey: Valkey, wri
 async def test_more_writes_than_connections_wait_and_give_up(faulty: Faulty, write: str) -> None:
     """One that finds no free connection in time was not sent."""
     await WRITES["certificate"](faulty.client)
-    faulty.client._pool.timeout = 0.1
-    faulty.proxy.marker = b"hold"
-    faulty.proxy.mute = True
-    holding = asyncio.create_task(faulty.client.write("SET", "hold", "1"))
-    await faulty.proxy.met.wait()
     faulty.proxy.sent = b""
 
-    with pytest.raises(Unavailable) as caught:
-        await WRITES[write](faulty.client)
+    async with faulty.client._slots:  # as a command under way has it
+        started = time.monotonic()
+        with pytest.raises(Unavailable) as caught:
+            await WRITES[write](faulty.client)
 
     assert type(caught.value) is Unavailable
+    assert 0.25 < time.monotonic() - started < 1
     assert faulty.proxy.sent == b""
-    with pytest.raises(OutcomeUnknown):
-        await holding
     await WRITES["station"](faulty.client)
 
 
