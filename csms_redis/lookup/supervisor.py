@@ -49,7 +49,7 @@ class Supervisor:
             lookups: told of the connection, its lease and its invalidations.
             address: of the Redis.
             prefix: of every key.
-            timeout: seconds to connect.
+            timeout: seconds to connect, and then to log in.
         """
         self._lookups = lookups
         self._address = address
@@ -66,9 +66,10 @@ class Supervisor:
             try:
                 await self._connect_and_hold()
             except (OSError, TimeoutError, UnicodeError, ReadError, NotTheMaster) as error:
+                lasted = monotonic() - started
+                if lasted > _LONGEST_DELAY or (self.problem is None and lasted > delay):
+                    delay = _FIRST_DELAY
                 self._say(_reason(error))
-            if monotonic() - started > _LONGEST_DELAY:
-                delay = _FIRST_DELAY
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 jitter
             delay = min(delay * 2, _LONGEST_DELAY)
 
@@ -109,7 +110,7 @@ class Supervisor:
     async def _handshake(self, connection: ReadConnection) -> bool:
         """Log in, choose the database, switch tracking on; whether it is on."""
         address = self._address
-        async with asyncio.timeout(_PROBE_TIMEOUT):
+        async with asyncio.timeout(self._timeout):
             auth: tuple[str, ...] = ()
             if address.password is not None:
                 auth = ("AUTH", address.username or "default", address.password)
