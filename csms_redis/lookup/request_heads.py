@@ -30,6 +30,7 @@ _LINE_BEGUN = re.compile(
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
 _LENGTH = re.compile(rb"[0-9]{1,12}")
 _CONNECTION = {b"keep-alive": True, b"close": False}
+_METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
 # They change what the bytes that follow mean, or aiohttp makes more of them than the front does:
 # Proxy-Connection is a Connection to it, and Sec-WebSocket-Key1 an error.
 _LEFT_TO_AIOHTTP = frozenset(
@@ -81,7 +82,7 @@ def _understand(
     if len(named) != len(headers) or len(headers) > _MAX_HEADERS or named.keys() & _LEFT_TO_AIOHTTP:
         return "odd"
     host = named.get(b"host")
-    if (minor == b"1" if host is None else not _HOST.fullmatch(host)) or method == b"CONNECT":
+    if (minor == b"1" if host is None else not _HOST.fullmatch(host)) or method not in _METHODS:
         return "odd"
     keep = minor == b"1"
     if b"connection" in named:

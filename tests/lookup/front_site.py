@@ -3,9 +3,9 @@
 import asyncio
 import http.client
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ KEEPALIVE_TIMEOUT = 75.0
 REQUEST_TIMEOUT = 10.0
 HOST = b"Host: registry\r\n"
 
+_MATTER = {"content-type", "content-length", "connection", "allow", "retry-after"}
 _HIGH_WATER = 65536  # asyncio's own mark
 _QUIET_TURNS = 12  # of the event loop; aiohttp needs fewer from a request to its answer
 
@@ -126,6 +127,7 @@ class Site:
     lookups: HandFilled
     stations: _Stations
     server: web.Server
+    lingering: float
     loop_errors: list[dict[str, Any]]
 
     def client(self) -> "Client":
@@ -136,9 +138,13 @@ class Site:
         """Connect to aiohttp's protocol as if there were no front."""
         return Client(self.aiohttp_protocol())
 
-    def aiohttp_protocol(self) -> StatusRequestHandler:
-        """A connection's protocol where there is no front."""
-        return StatusRequestHandler(self.server, lambda _stays_open: None)
+    def aiohttp_protocol(
+        self, answered: Callable[[bool], None] = lambda _stays_open: None
+    ) -> StatusRequestHandler:
+        """The protocol of aiohttp for one connection."""
+        protocol = StatusRequestHandler(self.server, answered)
+        protocol._lingering_time = self.lingering
+        return protocol
 
     @property
     def handed_over(self) -> int:
@@ -147,8 +153,15 @@ class Site:
 
 
 @asynccontextmanager
-async def running_site(*, max_connections: int = 1000) -> AsyncIterator[Site]:
-    """A site; nothing may have gone wrong in the event loop at its end."""
+async def running_site(
+    *, max_connections: int = 1000, lingering: float = 10
+) -> AsyncIterator[Site]:
+    """A site; nothing may have gone wrong in the event loop at its end.
+
+    Args:
+        max_connections: of the front.
+        lingering: seconds for which aiohttp reads on after an early answer.
+    """
     lookups = HandFilled()
     stations = _Stations()
     app = make_app(
@@ -167,12 +180,12 @@ async def running_site(*, max_connections: int = 1000) -> AsyncIterator[Site]:
     assert server is not None
     front = Front(
         lookups,
-        lambda answered: StatusRequestHandler(server, answered),
+        lambda answered: site.aiohttp_protocol(answered),  # noqa: PLW0108 there is no site yet
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         max_connections=max_connections,
     )
-    site = Site(front, lookups, stations, server, [])
+    site = Site(front, lookups, stations, server, lingering, [])
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: site.loop_errors.append(context)
     )
@@ -181,6 +194,24 @@ async def running_site(*, max_connections: int = 1000) -> AsyncIterator[Site]:
         assert site.loop_errors == []
     finally:
         await runner.cleanup()
+
+
+class Clock:
+    """The time that the front protocol sees; it stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pass_time(site: Site, clock: Clock, seconds: float) -> None:
+    """Let time pass, in the steps in which the front looks."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now = min(end, clock.now + 0.5)
+        site.front.sweep()
 
 
 class MockTransport(asyncio.Transport):
@@ -329,22 +360,60 @@ class _Stream(BytesIO):
         pass
 
 
-def replies(data: bytes, methods: Sequence[str] = ()) -> list[Reply]:
-    """Read replies one after another; nothing may be left over.
-
-    Args:
-        data: of one connection.
-        methods: of the requests, where they are not all GET.
-    """
+def replies(data: bytes) -> list[Reply]:
+    """Read replies to GET or POST one after another; nothing may be left over."""
     stream = _Stream(data)
     found: list[Reply] = []
     while stream.tell() < len(data):
-        method = methods[len(found)] if len(found) < len(methods) else "GET"
-        response = http.client.HTTPResponse(cast("Any", stream), method=method)
+        response = http.client.HTTPResponse(cast("Any", stream))
         response.begin()
         headers = dict(response.getheaders())
         assert "Content-Length" in headers, data
         found.append(Reply(response.status, response.reason, headers, response.read()))
+    return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What matters of a reply."""
+
+    line: str
+    headers: frozenset[tuple[str, str]]
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return int(self.line.split(" ")[1])
+
+    @property
+    def closing(self) -> "Answer":
+        """The same, but for its `Connection`, which says close."""
+        kept = {(name, value) for name, value in self.headers if name != "connection"}
+        said = {("connection", "close")} if self.line.startswith("HTTP/1.1") else set()
+        return replace(self, headers=frozenset(kept | said))
+
+
+def answers(received: bytes) -> list[Answer]:
+    """Read answers one after another; a body that is not there was not wanted (HEAD)."""
+    found = []
+    while received:
+        head, end, rest = received.partition(b"\r\n\r\n")
+        assert end, received
+        line, *lines = head.decode("ascii").split("\r\n")
+        received = rest
+        if line == "HTTP/1.1 100 Continue":
+            continue
+        headers = [
+            (name.lower(), value) for name, _, value in (each.partition(": ") for each in lines)
+        ]
+        length = 0 if rest.startswith(b"HTTP/1.") else int(dict(headers)["content-length"])
+        assert not line.endswith("500 Internal Server Error")
+        assert len({name for name, _ in headers}) == len(headers), headers
+        assert length <= len(rest) or not rest, received
+        matter = frozenset(header for header in headers if header[0] in _MATTER)
+        found.append(Answer(line, matter, rest[:length]))
+        received = rest[length:]
     return found
 
 

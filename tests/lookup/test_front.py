@@ -16,8 +16,10 @@ from tests.lookup.front_site import (
     RECORDS,
     REQUEST_TIMEOUT,
     Client,
+    Clock,
     Site,
     get,
+    pass_time,
     post,
     running_site,
     settle,
@@ -34,16 +36,6 @@ BUFFER = 65536  # bytes that may wait while a request is being answered
 SEGMENT = 16384
 
 
-class Clock:
-    """The time that the front protocol sees; it stands still unless it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The front's clock."""
@@ -58,14 +50,6 @@ async def site(clock: Clock) -> AsyncIterator[Site]:
     del clock
     async with running_site() as running:
         yield running
-
-
-def pass_time(site: Site, clock: Clock, seconds: float) -> None:
-    """Let time pass, in the steps in which the front looks."""
-    end = clock.now + seconds
-    while clock.now < end:
-        clock.now = min(end, clock.now + 0.5)
-        site.front.sweep()
 
 
 def bodies(replies: list[Reply]) -> list[bytes]:

@@ -1,0 +1,131 @@
+"""Whatever a client sends, reads or leaves unread: answers in their order, and an end."""
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csms_redis.lookup import front
+from csms_redis.lookup.answers import OK, tail
+from csms_redis.lookup.front import LINGER, FrontProtocol
+from tests.lookup.front_site import (
+    KEEPALIVE_TIMEOUT,
+    Client,
+    Clock,
+    Site,
+    answers,
+    get,
+    pass_time,
+    running_site,
+    settle,
+    station,
+)
+from tests.lookup.requests import STREAMS, cut, mutated
+
+BUFFER = 65536  # bytes that may wait
+SEGMENT = 8192
+SLOW = station("slow")
+PAGE = get(b"/docs/swagger-ui-bundle.js")
+
+Step: TypeAlias = tuple[str, Any]
+
+_streams = st.one_of(
+    st.binary(max_size=200),
+    STREAMS,
+    mutated(),
+    st.sampled_from([SLOW, PAGE, SLOW + PAGE, PAGE + SLOW, station("cs001") * 1500]),
+)
+_steps = st.one_of(
+    _streams.flatmap(cut).map(lambda segments: ("send", segments)),
+    st.sampled_from(
+        [("settle", None), ("answer", None), ("stick", None), ("catch up", None), ("finish", None)]
+    ),
+    st.sampled_from([0.4, 6.0, 11.0, 80.0]).map(lambda seconds: ("wait", seconds)),
+    st.just(("drain", None)),
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The front's clock."""
+    clock = Clock()
+    monkeypatch.setattr(front, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+async def site(clock: Clock) -> AsyncIterator[Site]:
+    """A front that knows some records."""
+    del clock
+    async with running_site(lingering=0.001) as running:
+        running.lookups.slow.add(b"/api/v0/cs/slow/auth")
+        yield running
+
+
+async def send(client: Client, data: bytes) -> None:
+    """Send bytes as a socket would give them, and look at what is kept of them."""
+    protocol = cast("FrontProtocol", client.protocol)
+    for at in range(0, len(data), SEGMENT):
+        await client.send(data[at : at + SEGMENT])
+        assert len(protocol._buffer) <= BUFFER + SEGMENT
+
+
+def answer(site: Site) -> None:
+    """Redis answers whatever it was asked."""
+    while site.lookups.waiting:
+        site.lookups.answer(OK, tail(b"{}"))
+
+
+async def take(site: Site, clock: Clock, client: Client, step: Step) -> None:
+    """Do one of the things that can happen to a connection."""
+    match step:
+        case "send", segments:
+            for segment in segments:
+                await send(client, segment)
+        case "settle", _:
+            await settle(client)
+        case "answer", _:
+            answer(site)
+        case "stick", _:
+            client.transport.stuck = True
+        case "catch up", _:
+            client.transport.stuck = False
+            client.transport.catch_up()
+        case "finish", _:
+            await client.finish()
+        case "wait", seconds:
+            pass_time(site, clock, seconds)
+        case "drain", _:
+            site.front.draining = True
+            site.front.known_headers.clear()
+            cast("FrontProtocol", client.protocol).drain()
+
+
+@settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(_steps, min_size=1, max_size=8))
+async def test_every_connection_ends(site: Site, clock: Clock, steps: list[Step]) -> None:
+    site.front.draining = False
+    client = site.client()
+    for step in steps:
+        await take(site, clock, client, step)
+    await settle(client)
+    answer(site)
+    await settle(client)
+    await client.finish()
+    for _ in range(3):
+        clock.now += KEEPALIVE_TIMEOUT + LINGER
+        site.front.sweep()
+        answer(site)
+        await settle(client)
+    assert client.ended
+    assert site.front._connections == set()
+    assert [len(queue) for queue, _ in site.front._timeouts] == [0] * 5
+    assert site.loop_errors == []
+    if not client.transport.aborted:
+        answers(client.received)
