@@ -43,6 +43,7 @@ NOT_FOUND_TAILS = {
     for route in targets.ROUTES
 }
 _SWEEP = 0.02  # seconds between looks at the deadlines
+_AFTER_READING = 0.001  # seconds; any time but none lets the event loop read first
 _GRACE = 1.0  # seconds after a loss in which lookups wait for the next connection
 
 # Replies that say of the server, not of the key, that it is not the one to ask.
@@ -341,7 +342,11 @@ class Lookups:
             flight.attached = False
 
     def _sweep_later(self) -> None:
-        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep_soon)
+
+    def _sweep_soon(self) -> None:
+        # uvloop runs timers before it reads: after a stall the replies are there, but not read
+        self._sweeper = asyncio.get_running_loop().call_later(_AFTER_READING, self._sweep)
 
     def _sweep(self) -> None:
         """Answer those whose time is over; the oldest flights are first, for replies keep order.

@@ -5,6 +5,7 @@ were. Figures are printed (`-s`); asserted is ten times what is wanted.
 """
 
 import asyncio
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
-from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.lookups import LEASE, Lookups
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.redis.url import Address
 from csms_redis.registry.stations import STATION
@@ -368,6 +369,38 @@ async def test_slower_than_the_time_out(site: Site) -> None:
     assert first.seconds < SLACK * COLD_WANTED
     assert second.status == 200
     assert second.seconds < 0.4
+
+
+async def test_the_service_itself_stands_still(site: Site) -> None:
+    """As when its CPU quota is used up: a reply that came meanwhile is read before it is late."""
+    site.proxy.delay = 0.1
+    async with connections(site.service, 1) as (client,):
+        for number in range(5):
+            asking = asyncio.create_task(ask(client, f"cold-{number}"))
+            await asyncio.sleep(0.05)
+            site.service.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(0.4)
+            site.service.process.send_signal(signal.SIGCONT)
+            assert (await asking).status == 200
+
+
+async def test_after_a_stall_nothing_old_is_served(site: Site) -> None:
+    """The lease is over, so what changed meanwhile is read, also before its invalidation is."""
+    async with connections(site.service, CACHED) as clients:
+        for number, client in enumerate(clients):
+            assert (await ask(client, f"cached-{number}")).status == 200
+        site.service.process.send_signal(signal.SIGSTOP)
+        asking = [
+            asyncio.create_task(ask(client, f"cached-{number}"))
+            for number, client in enumerate(clients)
+        ]
+        await asyncio.sleep(LEASE + 0.2)
+        for number in range(CACHED):
+            site.admin.hset(f"cs:cached-{number}", "registrationStatus", '"Rejected"')
+        site.service.process.send_signal(signal.SIGCONT)
+        seen = [await each for each in asking]
+
+    assert {each.status for each in seen} == {404}
 
 
 async def test_nothing_is_left_behind() -> None:
