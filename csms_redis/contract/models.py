@@ -96,6 +96,7 @@ class ChargeStationAuth(ContractModel):
         Field(
             ge=0,
             le=2,
+            json_schema_extra={"enum": [0, 1, 2]},
             description="The security profile to use for the charge station: `0` - unsecured "
             "transport with basic auth, `1` - TLS with basic auth, `2` - TLS with client "
             "certificate",
