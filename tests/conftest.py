@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -154,8 +155,10 @@ class Service:
 
     def _listening(self) -> bool:
         assert self.process.poll() is None, self.log
-        for event in self.events("listening"):
-            self.url = event["url"]
+        found = re.search(
+            r"http://[\w.:]+(?=.*listening)|(?<=listening).*(http://[\w.:]+)", self.log
+        )
+        self.url = found[1] or found[0] if found else ""
         return bool(self.url)
 
     def stop(self) -> int:
@@ -183,8 +186,7 @@ class Service:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """The log's lines, which must be JSON; only those of one event if it is named."""
-        # a line that is being written has no newline yet
-        lines = [line for line in self.log.splitlines(keepends=True) if line.endswith("\n")]
+        *lines, _being_written = self.log.split("\n")
         events: list[dict[str, Any]] = [json.loads(line) for line in lines if line.startswith("{")]
         return [event for event in events if name in {None, event["event"]}]
 
