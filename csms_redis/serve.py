@@ -1,6 +1,7 @@
 """The service from its settings to its end: Redis, lookups, application, listener, drain."""
 
 import asyncio
+import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -156,7 +157,8 @@ async def _listening(
                 front.protocol, settings.host, settings.port, backlog=settings.backlog
             )
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            # not strerror of the error, in which uvloop repeats the address
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
             raise CannotListen(
                 f"cannot listen on {settings.host} port {settings.port}: {reason}"
             ) from None

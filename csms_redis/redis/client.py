@@ -18,7 +18,7 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.url import Address
@@ -98,6 +98,10 @@ class RedisClient:
         *_, replies = await self._send(sent, broken=OutcomeUnknown(_UNKNOWN))
         if not isinstance(replies, list):
             raise Unavailable(_REFUSED)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                _log.error("Redis refused a part of a write", reason=_code(reply))
+                raise OutcomeUnknown(_UNKNOWN)
         return replies
 
     async def read(self, *command: bytes | str | int) -> Any:
@@ -126,7 +130,7 @@ class RedisClient:
                     raise
                 finally:
                     self._free.append(connection)
-        except ResponseError as error:
+        except (ResponseError, BusyLoadingError) as error:
             _log.error("Redis refused a command", command=commands[0][0], reason=_code(error))
             raise Unavailable(_REFUSED) from error
         except (RedisError, OSError, TimeoutError) as error:
@@ -146,6 +150,6 @@ async def _ensure_connected(connection: AbstractConnection) -> None:
         await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
 
 
-def _code(error: ResponseError) -> str:
-    """The error's first word (OOM, READONLY, NOPERM …); the rest may quote what was stored."""
-    return (str(error).split(maxsplit=1) or ["ERR"])[0]
+def _code(error: RedisError) -> str:
+    """The error's code, such as OOM or NOPERM; the rest may quote what was stored."""
+    return error.status_code or (str(error).split(maxsplit=1) or ["ERR"])[0]

@@ -1,11 +1,13 @@
 """`redis.url`: what it may say and what it means to redis-py."""
 
+import re
 from dataclasses import dataclass, replace
 from urllib.parse import unquote, urlsplit
 
 from csms_redis.settings import BadSettings, RedisSettings
 
 EMBEDDED = "embedded"
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 _SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -57,11 +59,15 @@ def parse(url: str) -> Address:
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if parts.scheme == "unix":
+        if parts.hostname:
+            raise BadUrl("the socket's path must be absolute, as in unix:///run/redis/redis.sock")
         return _unix(unquote(parts.path), parts.query, user, password)
     if parts.query:
         raise BadUrl("takes no options after '?'")
     if not parts.hostname:
         raise BadUrl("names no host, as in redis://host:6379/0")
+    if not _HOST.fullmatch(parts.hostname):
+        raise BadUrl("names something that is no host, where redis://host:6379/0 has one")
     if port == 0:
         raise BadUrl("the port must be 1 to 65535")
     return Address(

@@ -16,10 +16,15 @@ STATION = Resource(
     refused=REJECTED,
 )
 
-# Replaces the record, but a rejected station stays rejected. pcall, so that a key of another type
-# is replaced as well.
+# Replaces the record, but a rejected station stays rejected. Redis undoes nothing of a script that
+# fails, so the fields are set once before the rest goes: an HSET that is refused (by the user's
+# rights, say) must not leave the station deleted. A key of another type is replaced as well.
 _REGISTER = """
-local status = redis.pcall('HGET', KEYS[1], 'registrationStatus')
+local status
+if redis.call('TYPE', KEYS[1]).ok == 'hash' then
+  status = redis.call('HGET', KEYS[1], 'registrationStatus')
+  redis.call('HSET', KEYS[1], unpack(ARGV))
+end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV))
 if status == '"Rejected"' then

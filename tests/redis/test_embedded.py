@@ -605,7 +605,12 @@ class TestPaths:
         assert not data_dir.exists()
 
     @pytest.mark.parametrize("length", [107, 108])
-    async def test_the_limit_is_the_kernels(self, base: Path, length: int) -> None:
+    async def test_the_limit_is_the_kernels(
+        self, base: Path, length: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deep = base.joinpath(*"abcdefghi")  # from where no relative path is shorter
+        deep.mkdir(parents=True)
+        monkeypatch.chdir(deep)
         data_dir = base / ("x" * (length - len(str(base / "y")) + 1 - len("/valkey.sock")))
         server = EmbeddedValkey(data_dir)
         if length == 108:

@@ -568,14 +568,7 @@ REFUSALS = {
 @each_write
 @pytest.mark.parametrize(
     "reply",
-    [
-        pytest.param(
-            reply,
-            id=code,
-            marks=pytest.mark.xfail(code == "LOADING", reason="redis-py: a ConnectionError"),
-        )
-        for code, reply in REFUSALS.items()
-    ],
+    [pytest.param(reply, id=code) for code, reply in REFUSALS.items()],
 )
 async def test_an_error_reply_is_unavailable(faulty: Faulty, write: str, reply: bytes) -> None:
     """It was not carried out, which is known; the connection's other replies are not mixed up."""
@@ -594,11 +587,7 @@ async def test_an_error_reply_is_unavailable(faulty: Faulty, write: str, reply: 
 
 @pytest.mark.parametrize(
     "code",
-    [
-        pytest.param(code, marks=pytest.mark.xfail(reason="redis-py cuts known codes off"))
-        for code in ("OOM", "READONLY", "NOPERM")
-    ]
-    + ["MISCONF", "NOREPLICAS"],
+    ["OOM", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"],
 )
 async def test_the_log_has_the_code_of_an_error_reply(faulty: Faulty, code: str) -> None:
     """And nothing of its text, which may quote what was stored."""
@@ -627,7 +616,6 @@ async def test_a_transaction_that_is_discarded_is_unavailable(faulty: Faulty, wr
     assert type(caught.value) is Unavailable
 
 
-@pytest.mark.xfail(reason="RedisClient.transaction does not look into the replies")
 @pytest.mark.parametrize("write", TRANSACTIONS)
 async def test_a_transaction_of_which_a_part_failed_is_no_success(
     faulty: Faulty, write: str
@@ -697,7 +685,7 @@ async def test_a_wrong_password_is_unavailable(write: str) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        pytest.param("station", marks=pytest.mark.xfail(reason="the script deletes first")),
+        "station",
         "token",
         "certificate",
         "deletion",
