@@ -1,0 +1,79 @@
+"""Ten thousand who ask for one cold station at once cost Redis one read."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.redis.url import Address
+from csms_redis.registry.stations import STATION
+from csms_redis.settings import LookupSettings
+from tests.conftest import StartService, Valkey, wait_for
+from tests.lookup.http_client import connections, most_connections
+from tests.lookup.measure import say
+from tests.lookup.wire import PROFILE
+
+CLIENTS = 10_000
+
+
+@pytest.fixture
+def admin(valkey: Valkey) -> Iterator[Redis]:
+    with Redis(unix_socket_path=valkey.socket) as client:
+        client.hset("cs:cold", "securityProfile", "1")
+        yield client
+
+
+def lookups_read(admin: Redis) -> int:
+    """How many lookups Valkey has answered.
+
+    Each probe is one HMGET and one HELLO; the one other HELLO of each connection is subtracted by
+    whoever compares two counts.
+    """
+    calls = {
+        name: int(admin.info("commandstats").get(f"cmdstat_{name}", {}).get("calls", 0))
+        for name in ("hmget", "hello")
+    }
+    return calls["hmget"] - calls["hello"]
+
+
+async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
+    """Every task gets the record, from one HMGET."""
+    lookups = Lookups(LookupSettings(timeout=10), b"")
+    supervisor = Supervisor(lookups, Address(path=valkey.socket), prefix=b"", timeout=1)
+    keeping = asyncio.create_task(supervisor.run())
+    await lookups.find(STATION, "cold")
+    before = lookups_read(admin)
+    admin.hset("cs:cold", "securityProfile", "2")
+    while lookups.cache.fresh:  # noqa: ASYNC110 nothing tells of an invalidation
+        await asyncio.sleep(0.001)
+    answers = await asyncio.gather(*(lookups.find(STATION, "cold") for _ in range(CLIENTS)))
+    read = lookups_read(admin) - before
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+
+    assert set(answers) == {PROFILE[2]}
+    assert len(answers) == CLIENTS
+    assert read == 1
+
+
+async def test_over_http(valkey: Valkey, admin: Redis, start_service: StartService) -> None:
+    """Each on a connection of its own, and all have asked before Redis answers the first."""
+    service = start_service(
+        redis__url=valkey.url, lookup__timeout="30", server__max_connections="60000"
+    )
+    wait_for(lambda: service.request("GET", "/health/ready").status == 200, "it is ready")
+    count = most_connections(CLIENTS)
+    async with connections(service, count) as clients:
+        before = lookups_read(admin)
+        admin.client_pause(1500, all=True)
+        answers = await asyncio.gather(*(client.get("/cs/cold/auth") for client in clients))
+        read = lookups_read(admin) - before
+
+    say(f"{count} concurrent lookups of one station: {read} read of Redis")
+    assert {(answer.status, answer.body) for answer in answers} == {(200, PROFILE[1])}
+    assert read == 1
+    assert count > 1000
