@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case, GenerationMode, HookContext
@@ -25,6 +26,9 @@ CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # A test shows that this is what is served.
 schema = schemathesis.openapi.from_dict(document(__version__))
+# A text far too long is refused for the size of the whole body.
+rejection = schema.config.checks.negative_data_rejection
+rejection.expected_statuses = [*rejection.expected_statuses, "413"]
 seen: Counter[tuple[str, str]] = Counter()
 
 
@@ -80,6 +84,8 @@ def test_the_service_does_what_the_document_says(case: "Case[Any]", service: Ser
 
 def test_it_was_not_all_refused() -> None:
     """Each write was accepted many times, and refused many times."""
+    if not seen:
+        pytest.skip("counts what the tests before it saw")
     for operation in ("registerChargeStation", "setToken", "uploadCertificate"):
         assert seen[operation, "201"] > 10
         assert seen[operation, "400"] > 10
