@@ -113,6 +113,8 @@ class Lookups:
             max_entries=settings.unknown_entries if settings.cache_entries else 0,
             ttl=settings.unknown_ttl,
         )
+        self.stale_answers = 0  # lookups answered with what may have changed since
+        self.refused = 0  # lookups answered 503
         self.lease_until = 0.0  # what is fresh may be served until then (monotonic seconds)
         self._good = 0.0  # when the probe left that last proved the lease
         self._lost = monotonic()
@@ -149,6 +151,7 @@ class Lookups:
         elif self._connection is None:
             stale = self.cache.stale(target)
             if stale is not None:
+                self.stale_answers += 1
                 answered(OK, stale)
                 return
         flight = self._flights.get(target)
@@ -327,8 +330,10 @@ class Lookups:
         if kept is None and monotonic() - self._good <= self._stale_if_error:
             kept = self.cache.fresh.get(target)
         if kept is None:
+            self.refused += 1
             answered(UNAVAILABLE, _UNAVAILABLE)
         else:
+            self.stale_answers += 1
             answered(OK, kept)
 
     def _forget(self, target: bytes) -> None:

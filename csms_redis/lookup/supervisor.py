@@ -148,7 +148,14 @@ class Supervisor:
     def _reached(self, *, tracked: bool) -> None:
         self.problem = None
         self._said = None
-        _log.info("Redis reached", redis=str(self._address), near_cache=tracked)
+        _log.info(
+            "Redis reached",
+            redis=str(self._address),
+            near_cache=tracked,
+            # in all, since the start: what the time without it did to lookups
+            stale_answers=self._lookups.stale_answers,
+            refused=self._lookups.refused,
+        )
 
     def _say(self, reason: str) -> None:
         self.problem = f"cannot be reached: {reason}"
