@@ -373,6 +373,15 @@ def test_a_slow_body_is_408(hasty: Service) -> None:
     assert hasty.get("/cs/slow/auth").status == 404
 
 
+@pytest.mark.parametrize("head", ["GET /health HT", f"POST {API}/token HTTP/1.1\r\nHost: a\r\n"])
+def test_a_slow_head_is_408(hasty: Service, head: str) -> None:
+    """And the connection is closed."""
+    with hasty.raw() as connection:
+        reply = said(connection, head.encode())
+
+    assert (reply.status, bool(reply.error)) == (408, True)
+
+
 def test_a_trickling_body_is_408_as_well(hasty: Service) -> None:
     """The time is for the whole of it, not from byte to byte."""
     head = f"POST {API}/cs/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
