@@ -94,7 +94,6 @@ class NearCache:
 
     def age(self, good: float) -> None:
         """Make what is fresh stale; `good` is when its connection last proved its lease."""
-        self._old = [old for old in self._old if old.entries]
         if self.fresh:
             self._filling.good = good
             self._old.append(self._filling)

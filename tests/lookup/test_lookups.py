@@ -507,7 +507,7 @@ class TestStaleIfError:
         assert len(lookups.cache) == 0, "late or not, an invalidation came before it"
 
     async def test_the_lease_ends_before_the_loss_is_seen(
-        self, client: Client, wire: Wire, clock: Clock
+        self, client: Client, wire: Wire, lookups: Lookups, clock: Clock
     ) -> None:
         """Who asked in between is answered as soon as it is, not at the time-out."""
         await fill(client, wire, "a", record(1))
@@ -518,6 +518,7 @@ class TestStaleIfError:
         await asyncio.sleep(0)
 
         assert client.take() == [FOUND[1]]
+        assert await connect(lookups).asked() == [], "nobody waits for it any more"
 
     @pytest.mark.parametrize(("stale_if_error", "answer"), [(10, FOUND[1]), (2, AWAY)])
     async def test_a_lease_that_ended_counts_as_away(

@@ -174,10 +174,11 @@ async def test_after_an_abort_nothing_is_believed(owner: Owner) -> None:
 
 
 async def test_who_asks_a_dead_connection_is_told(owner: Owner) -> None:
-    """At the end of the turn, as with any other command."""
+    """At the end of the turn, and by nothing that arrives late."""
     replies: list[Any] = []
     owner.wire.lose()
     owner.wire.connection.send(b"", Waiter(replies))
+    owner.wire.receive(b":1\r\n")
     await asyncio.sleep(0)
 
     assert [ConnectionBroken] == [type(reply) for reply in replies]

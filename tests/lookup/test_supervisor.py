@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
+from csms_redis.contract.errors import NotFound
 from csms_redis.lookup import supervisor as module
 from csms_redis.lookup.lookups import LEASE, Lookups
+from csms_redis.lookup.read_connection import ReadConnection
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.redis.url import Address
 from csms_redis.registry.stations import STATION
@@ -278,25 +281,29 @@ class TestLease:
         async with supervised(lookups, valkey.socket):
             await leased(lookups)
 
-    async def test_closed_with_the_last_reply(self, fake: FakeRedis, home: Path) -> None:
-        """Redis answers the first probe and closes: no lookup is left with a dead connection."""
-        closing = True
+    async def test_ended_with_the_last_reply(
+        self, valkey: Valkey, admin: Redis, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first probe is answered and the connection is lost: no lookup is given to it."""
+        attempts = 0
 
-        def answer(command: list[bytes]) -> bytes:
-            if closing and command == [b"HELLO", b"3"]:
-                asyncio.get_running_loop().call_soon(fake.close_connections)
-            return healthy(command)
+        class Ending(ReadConnection):
+            async def call(self, *words: bytes | str | int) -> Any:
+                nonlocal attempts
+                reply = await super().call(*words)
+                if words == ("HELLO", 3) and attempts < 3:
+                    attempts += 1
+                    self.abort()
+                return reply
 
-        fake.answer = answer
-        lookups = Lookups(LookupSettings(timeout=5), b"")
-        async with supervised(lookups, home / "redis.sock"):
-            finding = asyncio.create_task(lookups.find(STATION, "a"))
-            await until(lambda: fake.connections > 3, "it is tried again")
-            closing = False
-            fake.answer = lambda asked: (
-                b"*4\r\n$1\r\n1\r\n_\r\n_\r\n_\r\n" if asked[1:2] == [b"cs:a"] else answer(asked)
-            )
-            assert await finding == PROFILE[1]
+        monkeypatch.setattr(module, "ReadConnection", Ending)
+        admin.hset("cs:a", "securityProfile", "1")
+        with capture_logs() as events:
+            async with supervised(lookups, valkey.socket):
+                assert await lookups.find(STATION, "a") == PROFILE[1]
+
+        assert attempts == 3
+        assert [event["event"] for event in events] == ["Redis cannot be reached", "Redis reached"]
 
 
 class TestDemotion:
@@ -351,16 +358,16 @@ class TestReconnect:
         assert all(0.5 * most <= delay <= most for delay, most in zip(delays, longest, strict=True))
         assert len({round(delay, 6) for delay in delays[6:]}) > 10, "no jitter"
 
-    async def test_a_killed_connection_is_replaced(
-        self, valkey: Valkey, admin: Redis, lookups: Lookups
-    ) -> None:
-        """At once, so that a lookup meanwhile only waits."""
-        admin.hset("cs:a", "securityProfile", "1")
+    async def test_a_killed_connection_is_replaced(self, valkey: Valkey, admin: Redis) -> None:
+        """At once, so that a lookup meanwhile only waits; however often."""
+        lookups = Lookups(LookupSettings(timeout=0.4), b"")
         async with supervised(lookups, valkey.socket):
             await leased(lookups)
-            for _ in range(5):
+            for number in range(8):
+                await asyncio.sleep(0.05)
                 admin.client_kill_filter(_type="normal", skipme=True)
-                assert await lookups.find(STATION, "a") == PROFILE[1]
+                with pytest.raises(NotFound):
+                    await lookups.find(STATION, f"{number}")
                 await leased(lookups)
 
     async def test_a_host_that_cannot_be_a_name(self, lookups: Lookups) -> None:
