@@ -435,14 +435,10 @@ class FrontProtocol(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if (
-            self._reading_paused
-            and not self._paused
-            and len(self._buffer) <= _MAX_BUFFER
-            and self._transport is not None
-        ):
+        transport = self._transport
+        if self._reading_paused and len(self._buffer) <= _MAX_BUFFER and transport is not None:
             self._reading_paused = False
-            self._transport.resume_reading()
+            transport.resume_reading()
 
     def _wait_in(self, queue: "Queue", now: float) -> None:
         self._leave_queue()
