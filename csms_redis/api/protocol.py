@@ -66,6 +66,9 @@ class StatusRequestHandler(RequestHandler):
         del message
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the reply has left already")
+        if isinstance(exc, UnicodeEncodeError) and "Expect" in request.headers:
+            # aiohttp would quote the expectation, but what is not UTF-8 it cannot write
+            return http_error_reply(web.HTTPExpectationFailed())
         reason = type(exc).__name__ if exc else None
         if status == HTTPStatus.BAD_REQUEST:
             _log.warning("bad request", status=status, reason=reason, remote=request.remote)

@@ -173,6 +173,7 @@ HEADERS = {
     "100-Continue": [b"Expect: 100-Continue"],
     "another expectation": [b"Expect: wonders"],
     "an empty expectation": [b"Expect:"],
+    "an expectation that is no text": [b"Expect: \x80"],
     "TE": [b"TE: trailers"],
     "Trailer": [b"Trailer: X"],
     "no body": [b"Content-Length: 0"],

@@ -779,6 +779,15 @@ async def test_an_odd_request_behind_others_is_answered_in_order(site: Site) -> 
     assert client.ended
 
 
+@pytest.mark.parametrize("expectation", [b"wonders", b"S\xc3\xa4ule", b"\x80"])
+async def test_an_expectation_that_cannot_be_met_is_417(site: Site, expectation: bytes) -> None:
+    client = site.client()
+    [reply] = await client.ask(get(b"/api/v0/cs/cs001/auth", b"Expect: " + expectation))
+    assert reply.status == 417
+    assert "100-continue" in reply.error
+    assert expectation not in client.received
+
+
 async def test_an_error_is_a_status_that_quotes_nothing(site: Site) -> None:
     client = site.client()
     [reply] = await client.ask(get(b"/api/v0/cs/xyzzy/auth", b"xyzzy : xyzzy"))
