@@ -20,7 +20,10 @@ def status_reply(
 
 def problem_reply(problem: Problem) -> web.Response:
     """The reply to a request that failed in a known way."""
-    return status_reply(problem.status, problem.error, problem.headers)
+    reply = status_reply(problem.status, problem.error, problem.headers)
+    if problem.status == HTTPStatus.REQUEST_TIMEOUT:
+        reply.force_close()  # what is still to come of that request is not waited for
+    return reply
 
 
 def http_error_reply(error: web.HTTPException) -> web.Response:

@@ -17,15 +17,19 @@ STATION = Resource(
 )
 
 # Replaces the record, but a rejected station stays rejected. Redis undoes nothing of a script that
-# fails, so the fields are set once before the rest goes: an HSET that is refused (by the user's
-# rights, say) must not leave the station deleted. A key of another type is replaced as well.
+# fails, and checks its memory at a script's first write only. So the fields are set before the
+# rest goes: an HSET that is refused, for want of rights or of memory, leaves the station as it was.
+# A key of another type is replaced as well.
 _REGISTER = """
+local kind = redis.call('TYPE', KEYS[1]).ok
 local status
-if redis.call('TYPE', KEYS[1]).ok == 'hash' then
+if kind == 'hash' then
   status = redis.call('HGET', KEYS[1], 'registrationStatus')
   redis.call('HSET', KEYS[1], unpack(ARGV))
 end
-redis.call('DEL', KEYS[1])
+if kind ~= 'none' then
+  redis.call('DEL', KEYS[1])
+end
 redis.call('HSET', KEYS[1], unpack(ARGV))
 if status == '"Rejected"' then
   redis.call('HSET', KEYS[1], 'registrationStatus', status)
