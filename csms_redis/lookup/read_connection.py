@@ -63,15 +63,18 @@ class ReadConnection(asyncio.Protocol):
         self,
         *,
         invalidated: Callable[[list[bytes] | None], None],
+        caught_up: Callable[[], None],
         lost: Callable[["ReadConnection"], None],
     ) -> None:
-        """Report to two callbacks.
+        """Report to three callbacks.
 
         Args:
             invalidated: the keys that changed; None when any may have.
+            caught_up: all replies that are here were handed to those who wait.
             lost: called once, when the connection has ended, before those who wait are told.
         """
         self._invalidated = invalidated
+        self._caught_up = caught_up
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
@@ -106,6 +109,8 @@ class ReadConnection(asyncio.Protocol):
                     pending.popleft().replied(reply)
         except hiredis.ProtocolError:
             self.abort()
+        finally:
+            self._caught_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner, then all that still wait."""

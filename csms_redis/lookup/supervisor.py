@@ -95,7 +95,11 @@ class Supervisor:
         address = self._address
 
         def protocol() -> ReadConnection:
-            return ReadConnection(invalidated=self._lookups.invalidated, lost=self._lookups.lost)
+            return ReadConnection(
+                invalidated=self._lookups.invalidated,
+                caught_up=self._lookups.deliver,
+                lost=self._lookups.lost,
+            )
 
         async with asyncio.timeout(self._timeout):
             if address.path:

@@ -591,7 +591,11 @@ class TestReconnect:
         """Who comes long after a loss is answered 503 at once, however often it was tried since."""
         wire.lose()
         clock.now += module._GRACE + 0.1
-        failed = Wire(ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
+        failed = Wire(
+            ReadConnection(
+                invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
+            )
+        )
         failed.lose()
         client.ask("a")
 
@@ -620,7 +624,11 @@ class TestReconnect:
         self, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
         """Its end means nothing to what the current one filled."""
-        other = Wire(ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
+        other = Wire(
+            ReadConnection(
+                invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
+            )
+        )
         await fill(client, wire, "a", record(1))
         other.lose()
         client.ask("a")

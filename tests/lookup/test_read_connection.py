@@ -22,7 +22,13 @@ class Owner:
     def __init__(self) -> None:
         self.invalidated: list[list[bytes] | None] = []
         self.lost: list[ReadConnection] = []
-        self.wire = Wire(ReadConnection(invalidated=self.invalidated.append, lost=self.lost.append))
+        self.wire = Wire(
+            ReadConnection(
+                invalidated=self.invalidated.append,
+                caught_up=lambda: None,
+                lost=self.lost.append,
+            )
+        )
 
 
 class Waiter:

@@ -97,7 +97,11 @@ class Wire:
 
 def connect(lookups: Lookups, *, tracked: bool = True, at: float | None = None) -> Wire:
     """Give `lookups` a connection that has just been proved, or was at `at`."""
-    wire = Wire(ReadConnection(invalidated=lookups.invalidated, lost=lookups.lost))
+    wire = Wire(
+        ReadConnection(
+            invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
+        )
+    )
     lookups.connected(wire.connection, tracked=tracked)
     lookups.renew(asyncio.get_running_loop().time() if at is None else at)
     return wire
