@@ -51,8 +51,13 @@ def _read_through(peers: Sequence[Server]) -> list[Row]:
     return [_row(server, _known(server)) for server in servers]
 
 
+def _in_order(peers: Sequence[Server]) -> list[Server]:
+    # webdis mixes up the answers of connections that ended with those after them
+    return [peer for peer in peers if peer.name != "webdis"]
+
+
 def _new_connection(peers: Sequence[Server]) -> list[Row]:
-    servers = (csms_redis(), *peers)
+    servers = (csms_redis(), *_in_order(peers))
     return [_row(server, _known(server, close=True)) for server in servers]
 
 
@@ -61,7 +66,7 @@ def _unknown_station(peers: Sequence[Server]) -> list[Row]:
     return [
         _row(service, _unknown(service)),
         Row(SERVICE_HIT, service, _known(service), service.right),
-        *(_row(server, _unknown(server)) for server in peers),
+        *(_row(server, _unknown(server)) for server in _in_order(peers)),
     ]
 
 
