@@ -3,7 +3,7 @@
 from csms_redis.contract.certificates import ClientCertificate, certificate_hash
 from csms_redis.contract.models import Certificate
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Resource, flatten, lookup_fields, now
+from csms_redis.registry.resource import Resource, lookup_fields, now, replace
 
 CERTIFICATE = Resource(
     name="certificate",
@@ -30,7 +30,7 @@ class Certificates:
         """
         key = CERTIFICATE.key(self._prefix, certificate.hash)
         fields = Certificate(certificate=certificate.pem).hash_fields() | {b"lastUpdated": now()}
-        await self._redis.transaction(("DEL", key), ("HSET", key, *flatten(fields)))
+        await replace(self._redis, key, fields)
 
     async def delete(self, hash_: str) -> bool:
         """Remove a certificate; whether there was one.

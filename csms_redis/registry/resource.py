@@ -5,6 +5,7 @@ from time import gmtime, strftime
 
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.models import ContractModel
+from csms_redis.redis.client import RedisClient
 
 
 class Resource:
@@ -73,6 +74,16 @@ def lookup_fields(model: type[ContractModel]) -> tuple[bytes, ...]:
 def now() -> bytes:
     """This moment as a hash field: RFC 3339, UTC, JSON."""
     return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime()).encode()
+
+
+async def replace(redis: RedisClient, key: bytes, fields: dict[bytes, bytes]) -> None:
+    """Put a record in the place of whatever is at its key, in one transaction.
+
+    Raises:
+        Unavailable: nothing was changed.
+        OutcomeUnknown: it may have been.
+    """
+    await redis.transaction(("DEL", key), ("HSET", key, *flatten(fields)))
 
 
 def flatten(fields: dict[bytes, bytes]) -> list[bytes]:

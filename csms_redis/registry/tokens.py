@@ -3,7 +3,7 @@
 from csms_redis.contract.identifiers import token_uid
 from csms_redis.contract.models import Token
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Resource, flatten, lookup_fields, now
+from csms_redis.registry.resource import Resource, lookup_fields, now, replace
 
 TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=lookup_fields(Token))
 
@@ -25,4 +25,4 @@ class Tokens:
         """
         key = TOKEN.key(self._prefix, token.key)
         fields = token.hash_fields() | {b"lastUpdated": now()}
-        await self._redis.transaction(("DEL", key), ("HSET", key, *flatten(fields)))
+        await replace(self._redis, key, fields)
