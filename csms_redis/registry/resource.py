@@ -1,7 +1,7 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
 from collections.abc import Callable, Sequence
-from time import gmtime, strftime
+from time import gmtime, strftime, time
 
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.models import ContractModel
@@ -73,7 +73,8 @@ def lookup_fields(model: type[ContractModel]) -> tuple[bytes, ...]:
 
 def now() -> bytes:
     """This moment as a hash field: RFC 3339, UTC, JSON."""
-    return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime()).encode()
+    # gmtime() alone reads a coarse clock, which is still in the second before for some milliseconds
+    return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime(time())).encode()
 
 
 async def replace(redis: RedisClient, key: bytes, fields: dict[bytes, bytes]) -> None:
