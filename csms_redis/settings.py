@@ -75,10 +75,19 @@ class RedisSettings(_Section):
 
     url: SecretStr = SecretStr("embedded")
     password_file: Path | None = None
+    sentinel_username: str | None = None
+    sentinel_password_file: Path | None = None
+    tls_ca_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_check_hostname: bool = True
     data_dir: Path = Path("data")
     key_prefix: Annotated[str, Field(max_length=64)] = ""
     timeout: Timeout = 1
     max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 32
+    wait_replicas: Count = 0
+    # Redis counts milliseconds, and 0 of them are forever
+    wait_timeout: Annotated[Timeout, Field(ge=0.001)] = 0.5
 
 
 class LookupSettings(_Section):

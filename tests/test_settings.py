@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from csms_redis.redis.url import Address, configured
-from csms_redis.settings import BadSettings, RedisSettings, Settings, load
+from csms_redis.redis.url import configured
+from csms_redis.settings import BadSettings, Settings, load
 from tests.system.service import HOST, PASSWORD, Service, free_port, run, until, valkey
 
 CONFIG = Path(__file__).parent.parent / "config.toml"
@@ -168,6 +168,11 @@ class TestWrongSettings:
             ("[redis]\ntimeout = -0.5", "redis.timeout: "),
             ("[redis]\ntimeout = true", "redis.timeout: must be a number"),
             ("[redis]\nmax_connections = 0", "redis.max_connections: "),
+            ("[redis]\ntls_check_hostname = 2", "redis.tls_check_hostname: "),
+            ("[redis]\nwait_replicas = -1", "redis.wait_replicas: "),
+            ("[redis]\nwait_replicas = true", "redis.wait_replicas: must be a number"),
+            ("[redis]\nwait_timeout = 0", "redis.wait_timeout: "),
+            ("[redis]\nwait_timeout = 0.0004", "redis.wait_timeout: "),  # 0 ms are forever
             ("[lookup]\nstale_if_error = -1", "lookup.stale_if_error: "),
             ("[lookup]\ntimeout = nan", "lookup.timeout: "),
             ("[lookup]\ncache_entries = false", "lookup.cache_entries: must be a number"),
@@ -220,58 +225,6 @@ class TestWrongSettings:
         assert PASSWORD not in told
 
     @pytest.mark.parametrize(
-        "url",
-        [
-            "",
-            "redis",
-            "embedded ",
-            "Embedded",
-            "//host",
-            "host:6379",
-            "http://host",
-            "redis//host",
-            "redis:host",
-            "redis://",
-            "redis:///0",
-            "redis://:6379",
-            "redis://host:x",
-            "redis://host:0",
-            "redis://host:65536",
-            "redis://host:-1",
-            "redis://[::1",
-            "redis://host/x",
-            "redis://host/-1",
-            "redis://host/1/2",
-            "redis://host/999999",
-            "redis://host?db=1",
-            "redis://user:{password}@",
-            "redis://user:{password}@host",
-            "redis://{password}@host/x",
-            "redis://:pass/word@host",
-            "redis://:pass?word@host",
-            "redis://:pass#word@host",
-            "redis://:{quoted}@host:x",
-            "redis://:{quoted}@host/x",
-            "unix://",
-            "unix:///",
-            "unix:///run/redis.sock?db=x",
-            "unix:///run/redis.sock?timeout=1",
-            "rediss://",
-            "redis+nonsense://host",
-            "redis://host,host2",
-            "redis://ho st",
-            "unix://run/redis.sock",
-        ],
-    )
-    def test_a_url_that_makes_no_sense(self, url: str) -> None:
-        """It names redis.url and how to write it; it shows no password."""
-        quoted = "".join(f"%{byte:02X}" for byte in PASSWORD.encode())
-        told = refused(CSMS_REDIS__URL=url.format(password=PASSWORD, quoted=quoted))
-        assert told.startswith("redis.url: ")
-        for secret in (PASSWORD, quoted, "pass/word", "pass?word", "pass#word", "word@"):
-            assert secret not in told
-
-    @pytest.mark.parametrize(
         "settings",
         [
             {"CSMS_SERVER__PORT": "x"},
@@ -293,29 +246,6 @@ class TestWrongSettings:
 
 class TestRedis:
     """What `[redis]` says of the Redis."""
-
-    @pytest.mark.parametrize(
-        ("url", "address"),
-        [
-            ("redis://host", Address(host="host")),
-            ("redis://host:7000/2", Address(host="host", port=7000, db=2)),
-            ("rediss://[::1]:7000", Address(host="::1", port=7000, tls=True)),
-            ("redis://:s%40crt@host", Address(host="host", password="s@crt")),
-            ("redis://joe:p@host", Address(host="host", username="joe", password="p")),
-            ("unix:///run/r.sock?db=3", Address(path="/run/r.sock", db=3)),
-            ("unix://joe:p@/r.sock", Address(path="/r.sock", username="joe", password="p")),
-        ],
-    )
-    def test_a_url_that_makes_sense(self, url: str, address: Address) -> None:
-        """Host, port, database, user and password, each percent-decoded."""
-        assert configured(RedisSettings(url=SecretStr(url))) == address
-
-    def test_a_password_is_never_shown(self) -> None:
-        """Neither by the settings nor by the address."""
-        settings = load(flags={"redis": {"url": "redis://joe:s3cret@host"}})
-        assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
-        address = configured(settings.redis)
-        assert "s3cret" not in f"{address!r} {address}"
 
     def test_the_password_from_a_file(self, elsewhere: Path) -> None:
         """A Valkey that requires it lets the service in; the log does not tell it."""
