@@ -16,9 +16,13 @@ from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.embedded import EmbeddedValkey
-from csms_redis.redis.url import Address, configured
+from csms_redis.redis.node import Durability, Node
+from csms_redis.redis.standalone import Standalone
+from csms_redis.redis.topology import Topology
+from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import Certificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
@@ -43,14 +47,10 @@ async def serve(settings: Settings) -> None:
     """
     stopping = _Stopping()
     prefix = settings.redis.key_prefix.encode()
-    lookups = Lookups(settings.lookup, prefix)
-    async with _redis(settings.redis) as address:
-        redis = RedisClient.connect(
-            address,
-            timeout=settings.redis.timeout,
-            max_connections=settings.redis.max_connections,
-        )
-        supervisor = Supervisor(lookups, address, prefix=prefix, timeout=settings.redis.timeout)
+    async with _topology(settings.redis) as topology:
+        lookups = Lookups(settings.lookup, prefix, topology)
+        redis = _client(settings.redis, topology)
+        supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=settings.redis.timeout)
 
         def components() -> Mapping[str, str | None]:
             return {"redis": supervisor.problem, "server": stopping.problem}
@@ -121,18 +121,30 @@ class _Stopping:
 
 
 @asynccontextmanager
-async def _redis(settings: RedisSettings) -> AsyncIterator[Address]:
+async def _topology(settings: RedisSettings) -> AsyncIterator[Topology]:
     """Where Redis is; the embedded one runs meanwhile."""
-    if address := configured(settings):
-        yield address
+    if topology := configured(settings):
+        try:
+            yield topology
+        finally:
+            await topology.close()
         return
     valkey = EmbeddedValkey(settings.data_dir)
     await valkey.start()
     _log.info("embedded store", data_dir=str(settings.data_dir.resolve()))
     try:
-        yield Address(path=valkey.socket)
+        yield Standalone(Address(path=valkey.socket))
     finally:
         await valkey.stop()
+
+
+def _client(settings: RedisSettings, topology: Topology) -> RedisClient:
+    durability = Durability(replicas=settings.wait_replicas, timeout=settings.wait_timeout)
+
+    def node(address: Address) -> Node:
+        return Node(address, max_connections=settings.max_connections, durability=durability)
+
+    return RedisClient(topology, node, timeout=settings.timeout)
 
 
 @asynccontextmanager

@@ -331,23 +331,27 @@ class FrontProtocol(asyncio.Protocol):
     # A hit: nothing but look-ups and one write
 
     def _hit(self, target: bytes, style: Style) -> bool:
-        lookups = self._lookups
         now = monotonic()
-        if now >= lookups.lease_until:
-            return False
-        transport = cast("asyncio.Transport", self._transport)
-        fresh = lookups.cache.fresh
-        kept = fresh.get(target)
-        if kept is not None:
-            fresh.move_to_end(target)
-            transport.write(self._front.heads.ok[style] + kept)
-            queue = self._front.idle
+        for source in self._lookups.sources:
+            kept = source.fresh.get(target)
+            if kept is not None:
+                if now >= source.lease_until:
+                    return False
+                source.fresh.move_to_end(target)
+                transport = cast("asyncio.Transport", self._transport)
+                transport.write(self._front.heads.ok[style] + kept)
+                queue = self._front.idle
+                break
+            remembered = source.unknown.until.get(target)
+            if remembered is not None and now < remembered[0]:
+                if now >= source.lease_until:
+                    return False
+                transport = cast("asyncio.Transport", self._transport)
+                transport.write(self._front.heads.of(NOT_FOUND, style) + remembered[1])
+                queue = self._front.idle_after_404
+                break
         else:
-            remembered = lookups.unknown.until.get(target)
-            if remembered is None or now >= remembered[0]:
-                return False
-            transport.write(self._front.heads.of(NOT_FOUND, style) + remembered[1])
-            queue = self._front.idle_after_404
+            return False
         if style & 1:  # it closes
             self.close()
         elif self._queue is not queue or now - self._since > _SWEEP:

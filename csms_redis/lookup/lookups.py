@@ -5,7 +5,7 @@ The front protocol and the aiohttp handlers both ask here, so both give the same
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import takewhile
@@ -23,16 +23,16 @@ from csms_redis.lookup.answers import (
     tail,
 )
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
-from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, Waiting
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
 from csms_redis.lookup.targets import Wanted
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import NOT_THE_MASTER
+from csms_redis.redis.topology import Topology
 from csms_redis.registry.resource import Resource
 from csms_redis.settings import LookupSettings
 
 Answered: TypeAlias = Callable[[int, bytes], None]
 """Takes an answer: its status and its tail."""
-
-LEASE = 3.0
-"""Seconds that a probe holds from when it was sent: one is sent each second, and has two."""
 
 _AWAY = "Redis cannot be read. Try again."
 _UNAVAILABLE = status_tail(
@@ -46,28 +46,63 @@ _SWEEP = 0.02  # seconds between looks at the deadlines
 _AFTER_READING = 0.001  # seconds; any time but none lets the event loop read first
 _GRACE = 1.0  # seconds after a loss in which lookups wait for the next connection
 
-# Replies that say of the server, not of the key, that it is not the one to ask.
-_NOT_THE_MASTER = frozenset(["CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOAUTH", "READONLY"])
+_ELSEWHERE = frozenset(["ASK", "MOVED", "TRYAGAIN"])  # codes of replies of a cluster's node
+_MOST_REDIRECTIONS = 5
+_CHUNK, _PAUSE = 500, 0.005  # records looked at in one go, and seconds between two
+_ASKING = encode("ASKING")
+
+
+class Source:
+    """A connection to a master, and what was learned through it."""
+
+    __slots__ = ("connection", "fresh", "generation", "good", "lease_until", "master", "unknown")
+
+    def __init__(
+        self, master: Address, connection: ReadConnection, cache: NearCache, unknown: UnknownCache
+    ) -> None:
+        """Begin with nothing learned and no lease."""
+        self.master = master
+        self.connection = connection
+        self.generation = cache.begin()
+        self.fresh = self.generation.entries
+        self.unknown = unknown
+        self.lease_until = 0.0  # what was learned may be served until then (monotonic seconds)
+        self.good = 0.0  # when the probe left that last proved the lease
 
 
 class _Flight:
     """A read of Redis under way, and those who wait for it."""
 
-    __slots__ = ("_lookups", "attached", "command", "deadline", "resource", "target", "waiters")
+    __slots__ = (
+        "_lookups",
+        "attached",
+        "command",
+        "deadline",
+        "key",
+        "redirections",
+        "resource",
+        "source",
+        "target",
+        "waiters",
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 each is a word about the read
         self,
         lookups: "Lookups",
         resource: Resource,
         target: bytes,
+        key: bytes,
         command: bytes,
         deadline: float,
     ) -> None:
         self._lookups = lookups
         self.resource = resource
         self.target = target
+        self.key = key
         self.command = command
         self.deadline = deadline
+        self.source: Source | None = None  # through which it was sent last
+        self.redirections = 0
         self.waiters: list[Answered] = []
         self.attached = True  # whether others may join it, and its answer be kept
 
@@ -75,55 +110,59 @@ class _Flight:
         self._lookups.landed(self, reply)
 
 
+class _Ignored:
+    """Waits for a reply that says nothing."""
+
+    deadline = 0.0
+
+    def replied(self, reply: Any) -> None:
+        del reply
+
+
 class _Read:
     """The HMGET of one kind of record, encoded but for the key."""
 
-    __slots__ = ("_format", "_length")
+    __slots__ = ("_format", "before")
 
     def __init__(self, resource: Resource, prefix: bytes) -> None:
-        before = resource.key(prefix, "")
+        self.before = resource.key(prefix, "")
         fields = b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in resource.asked)
-        self._length = len(before)
-        self._format = b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%b%%b\r\n%b" % (
+        self._format = b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%%b\r\n%b" % (
             len(resource.asked) + 2,
-            before.replace(b"%", b"%%"),
             fields,
         )
 
-    def command(self, record_id: bytes) -> bytes:
-        return self._format % (self._length + len(record_id), record_id)
+    def command(self, key: bytes) -> bytes:
+        return self._format % (len(key), key)
 
 
 class Lookups:
     """Answers to lookups, and what keeps them true."""
 
-    def __init__(self, settings: LookupSettings, prefix: bytes) -> None:
+    def __init__(self, settings: LookupSettings, prefix: bytes, topology: Topology) -> None:
         """Start with nothing known and no connection.
 
         Args:
             settings: the sizes and times.
             prefix: of every key.
+            topology: which master has a key.
         """
         self.cache = NearCache(
             max_entries=settings.cache_entries,
             max_bytes=settings.cache_bytes,
             stale_if_error=settings.stale_if_error,
         )
-        self.unknown = UnknownCache(
-            max_entries=settings.unknown_entries if settings.cache_entries else 0,
-            ttl=settings.unknown_ttl,
-        )
+        self.sources: tuple[Source, ...] = ()  # one for each master that can be read
         self.stale_answers = 0  # lookups answered with what may have changed since
         self.refused = 0  # lookups answered 503
-        self.lease_until = 0.0  # what is fresh may be served until then (monotonic seconds)
-        self._good = 0.0  # when the probe left that last proved the lease
+        self._settings = settings
         self._lost = monotonic()
         self._timeout = settings.timeout
         self._stale_if_error = settings.stale_if_error
         self._max_in_flight = settings.max_in_flight
         self._prefix = prefix
-        self._connection: ReadConnection | None = None
-        self._tracked = False
+        self._topology = topology
+        self._source_of: dict[Address, Source] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._backlog: deque[_Flight] = deque()  # waiting for a connection
         self._landed: list[tuple[list[Answered], int, bytes]] = []
@@ -139,22 +178,17 @@ class Lookups:
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
             return
         now = monotonic()
-        if now < self.lease_until:
-            kept = self.cache.fresh.get(target)
-            if kept is not None:
-                self.cache.fresh.move_to_end(target)
-                answered(OK, kept)
-                return
-            remembered = self.unknown.until.get(target)
-            if remembered is not None and now < remembered[0]:
-                answered(NOT_FOUND, remembered[1])
-                return
-        elif self._connection is None:
-            stale = self.cache.stale(target)
-            if stale is not None:
-                self.stale_answers += 1
-                answered(OK, stale)
-                return
+        for source in self.sources:
+            if now < source.lease_until:
+                kept = source.fresh.get(target)
+                if kept is not None:
+                    source.fresh.move_to_end(target)
+                    answered(OK, kept)
+                    return
+                remembered = source.unknown.until.get(target)
+                if remembered is not None and now < remembered[0]:
+                    answered(NOT_FOUND, remembered[1])
+                    return
         flight = self._flights.get(target)
         if flight is None:
             self._depart(wanted, answered, now)
@@ -201,57 +235,101 @@ class Lookups:
         finally:
             self._forget(targets.wanted(resource, record_id)[2])
 
-    # Told by the connection's owner
+    # Told by the connections' owner
 
     @property
     def caches(self) -> bool:
-        """Whether anything is to be kept, so that the connection must be tracked."""
+        """Whether anything is to be kept, so that connections must be tracked."""
         return self.cache.max_entries > 0
 
-    def connected(self, connection: ReadConnection, *, tracked: bool) -> None:
-        """Read through this connection from now on.
+    def connected(self, master: Address, connection: ReadConnection) -> None:
+        """Read what belongs to a master through this connection from now on.
 
         Args:
+            master: of the topology.
             connection: whose handshake and first probe succeeded.
-            tracked: it gets an invalidation for each change, so its answers may be kept.
         """
-        self._connection = connection
-        self._tracked = tracked
-        backlog, self._backlog = self._backlog, deque()
-        for flight in backlog:
-            if flight.waiters:
-                connection.send(flight.command, flight)
+        settings = self._settings
+        unknown = UnknownCache(
+            max_entries=settings.unknown_entries if self.caches else 0, ttl=settings.unknown_ttl
+        )
+        source = Source(master, connection, self.cache, unknown)
+        self._source_of[master] = source
+        self.sources = tuple(self._source_of.values())
+        self.send_backlog()
 
-    def renew(self, sent: float) -> None:
-        """A probe that was sent at `sent` (monotonic seconds) succeeded."""
-        self._good = sent
-        if self._tracked:
-            self.lease_until = sent + LEASE
+    def renew(self, connection: ReadConnection, *, sent: float, until: float) -> None:
+        """A probe of a connection succeeded.
+
+        Args:
+            connection: probed.
+            sent: when the probe left (monotonic seconds).
+            until: when what was read through the connection is to be believed no more; 0 where
+                Redis does not tell of changes, so that nothing is to be kept.
+        """
+        source = self._source_through(connection)
+        if source is not None:
+            source.good = sent
+            source.lease_until = until
 
     def lost(self, connection: ReadConnection) -> None:
-        """A connection is gone: if it is the one that is read through, what it filled is stale."""
-        if connection is not self._connection:
+        """A connection is gone: what it filled is stale."""
+        source = self._source_through(connection)
+        if source is None:
             return
-        self._connection = None
+        del self._source_of[source.master]
+        self.sources = tuple(self._source_of.values())
         self._lost = monotonic()
-        self.lease_until = 0.0
-        self.cache.age(self._good)
-        self.unknown.clear()
+        source.lease_until = 0.0
+        self.cache.age(source.generation, source.good)
         # soon: the flights of this connection fail first
         asyncio.get_running_loop().call_soon(self._answer_stale)
 
-    def invalidated(self, keys: list[bytes] | None) -> None:
-        """Redis says that keys changed; None when all may have."""
+    def invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
+        """Redis says that keys changed; None when all of this master's may have."""
         if keys is None:
-            self.cache.clear()
-            self.unknown.clear()
-            for flying in list(self._flights):
-                self._detach(flying)
+            source = self._source_through(connection)
+            if source is not None:
+                source.generation.clear()
+                source.unknown.clear()
+            self.cache.clear_old()  # some may have been this master's
+            for flying, flight in list(self._flights.items()):
+                if flight.source is source:
+                    self._detach(flying)
             return
         for key in keys:
             target = targets.of_key(key, self._prefix)
             if target is not None:
                 self._forget(target)
+
+    async def drop_disowned(self) -> None:
+        """Forget what was read from masters that it does not belong to any more.
+
+        Redis tells of a key's move as of any other change, so this is a second look, and takes its
+        time.
+        """
+        for source in self.sources:
+            source.unknown.clear()
+            kept = list(source.fresh)
+            for start in range(0, len(kept), _CHUNK):
+                for target in kept[start : start + _CHUNK]:
+                    key = targets.key_of(target, self._prefix)
+                    if self._topology.owner(key) != source.master:
+                        source.generation.drop(target)
+                await asyncio.sleep(_PAUSE)
+
+    def send_backlog(self) -> None:
+        """Send what waits for a connection that is there now."""
+        backlog, self._backlog = self._backlog, deque()
+        for flight in backlog:
+            if flight.waiters and not self._send(flight):
+                self._backlog.append(flight)
+
+    def _source_through(self, connection: ReadConnection) -> Source | None:
+        for source in self.sources:
+            if source.connection is connection:
+                return source
+        return None
 
     # Flights
 
@@ -260,21 +338,25 @@ class Lookups:
         if type(reply) is not list:
             self._failed(flight, reply)
             return
-        keep = flight.attached and self.lease_until > 0
+        keeper = None
         if flight.attached:
             self._detach(flight.target)
+            source = flight.source
+            if source is not None and source.lease_until > 0:
+                owner = self._topology.owner(flight.key)
+                keeper = source if owner == source.master else None
         body = flight.resource.answer(reply)
         if body is None:
             status = NOT_FOUND
             answer_tail = NOT_FOUND_TAILS[flight.resource]
             self.cache.drop(flight.target)
-            if keep:
-                self.unknown.put(flight.target, answer_tail)
+            if keeper is not None:
+                keeper.unknown.put(flight.target, answer_tail)
         else:
             status = OK
             answer_tail = tail(body)
-            if keep:
-                self.cache.put(flight.target, answer_tail)
+            if keeper is not None:
+                self.cache.put(keeper.generation, flight.target, answer_tail)
         self._landed.append((flight.waiters, status, answer_tail))
         flight.waiters = []
 
@@ -291,34 +373,79 @@ class Lookups:
 
     def _depart(self, wanted: Wanted, answered: Answered, now: float) -> None:
         resource, record_id, target = wanted
-        connection = self._connection
-        in_grace = connection is not None or now - self._lost <= _GRACE
-        under_way = self._backlog if connection is None else connection.pending
-        if not in_grace or len(under_way) >= self._max_in_flight:
+        read = self._reads[resource]
+        key = read.before + (record_id or b"")
+        source = self._source_for(key)
+        if source is None:
+            kept = self.cache.stale(target)
+            if kept is not None:
+                self.stale_answers += 1
+                answered(OK, kept)
+                return
+            room = now - self._lost <= _GRACE and len(self._backlog) < self._max_in_flight
+        else:
+            room = len(source.connection.pending) < self._max_in_flight
+        if not room:
             self._fall_back(target, answered)
             return
-        command = self._reads[resource].command(record_id or b"")
-        flight = _Flight(self, resource, target, command, now + self._timeout)
+        flight = _Flight(self, resource, target, key, read.command(key), now + self._timeout)
         flight.waiters.append(answered)
         self._flights[target] = flight
-        if connection is None:
+        if source is None:
             self._backlog.append(flight)
         else:
-            connection.send(command, flight)
+            flight.source = source
+            source.connection.send(flight.command, flight)
         if self._sweeper is None:
             self._sweep_later()
 
+    def _source_for(self, key: bytes) -> Source | None:
+        master = self._topology.owner(key)
+        return None if master is None else self._source_of.get(master)
+
+    def _send(self, flight: _Flight, to: Address | None = None) -> bool:
+        """Send a flight to its key's master, or to a server that was named; whether that is up."""
+        source = self._source_for(flight.key) if to is None else self._source_of.get(to)
+        if source is None:
+            return False
+        if to is not None:
+            source.connection.send(_ASKING, _Ignored())
+        flight.source = source
+        source.connection.send(flight.command, flight)
+        return True
+
     def _failed(self, flight: _Flight, reply: Any) -> None:
-        if isinstance(reply, ConnectionBroken):
-            if flight.waiters and len(self._backlog) < self._max_in_flight:
-                self._backlog.append(flight)
+        if isinstance(reply, ConnectionBroken) or (
+            isinstance(reply, ReadError) and reply.code in _ELSEWHERE
+        ):
+            if flight.waiters and self._try_elsewhere(flight, reply):
                 return
-        elif not isinstance(reply, ReadError) or reply.code in _NOT_THE_MASTER:
-            assert self._connection is not None  # noqa: S101 it gave the reply
-            self._connection.abort()
+        elif not isinstance(reply, ReadError) or reply.code in NOT_THE_MASTER:
+            assert flight.source is not None  # noqa: S101 it gave the reply
+            flight.source.connection.abort()
         elif reply.code == "WRONGTYPE":
             self.cache.drop(flight.target)  # Redis can be read, and there the record is no more
         self._give_up(flight)
+
+    def _try_elsewhere(self, flight: _Flight, error: ReadError) -> bool:
+        """Send a flight where its key is now, or let it wait; whether one was possible."""
+        flight.redirections += 1
+        if flight.redirections > _MOST_REDIRECTIONS:
+            return False
+        source = flight.source
+        to = None if source is None else error.points_to(source.master)
+        if to is not None and error.code == "ASK":
+            self._detach(flight.target)  # it is not the one that tells of changes until it owns it
+            if self._send(flight, to):
+                return True
+        elif to is not None:
+            self._topology.moved(flight.key, to)
+            if self._send(flight):
+                return True
+        if len(self._backlog) >= self._max_in_flight:
+            return False
+        self._backlog.append(flight)
+        return True
 
     def _give_up(self, flight: _Flight) -> None:
         if flight.attached:
@@ -338,8 +465,10 @@ class Lookups:
 
     def _fall_back(self, target: bytes, answered: Answered) -> None:
         kept = self.cache.stale(target)
-        if kept is None and monotonic() - self._good <= self._stale_if_error:
-            kept = self.cache.fresh.get(target)
+        now = monotonic()
+        for source in self.sources:
+            if kept is None and now - source.good <= self._stale_if_error:
+                kept = source.fresh.get(target)
         if kept is None:
             self.refused += 1
             answered(UNAVAILABLE, _UNAVAILABLE)
@@ -349,7 +478,8 @@ class Lookups:
 
     def _forget(self, target: bytes) -> None:
         self.cache.drop(target)
-        self.unknown.drop(target)
+        for source in self.sources:
+            source.unknown.drop(target)
         self._detach(target)
 
     def _detach(self, target: bytes) -> None:
@@ -370,14 +500,20 @@ class Lookups:
         A flight that is late stays attached: who asks again joins it, and its reply is kept, so
         that a Redis slower than `lookup.timeout` still fills the cache.
         """
+        self.send_backlog()
         now = monotonic()
-        backlog = self._backlog
-        while backlog and backlog[0].deadline <= now:
-            self._give_up(backlog.popleft())
-        pending: Collection[Waiting] = self._connection.pending if self._connection else ()
-        for waiting in list(takewhile(lambda sent: sent.deadline <= now, pending)):
-            if isinstance(waiting, _Flight) and waiting.waiters:
-                self._wait_no_more(waiting)
+        waiting_for_a_connection = list(self._backlog)
+        self._backlog.clear()
+        for flight in waiting_for_a_connection:
+            if flight.deadline > now:
+                self._backlog.append(flight)
+            else:
+                self._give_up(flight)
+        pending = [source.connection.pending for source in self.sources]
+        for sent in pending:
+            for waiting in list(takewhile(lambda each: each.deadline <= now, sent)):
+                if isinstance(waiting, _Flight) and waiting.waiters:
+                    self._wait_no_more(waiting)
         self._sweeper = None
-        if pending or self._backlog:
+        if any(pending) or self._backlog:
             self._sweep_later()

@@ -1,7 +1,9 @@
 """Answers kept in this process, by their canonical target."""
 
+from bisect import insort
 from collections import OrderedDict
 from itertools import pairwise
+from operator import attrgetter
 from sys import getsizeof
 from time import monotonic
 
@@ -9,29 +11,37 @@ from time import monotonic
 # the two tables at their average load.
 _ENTRY = 144
 _SMALL = 512  # bytes; up to this CPython packs objects without gaps
-_MAX_GENERATIONS = 8
+_MAX_OLD = 8
 
 
-class _Generation:
+class Generation:
     """What was filled through one connection; `good` is when that last proved its lease."""
 
     __slots__ = ("entries", "good", "size")
 
     def __init__(self) -> None:
+        """Begin with nothing."""
         self.entries: OrderedDict[bytes, bytes] = OrderedDict()
         self.size = 0  # bytes
         self.good = 0.0
 
     def drop(self, target: bytes) -> None:
+        """Forget an answer."""
         tail = self.entries.pop(target, None)
         if tail is not None:
             self.size -= _size(target, tail)
 
     def evict(self) -> None:
+        """Forget what was not used for the longest time."""
         target, tail = self.entries.popitem(last=False)
         self.size -= _size(target, tail)
 
-    def absorb(self, newer: "_Generation") -> None:
+    def clear(self) -> None:
+        """Forget everything."""
+        self.entries.clear()
+        self.size = 0
+
+    def absorb(self, newer: "Generation") -> None:
         """Take what a newer one has; it counts as no better than this one."""
         self.entries.update(newer.entries)
         self.size += newer.size
@@ -40,12 +50,12 @@ class _Generation:
 class NearCache:
     """Positive answers, least recently used out first, bounded by entries and bytes.
 
-    `fresh` is filled through the connection that is up and holds as long as that has its lease.
-    When the connection is lost they become stale: kept for `stale_if_error` seconds from the last
-    good probe, and served only while Redis cannot be read (RFC 5861, 4).
+    Each connection to a master fills a generation of its own, which holds as long as the connection
+    has its lease. When the connection is lost they become stale: kept for `stale_if_error` seconds
+    from the last good probe, and served only while Redis cannot be read (RFC 5861, 4).
     """
 
-    __slots__ = ("_filling", "_max_bytes", "_old", "_stale_if_error", "fresh", "max_entries")
+    __slots__ = ("_filling", "_max_bytes", "_old", "_stale_if_error", "max_entries")
 
     def __init__(self, *, max_entries: int, max_bytes: int, stale_if_error: float) -> None:
         """Keep at most `max_entries` and `max_bytes`; 0 entries keeps nothing.
@@ -58,48 +68,53 @@ class NearCache:
         self.max_entries = max_entries
         self._max_bytes = max_bytes
         self._stale_if_error = stale_if_error
-        self._old: list[_Generation] = []  # the oldest first
-        self._filling = _Generation()
-        self.fresh = self._filling.entries
+        self._old: list[Generation] = []  # that of the oldest good probe first
+        self._filling: list[Generation] = []
 
     def __len__(self) -> int:
         """How many answers are kept, the stale ones included."""
-        return len(self.fresh) + sum(len(old.entries) for old in self._old)
+        return sum(len(each.entries) for each in (*self._filling, *self._old))
 
     @property
     def size(self) -> int:
         """Bytes of memory that they take."""
-        return self._filling.size + sum(old.size for old in self._old)
+        return sum(each.size for each in (*self._filling, *self._old))
 
-    def put(self, target: bytes, tail: bytes) -> None:
-        """Keep a fresh answer; the stale one of the same target goes."""
+    def begin(self) -> Generation:
+        """Make a generation for a new connection to fill."""
+        generation = Generation()
+        self._filling.append(generation)
+        return generation
+
+    def put(self, generation: Generation, target: bytes, tail: bytes) -> None:
+        """Keep a fresh answer; older ones of the same target go."""
         self.drop(target)
         size = _size(target, tail)
         if self.max_entries == 0 or size > self._max_bytes:
             return
-        self.fresh[target] = tail
-        self._filling.size += size
+        generation.entries[target] = tail
+        generation.size += size
         while self.size > self._max_bytes or len(self) > self.max_entries:
             self._evict()
 
     def drop(self, target: bytes) -> None:
         """Forget an answer, fresh and stale."""
-        self._filling.drop(target)
-        for old in self._old:
-            old.drop(target)
+        for generation in self._filling:
+            generation.drop(target)
+        for generation in self._old:
+            generation.drop(target)
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear_old(self) -> None:
+        """Forget everything that is stale."""
         self._old.clear()
-        self._fill_anew()
 
-    def age(self, good: float) -> None:
-        """Make what is fresh stale; `good` is when its connection last proved its lease."""
-        if self.fresh:
-            self._filling.good = good
-            self._old.append(self._filling)
-            self._fill_anew()
-        if len(self._old) > _MAX_GENERATIONS:
+    def age(self, generation: Generation, good: float) -> None:
+        """Make stale what a connection filled; `good` is when that last proved its lease."""
+        self._filling.remove(generation)
+        if generation.entries:
+            generation.good = good
+            insort(self._old, generation, key=attrgetter("good"))
+        if len(self._old) > _MAX_OLD:
             # A connection that comes and goes must not cost what was kept before: join the two
             # whose time differs least.
             gaps = [newer.good - older.good for older, newer in pairwise(self._old)]
@@ -117,14 +132,13 @@ class NearCache:
                 return tail
         return None
 
-    def _fill_anew(self) -> None:
-        self._filling = _Generation()
-        self.fresh = self._filling.entries
-
     def _evict(self) -> None:
         while self._old and not self._old[0].entries:
             self._old.pop(0)
-        (self._old[0] if self._old else self._filling).evict()
+        if self._old:
+            self._old[0].evict()
+        else:
+            max(self._filling, key=attrgetter("size")).evict()
 
 
 class UnknownCache:

@@ -6,13 +6,17 @@ invalidations arrive in the order in which Redis made them.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import hiredis
 
+from csms_redis.redis.address import Address
+
 _NOTHING = object()
+_REDIRECTION = re.compile(r"(?:ASK|MOVED) [0-9]+ (?P<host>\S*):(?P<port>[0-9]{1,5})")
 
 
 class ReadError(Exception):
@@ -22,6 +26,11 @@ class ReadError(Exception):
     def code(self) -> str:
         """Such as `WRONGTYPE`, `LOADING` or `READONLY`."""
         return (str(self).split(maxsplit=1) or ["ERR"])[0]
+
+    def points_to(self, asked: Address) -> Address | None:
+        """The server that a `MOVED` or `ASK` names, given that which said so; None for others."""
+        named = _REDIRECTION.fullmatch(str(self))
+        return named and asked.at(named["host"], int(named["port"]))
 
 
 class ConnectionBroken(ReadError):
@@ -62,7 +71,7 @@ class ReadConnection(asyncio.Protocol):
     def __init__(
         self,
         *,
-        invalidated: Callable[[list[bytes] | None], None],
+        invalidated: Callable[["ReadConnection", list[bytes] | None], None],
         caught_up: Callable[[], None],
         lost: Callable[["ReadConnection"], None],
     ) -> None:
@@ -164,7 +173,7 @@ class ReadConnection(asyncio.Protocol):
 
     def _pushed(self, push: Sequence[Any]) -> None:
         if push[0] == b"invalidate":
-            self._invalidated(push[1])
+            self._invalidated(self, push[1])
 
 
 def encode(*words: bytes | str | int) -> bytes:

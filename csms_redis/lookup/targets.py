@@ -91,3 +91,11 @@ def of_key(key: bytes, prefix: bytes) -> bytes | None:
         return route.target(record_id.decode())
     except UnicodeDecodeError:
         return None
+
+
+def key_of(target: bytes, prefix: bytes) -> bytes:
+    """The key of the record that a canonical target names."""
+    wanted_ = read(target)
+    assert wanted_ is not None  # noqa: S101 it is canonical
+    resource, record_id, _ = wanted_
+    return resource.key(prefix, (record_id or b"").decode())

@@ -1,155 +1,85 @@
-"""The writes and plain reads that go to Redis through redis-py, one connection for each at a time.
-
-redis-py's defaults repeat a command after a fault. A repeated write could undo someone else's
-acknowledged one, so here everything is sent once: a fault before the command left is `Unavailable`,
-one after it is `OutcomeUnknown`.
-"""
+"""Writes to Redis, each to the master that its key belongs to."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection
+from time import monotonic
+from typing import Any
 
-import structlog
-from redis.asyncio.connection import (
-    AbstractConnection,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from csms_redis.contract.errors import Unavailable
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import AWAY, Node, Redirected
+from csms_redis.redis.topology import Topology
 
-from csms_redis.contract.errors import OutcomeUnknown, Unavailable
-from csms_redis.redis.url import Address
-
-Command: TypeAlias = Sequence[bytes | str | int]
-
-_log = structlog.get_logger()
-_AWAY = "Redis cannot be reached. Nothing was changed; try again."
-_REFUSED = "Redis refused the request. Nothing was changed; an operator must look at Redis."
-_UNKNOWN = "Redis did not confirm the write. It may have been applied; send it again."
+_MOST_REDIRECTIONS = 5
+_TRY_AGAIN = 0.02  # seconds
 
 
 class RedisClient:
-    """A bounded number of connections to one Redis.
-
-    redis-py makes the connections and speaks the protocol. Its pool and its time-outs are left
-    out: they take a third of a write's time, a task and several timers each.
-    """
+    """The masters of a topology, for writes."""
 
     def __init__(
-        self,
-        new_connection: Callable[[], AbstractConnection],
-        *,
-        timeout: float,
-        max_connections: int,
+        self, topology: Topology, new_node: Callable[[Address], Node], *, timeout: float
     ) -> None:
-        """Make a client; nothing is sent until it is used.
+        """Write to what `topology` names.
 
         Args:
-            new_connection: makes one, not connected yet, that does not retry.
-            timeout: seconds, for all of a command: to wait, to connect, to be answered.
-            max_connections: how many commands may be under way at once; others wait.
+            topology: which master has a key.
+            new_node: how to write to one.
+            timeout: seconds for a write, besides the time that replicas have.
         """
-        self._new_connection = new_connection
+        self._topology = topology
+        self._new_node = new_node
         self._timeout = timeout
-        self._slots = asyncio.Semaphore(max_connections)
-        self._free: list[AbstractConnection] = []  # the last used last
+        self._nodes: dict[Address, Node] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        topology.changed.append(self._leave)
 
-    @classmethod
-    def connect(cls, address: Address, *, timeout: float, max_connections: int) -> "RedisClient":
-        """Make a client of the Redis at `address`; see `__init__`."""
-        options: dict[str, Any] = {
-            "db": address.db,
-            "username": address.username,
-            "password": address.password,
-            "socket_timeout": None,
-            "socket_connect_timeout": None,
-            "retry": Retry(NoBackoff(), 0),
-        }
-
-        def new_connection() -> AbstractConnection:
-            if address.path:
-                return UnixDomainSocketConnection(path=address.path, **options)
-            kind = SSLConnection if address.tls else Connection
-            return kind(host=address.host, port=address.port, **options)
-
-        return cls(new_connection, timeout=timeout, max_connections=max_connections)
-
-    async def write(self, *command: bytes | str | int) -> Any:
-        """Send one command that changes something, once.
+    async def write(self, key: bytes, *command: bytes | str | int) -> Any:
+        """Send one command that changes the record at `key`, once.
 
         Raises:
             Unavailable: it was not carried out.
-            OutcomeUnknown: it was sent, and nobody knows.
+            OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
         """
-        (reply,) = await self._send([command], broken=OutcomeUnknown(_UNKNOWN))
-        return reply
+        master = self._topology.owner(key)
+        asking = False
+        deadline = monotonic() + self._timeout
+        for _ in range(_MOST_REDIRECTIONS):
+            if master is None:
+                break
+            try:
+                node = self.node(master)
+                return await node.write(*command, within=deadline - monotonic(), asking=asking)
+            except Redirected as redirected:
+                asking = redirected.to is not None and not redirected.for_good
+                if redirected.to is None:
+                    await asyncio.sleep(_TRY_AGAIN)
+                else:
+                    master = redirected.to
+                    if redirected.for_good:
+                        self._topology.moved(key, master)
+            except Unavailable:
+                self._topology.doubt()
+                raise
+        self._topology.doubt()
+        raise Unavailable(AWAY)
 
-    async def transaction(self, *commands: Command) -> list[Any]:
-        """Send commands as one MULTI/EXEC, once; their replies in order.
+    def node(self, address: Address) -> Node:
+        """The server at an address."""
+        node = self._nodes.get(address)
+        if node is None:
+            node = self._nodes[address] = self._new_node(address)
+        return node
 
-        Raises:
-            Unavailable: none was carried out.
-            OutcomeUnknown: they were sent, and nobody knows.
-        """
-        sent = [("MULTI",), *commands, ("EXEC",)]
-        *_, replies = await self._send(sent, broken=OutcomeUnknown(_UNKNOWN))
-        if not isinstance(replies, list):
-            raise Unavailable(_REFUSED)
-        for reply in replies:
-            if isinstance(reply, ResponseError):
-                _log.error("Redis refused a part of a write", reason=_code(reply))
-                raise OutcomeUnknown(_UNKNOWN)
-        return replies
-
-    async def read(self, *command: bytes | str | int) -> Any:
-        """Send one command that changes nothing.
-
-        Raises:
-            Unavailable: there is no answer.
-        """
-        (reply,) = await self._send([command], broken=Unavailable(_AWAY))
-        return reply
-
-    async def _send(self, commands: Sequence[Command], *, broken: Unavailable) -> list[Any]:
-        fault: Unavailable = Unavailable(_AWAY)
-        try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                connection = self._free.pop() if self._free else self._new_connection()
-                try:
-                    await _ensure_connected(connection)
-                    fault = broken
-                    packed = connection.pack_commands(commands)
-                    await connection.send_packed_command(packed, check_health=False)
-                    return [await connection.read_response() for _ in commands]
-                except BaseException:
-                    # what it still has to say belongs to no one
-                    await connection.disconnect(nowait=True)
-                    raise
-                finally:
-                    self._free.append(connection)
-        except (ResponseError, BusyLoadingError) as error:
-            _log.error("Redis refused a command", command=commands[0][0], reason=_code(error))
-            raise Unavailable(_REFUSED) from error
-        except (RedisError, OSError, TimeoutError) as error:
-            raise fault from error
+    def _leave(self, slots: Collection[int] | None) -> None:
+        """Close the connections to what is no master any more."""
+        del slots
+        for address in self._nodes.keys() - set(self._topology.masters):
+            closing = asyncio.ensure_future(self._nodes.pop(address).close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close every connection that is not in use."""
-        while self._free:
-            await self._free.pop().disconnect()
-
-
-async def _ensure_connected(connection: AbstractConnection) -> None:
-    if connection.is_connected and await connection.can_read():
-        # Redis closed it, or sent what nobody asked for
-        await connection.disconnect(nowait=True)
-    if not connection.is_connected:
-        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
-
-
-def _code(error: RedisError) -> str:
-    """The error's code, such as OOM or NOPERM; the rest may quote what was stored."""
-    return error.status_code or (str(error).split(maxsplit=1) or ["ERR"])[0]
+        """Close every connection."""
+        for node in self._nodes.values():
+            await node.close()

@@ -39,5 +39,5 @@ class Certificates:
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        deleted = await self._redis.write("DEL", CERTIFICATE.key(self._prefix, hash_))
-        return bool(deleted)
+        key = CERTIFICATE.key(self._prefix, hash_)
+        return bool(await self._redis.write(key, "DEL", key))

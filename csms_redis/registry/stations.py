@@ -3,7 +3,7 @@
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import ChargeStationAuth
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Resource, flatten, lookup_fields, now
+from csms_redis.registry.resource import Resource, lookup_fields, now, replace
 
 REJECTED = b'"Rejected"'
 
@@ -16,10 +16,7 @@ STATION = Resource(
     refused=REJECTED,
 )
 
-# Replaces the record, but a rejected station stays rejected. Redis undoes nothing of a script that
-# fails, and checks its memory at a script's first write only. So the fields are set before the
-# rest goes: an HSET that is refused, for want of rights or of memory, leaves the station as it was.
-# A key of another type is replaced as well.
+# As any record is replaced, but a rejected station stays rejected.
 _REGISTER = """
 local kind = redis.call('TYPE', KEYS[1]).ok
 local status
@@ -56,5 +53,4 @@ class Stations:
             b"registrationStatus": b'"Pending"',
             b"lastUpdated": now(),
         }
-        key = STATION.key(self._prefix, cs_id)
-        await self._redis.write("EVAL", _REGISTER, 1, key, *flatten(fields))
+        await replace(self._redis, STATION.key(self._prefix, cs_id), fields, _REGISTER)

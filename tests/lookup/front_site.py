@@ -20,12 +20,14 @@ from csms_redis.lookup.answers import NOT_FOUND, tail
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Answered, Lookups
 from csms_redis.lookup.targets import Wanted
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.registry.tokens import TOKEN, Tokens
 from csms_redis.settings import LookupSettings
 from tests.conftest import Reply
+from tests.lookup.wire import MASTER, wire_of
 
 MAX_BODY = 4096
 KEEPALIVE_TIMEOUT = 75.0
@@ -56,25 +58,28 @@ class HandFilled(Lookups):
     """
 
     def __init__(self) -> None:
-        super().__init__(LookupSettings(), b"")
-        self.lease_until = math.inf
+        super().__init__(LookupSettings(), b"", Standalone(MASTER))
+        connection = wire_of(self).connection
+        self.connected(MASTER, connection)
+        self.renew(connection, sent=math.inf, until=math.inf)
+        (self.source,) = self.sources
         self.slow: set[bytes] = set()
         self.waiting: list[Answered] = []
         for (resource, record_id), body in RECORDS.items():
             _, _, target = targets.wanted(resource, record_id)
-            self.cache.put(target, tail(body))
+            self.cache.put(self.source.generation, target, tail(body))
 
     def know(self, count: int) -> None:
         """Register stations n0, n1 and so on."""
         for number in range(count):
             body = b'{"securityProfile":%d}' % number
-            self.cache.put(b"/api/v0/cs/n%d/auth" % number, tail(body))
+            self.cache.put(self.source.generation, b"/api/v0/cs/n%d/auth" % number, tail(body))
 
     def forget(self, target: bytes) -> None:
         """Remember that there is no such record."""
         wanted = targets.read(target)
         assert wanted is not None
-        self.unknown.until[target] = (math.inf, NOT_FOUND_TAILS[wanted[0]])
+        self.source.unknown.until[target] = (math.inf, NOT_FOUND_TAILS[wanted[0]])
 
     @contextmanager
     def changing(self, resource: Resource, record_id: str) -> Iterator[None]:
@@ -86,7 +91,9 @@ class HandFilled(Lookups):
         resource, record_id, target = wanted
         if target in self.slow:
             self.waiting.append(answered)
-        elif record_id is None or target in self.cache.fresh or target in self.unknown.until:
+        elif (
+            record_id is None or target in self.source.fresh or target in self.source.unknown.until
+        ):
             super().ask(wanted, answered)
         else:
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])

@@ -8,7 +8,8 @@ from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.redis.url import Address
+from csms_redis.redis.address import Address
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import Service, StartService, Valkey, wait_for
@@ -69,8 +70,9 @@ async def test_a_thousand_leave_mid_lookup(ready: Service, valkey: Valkey, admin
 
 async def test_cancelled_tasks_leave_no_flight(valkey: Valkey, admin: Redis) -> None:
     """As an aiohttp handler is cancelled when its client leaves."""
-    lookups = Lookups(LookupSettings(), b"")
-    supervisor = Supervisor(lookups, Address(path=valkey.socket), prefix=b"", timeout=1)
+    topology = Standalone(Address(path=valkey.socket))
+    lookups = Lookups(LookupSettings(), b"", topology)
+    supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
     keeping = asyncio.create_task(supervisor.run())
     await lookups.find(STATION, "known")
     redis_before = {client["id"] for client in admin.client_list()}

@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
-from csms_redis.lookup.lookups import LEASE, Lookups
+from csms_redis.lookup.link import LEASE
+from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.redis.url import Address
+from csms_redis.redis.address import Address
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import (
@@ -406,12 +408,12 @@ async def test_after_a_stall_nothing_old_is_served(site: Site) -> None:
 async def test_nothing_is_left_behind() -> None:
     """No task, no flight, no timer, however often Redis comes and goes under load."""
     before = asyncio.all_tasks()
-    lookups = Lookups(LookupSettings(timeout=0.1), b"")
     outcomes: list[object] = []
     with short_directory() as home:
         valkey = Valkey(home)
-        address = Address(path=valkey.socket)
-        supervisor = Supervisor(lookups, address, prefix=b"", timeout=1)
+        topology = Standalone(Address(path=valkey.socket))
+        lookups = Lookups(LookupSettings(timeout=0.1), b"", topology)
+        supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
         keeping = asyncio.create_task(supervisor.run())
         for round_ in range(3):
             await asyncio.to_thread(valkey.start)
@@ -437,7 +439,7 @@ async def test_nothing_is_left_behind() -> None:
     assert not lookups._flights
     assert not lookups._backlog
     assert lookups._sweeper is None
-    assert lookups._connection is None
+    assert lookups.sources == ()
 
 
 async def _settled(task: "asyncio.Task[bytes]") -> "asyncio.Task[bytes]":

@@ -11,11 +11,11 @@ import pytest
 from csms_redis.contract.errors import NotFound, Unavailable
 from csms_redis.lookup import lookups as module
 from csms_redis.lookup import near_cache
-from csms_redis.lookup.lookups import LEASE, Lookups
-from csms_redis.lookup.read_connection import ReadConnection
+from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.lookup.wire import (
+    LEASE,
     NO_RECORD,
     PROFILE,
     Client,
@@ -24,8 +24,12 @@ from tests.lookup.wire import (
     array,
     connect,
     invalidation,
+    lease_of,
+    make_lookups,
     outcome,
+    prove,
     record,
+    wire_of,
 )
 
 TIMEOUT = 0.06
@@ -38,7 +42,7 @@ AWAY = (503, b"")
 def make(**settings: float) -> Lookups:
     """Lookups with a short time-out and few in flight."""
     given = {"timeout": TIMEOUT, "max_in_flight": IN_FLIGHT} | settings
-    return Lookups(LookupSettings.model_validate(given), b"")
+    return make_lookups(LookupSettings.model_validate(given))
 
 
 @pytest.fixture
@@ -163,7 +167,7 @@ class TestFlights:
 
         assert not lookups.caches
         assert len(lookups.cache) == 0
-        assert not lookups.unknown.until
+        assert not any(source.unknown.until for source in lookups.sources)
 
     async def test_find_gives_the_body(self, lookups: Lookups, wire: Wire) -> None:
         """The aiohttp handlers' way to the same answers."""
@@ -292,11 +296,11 @@ class TestCoherence:
         again.receive(invalidation())
 
         assert len(lookups.cache) == 0
-        assert not lookups.unknown.until
+        assert not any(source.unknown.until for source in lookups.sources)
 
     async def test_a_key_prefix(self) -> None:
         """Keys behind it are ours, the same names elsewhere are not."""
-        lookups = Lookups(LookupSettings(), b"de%v:")
+        lookups = make_lookups(LookupSettings(), b"de%v:")
         client, wire = Client(lookups), connect(lookups)
         client.ask("a")
         assert await wire.asked() == [b"de%v:cs:a"]
@@ -329,16 +333,16 @@ class TestLease:
         """A reply that took its time proves nothing of the time since it was made."""
         connect(lookups, at=100.0)
 
-        assert lookups.lease_until == 100.0 + LEASE
+        assert lease_of(lookups) == 100.0 + LEASE
 
     async def test_is_not_renewed_by_what_is_read(
         self, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
         """A demoted master would go on answering."""
-        before = lookups.lease_until
+        before = lease_of(lookups)
         await fill(client, wire, "a", record(1))
 
-        assert lookups.lease_until == before
+        assert lease_of(lookups) == before
 
     @pytest.mark.parametrize("code", ["LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "NOAUTH"])
     async def test_ends_when_redis_is_not_the_one_to_ask(
@@ -353,7 +357,7 @@ class TestLease:
         wire.receive(record(2))
 
         assert wire.transport.aborted
-        assert lookups.lease_until == 0
+        assert lease_of(lookups) == 0
         client.ask("a")
         assert client.take() == [AWAY, FOUND[1]], "b at once, a although Redis is away"
 
@@ -385,7 +389,7 @@ class TestLease:
 
         assert client.take() == [AWAY, FOUND[1]]
         assert not wire.transport.aborted
-        assert lookups.lease_until > 0
+        assert lease_of(lookups) > 0
 
 
 class TestStaleIfError:
@@ -408,7 +412,7 @@ class TestStaleIfError:
     async def test_ends(self, client: Client, wire: Wire, lookups: Lookups, clock: Clock) -> None:
         """After `stale_if_error` seconds: 503."""
         await fill(client, wire, "a", record(1))
-        lookups.renew(clock.now)
+        prove(lookups, wire, at=clock.now)
         wire.lose()
         clock.now += 299
         client.ask("a")
@@ -591,11 +595,7 @@ class TestReconnect:
         """Who comes long after a loss is answered 503 at once, however often it was tried since."""
         wire.lose()
         clock.now += module._GRACE + 0.1
-        failed = Wire(
-            ReadConnection(
-                invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
-            )
-        )
+        failed = wire_of(lookups)
         failed.lose()
         client.ask("a")
 
@@ -624,16 +624,12 @@ class TestReconnect:
         self, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
         """Its end means nothing to what the current one filled."""
-        other = Wire(
-            ReadConnection(
-                invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
-            )
-        )
+        other = wire_of(lookups)
         await fill(client, wire, "a", record(1))
         other.lose()
         client.ask("a")
 
-        assert lookups.lease_until > 0
+        assert lease_of(lookups) > 0
         assert client.take() == [FOUND[1]]
 
     async def test_asked_in_the_turn_of_the_loss(

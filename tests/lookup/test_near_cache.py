@@ -1,5 +1,6 @@
 """The near cache and the cache of unknown ids, with a clock that the test turns."""
 
+from collections import OrderedDict
 from sys import getsizeof
 
 import pytest
@@ -19,8 +20,44 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return turned
 
 
-def near(*, entries: int = 100, size: int = 2**20) -> NearCache:
+class OneMaster:
+    """A near cache that is filled through one connection after the other."""
+
+    def __init__(self, cache: NearCache) -> None:
+        self.cache = cache
+        self.filling = cache.begin()
+        self.drop = cache.drop
+        self.stale = cache.stale
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    @property
+    def size(self) -> int:
+        return self.cache.size
+
+    @property
+    def fresh(self) -> OrderedDict[bytes, bytes]:
+        return self.filling.entries
+
+    def put(self, target: bytes, tail: bytes) -> None:
+        self.cache.put(self.filling, target, tail)
+
+    def age(self, good: float) -> None:
+        self.cache.age(self.filling, good)
+        self.filling = self.cache.begin()
+
+    def clear(self) -> None:
+        self.filling.clear()
+        self.cache.clear_old()
+
+
+def shared(*, entries: int = 100, size: int = 2**20) -> NearCache:
     return NearCache(max_entries=entries, max_bytes=size, stale_if_error=STALE_IF_ERROR)
+
+
+def near(*, entries: int = 100, size: int = 2**20) -> OneMaster:
+    return OneMaster(shared(entries=entries, size=size))
 
 
 def unknown(*, entries: int = 3, ttl: float = 5) -> UnknownCache:
@@ -234,6 +271,59 @@ class TestStale:
         clock.now += 200
         assert cache.stale(b"later-99") is None
         assert cache.size == 0
+
+
+class TestMasters:
+    """Several connections at a time, each to a master of its own."""
+
+    def test_bounds_hold_for_all_together(self) -> None:
+        """The one that has filled most makes room."""
+        cache = shared(entries=4)
+        one, other = cache.begin(), cache.begin()
+        for target in (b"a", b"b", b"c"):
+            cache.put(one, target, b"")
+        cache.put(other, b"d", b"")
+        cache.put(other, b"e", b"")
+
+        assert list(one.entries) == [b"b", b"c"]
+        assert list(other.entries) == [b"d", b"e"]
+
+    def test_a_record_has_one_answer(self) -> None:
+        """When its slot has moved, what the old master said goes as the new one speaks."""
+        cache = shared()
+        one, other = cache.begin(), cache.begin()
+        cache.put(one, b"a", b"1")
+        cache.put(other, b"a", b"2")
+
+        assert dict(one.entries) == {}
+        assert dict(other.entries) == {b"a": b"2"}
+        cache.drop(b"a")
+        assert (len(cache), cache.size) == (0, 0)
+
+    def test_the_loss_of_one_leaves_the_others(self, clock: Clock) -> None:
+        """What was filled through it is stale; the rest is fresh."""
+        cache = shared()
+        one, other = cache.begin(), cache.begin()
+        cache.put(one, b"a", b"1")
+        cache.put(other, b"b", b"2")
+        cache.age(one, clock.now)
+
+        assert cache.stale(b"a") == b"1"
+        assert cache.stale(b"b") is None
+        assert dict(other.entries) == {b"b": b"2"}
+
+    def test_each_counts_from_its_own_last_probe(self, clock: Clock) -> None:
+        """Whichever was lost first."""
+        cache = shared()
+        one, other = cache.begin(), cache.begin()
+        cache.put(one, b"a", b"1")
+        cache.put(other, b"b", b"2")
+        cache.age(other, clock.now)
+        cache.age(one, clock.now - 100)
+        clock.now += STALE_IF_ERROR - 50
+
+        assert cache.stale(b"a") is None
+        assert cache.stale(b"b") == b"2"
 
 
 class TestUnknown:

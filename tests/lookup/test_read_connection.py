@@ -24,7 +24,7 @@ class Owner:
         self.lost: list[ReadConnection] = []
         self.wire = Wire(
             ReadConnection(
-                invalidated=self.invalidated.append,
+                invalidated=lambda _, keys: self.invalidated.append(keys),
                 caught_up=lambda: None,
                 lost=self.lost.append,
             )

@@ -8,7 +8,8 @@ from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.redis.url import Address
+from csms_redis.redis.address import Address
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import StartService, Valkey, wait_for
@@ -42,13 +43,14 @@ def lookups_read(admin: Redis) -> int:
 
 async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     """Every task gets the record, from one HMGET."""
-    lookups = Lookups(LookupSettings(timeout=10), b"")
-    supervisor = Supervisor(lookups, Address(path=valkey.socket), prefix=b"", timeout=1)
+    topology = Standalone(Address(path=valkey.socket))
+    lookups = Lookups(LookupSettings(timeout=10), b"", topology)
+    supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
     keeping = asyncio.create_task(supervisor.run())
     await lookups.find(STATION, "cold")
     before = lookups_read(admin)
     admin.hset("cs:cold", "securityProfile", "2")
-    while lookups.cache.fresh:  # noqa: ASYNC110 nothing tells of an invalidation
+    while len(lookups.cache):  # noqa: ASYNC110 nothing tells of an invalidation
         await asyncio.sleep(0.001)
     answers = await asyncio.gather(*(lookups.find(STATION, "cold") for _ in range(CLIENTS)))
     read = lookups_read(admin) - before

@@ -12,16 +12,18 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from csms_redis.contract.errors import NotFound
-from csms_redis.lookup import supervisor as module
-from csms_redis.lookup.lookups import LEASE, Lookups
+from csms_redis.lookup import link as module
+from csms_redis.lookup.link import LEASE
+from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.read_connection import ReadConnection
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.redis.url import Address
+from csms_redis.redis.address import Address
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import PATIENCE, Valkey, short_directory
 from tests.lookup.fake_redis import FakeRedis, fake_redis, healthy
-from tests.lookup.wire import PROFILE
+from tests.lookup.wire import PROFILE, lease_of, make_lookups
 
 INTERVAL = 0.05
 PROBE_TIMEOUT = 0.2
@@ -55,7 +57,7 @@ def admin(valkey: Valkey) -> Iterator[Redis]:
 
 @pytest.fixture
 def lookups() -> Lookups:
-    return Lookups(LookupSettings(), b"")
+    return make_lookups(LookupSettings())
 
 
 @asynccontextmanager
@@ -70,7 +72,9 @@ async def supervised(
     """Keep `lookups` connected while the block runs; nothing of it stays behind."""
     before = asyncio.all_tasks()
     address = Address(path=str(path), username=user, password=password)
-    supervisor = Supervisor(lookups, address, prefix=prefix, timeout=1)
+    topology = Standalone(address)
+    lookups._topology = topology
+    supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=1)
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
@@ -100,10 +104,10 @@ async def until(condition: Callable[[], object], what: str) -> None:
 
 
 async def leased(lookups: Lookups) -> None:
-    await until(lambda: lookups.lease_until > monotonic(), "the connection is proved")
+    await until(lambda: lease_of(lookups) > monotonic(), "the connection is proved")
 
 
-async def away(supervisor: Supervisor, problem: str) -> None:
+async def away(supervisor: Supervisor, problem: str | None) -> None:
     await until(
         lambda: supervisor.problem == problem, f"{problem!r}, but it is {supervisor.problem!r}"
     )
@@ -114,7 +118,7 @@ class TestHandshake:
 
     async def test_tracking_comes_before_any_read(self, fake: FakeRedis, home: Path) -> None:
         """HELLO, tracking of every prefix, a probe."""
-        lookups = Lookups(LookupSettings(), b"p:")
+        lookups = make_lookups(LookupSettings(), b"p:")
         async with supervised(lookups, home / "redis.sock", prefix=b"p:"):
             await leased(lookups)
 
@@ -128,12 +132,12 @@ class TestHandshake:
 
     async def test_no_tracking_without_a_cache(self, fake: FakeRedis, home: Path) -> None:
         """`cache_entries = 0` reads each time, so nothing need be told."""
-        lookups = Lookups(LookupSettings(cache_entries=0), b"")
+        lookups = make_lookups(LookupSettings(cache_entries=0))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await until(lambda: supervisor.problem is None, "reached")
 
         assert b"CLIENT" not in {command[0] for command in fake.commands}
-        assert lookups.lease_until == 0
+        assert lease_of(lookups) == 0
 
     async def test_user_and_password(self, valkey: Valkey, admin: Redis, lookups: Lookups) -> None:
         """Of an ACL user that may only look up."""
@@ -178,14 +182,74 @@ class TestHandshake:
         assert PASSWORD not in repr(events)
         assert "\n" not in repr(events)
 
+
+class TestLimited:
+    """Servers that cannot tell of changes: every lookup is read from them."""
+
     async def test_a_user_who_may_not_track(
         self, valkey: Valkey, admin: Redis, lookups: Lookups
     ) -> None:
-        """Is told so: without invalidations nothing could be believed."""
+        """Said once, with what is missing."""
         may_only(admin, "+hmget")
-        async with supervised(lookups, valkey.socket, user="gate", password=PASSWORD) as supervisor:
-            await away(supervisor, "cannot be reached: its user may not run what a lookup needs")
-            assert lookups.lease_until == 0
+        admin.hset("cs:a", "securityProfile", "1")
+        with capture_logs() as events:
+            async with supervised(
+                lookups, valkey.socket, user="gate", password=PASSWORD
+            ) as supervisor:
+                await away(supervisor, None)
+                for profile in (1, 2, 1):
+                    admin.hset("cs:a", "securityProfile", f"{profile}")
+                    assert await lookups.find(STATION, "a") == PROFILE[profile]
+                assert lease_of(lookups) == 0
+                assert len(lookups.cache) == 0
+
+        assert [(event["event"], event.get("reason")) for event in events] == [
+            ("Redis reached", None),
+            (
+                "every lookup is read from Redis, none is kept",
+                "it refuses CLIENT TRACKING (NOPERM)",
+            ),
+        ]
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            b"-ERR unknown command 'HELLO'\r\n",
+            b"-NOPROTO unsupported protocol version\r\n",
+            b"-ERR Protocol version is not an integer or out of range\r\n",
+        ],
+    )
+    @pytest.mark.parametrize(
+        "role", [b"*1\r\n$6\r\nmaster\r\n", b"-ERR unknown command 'ROLE'\r\n"]
+    )
+    async def test_no_resp3(
+        self, refusal: bytes, role: bytes, fake: FakeRedis, home: Path, lookups: Lookups
+    ) -> None:
+        """An old server, or a proxy that knows few commands."""
+
+        def old(command: list[bytes]) -> bytes:
+            if command[0] == b"HMGET":
+                return (
+                    b"*1\r\n$-1\r\n" if len(command) == 3 else b"*4\r\n$1\r\n1\r\n" + b"$-1\r\n" * 3
+                )
+            return {b"HELLO": refusal, b"ROLE": role}.get(command[0], b"+OK\r\n")
+
+        fake.answer = old
+        async with supervised(lookups, home / "redis.sock", password=PASSWORD) as supervisor:
+            await away(supervisor, None)
+            assert await lookups.find(STATION, "a") == PROFILE[1]
+
+        assert [b"AUTH", PASSWORD.encode()] in fake.commands
+        assert b"CLIENT" not in {command[0] for command in fake.commands}
+
+    async def test_no_resp3_and_a_replica(
+        self, fake: FakeRedis, home: Path, lookups: Lookups
+    ) -> None:
+        """ROLE tells."""
+        replica = {b"HELLO": b"-ERR unknown\r\n", b"ROLE": b"*1\r\n$5\r\nslave\r\n"}
+        fake.answer = lambda command: replica.get(command[0], b"*1\r\n$-1\r\n")
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await away(supervisor, "cannot be reached: it is a replica")
 
 
 class TestLease:
@@ -197,17 +261,17 @@ class TestLease:
         """Each probe moves its end, and never further than its length."""
         async with supervised(lookups, valkey.socket):
             await leased(lookups)
-            first = lookups.lease_until
-            await until(lambda: lookups.lease_until > first + 3 * INTERVAL, "it is renewed")
-            assert lookups.lease_until <= monotonic() + LEASE
+            first = lease_of(lookups)
+            await until(lambda: lease_of(lookups) > first + 3 * INTERVAL, "it is renewed")
+            assert lease_of(lookups) <= monotonic() + LEASE
 
-        assert lookups.lease_until == 0
+        assert lease_of(lookups) == 0
         clients = [client["name"] for client in admin.client_list()]
         await until(lambda: "csms-redis" not in clients, "the connection is closed")
 
     async def test_probes_keep_their_pace(self, fake: FakeRedis, home: Path) -> None:
         """A slow answer delays the next probe only where it takes longer than the interval."""
-        lookups = Lookups(LookupSettings(), b"")
+        lookups = make_lookups(LookupSettings())
         async with supervised(lookups, home / "redis.sock"):
             await leased(lookups)
             before = len(fake.commands)
@@ -218,12 +282,12 @@ class TestLease:
 
     async def test_a_server_that_says_nothing(self, fake: FakeRedis, home: Path) -> None:
         """Is given up when the probe's time is over, and asked anew."""
-        lookups = Lookups(LookupSettings(), b"")
+        lookups = make_lookups(LookupSettings())
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await leased(lookups)
             fake.answer = lambda _: None
             await away(supervisor, "cannot be reached: it does not answer")
-            assert lookups.lease_until == 0
+            assert lease_of(lookups) == 0
             fake.answer = healthy
             await leased(lookups)
             assert supervisor.problem is None
@@ -233,7 +297,7 @@ class TestLease:
         self, command: bytes, fake: FakeRedis, home: Path
     ) -> None:
         """The role without a read, or a read without the role, proves nothing."""
-        lookups = Lookups(LookupSettings(), b"")
+        lookups = make_lookups(LookupSettings())
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await leased(lookups)
             fake.answer = lambda asked: None if asked[0] == command else healthy(asked)
@@ -252,12 +316,12 @@ class TestLease:
         self, reply: bytes, reason: str, fake: FakeRedis, home: Path
     ) -> None:
         """A probe that is refused ends the lease."""
-        lookups = Lookups(LookupSettings(), b"")
+        lookups = make_lookups(LookupSettings())
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await leased(lookups)
             fake.answer = lambda asked: reply if asked[0] == b"HMGET" else healthy(asked)
             await away(supervisor, f"cannot be reached: {reason}")
-            assert lookups.lease_until == 0
+            assert lease_of(lookups) == 0
 
     @pytest.mark.parametrize(
         "hello", [b"+OK\r\n", b":1\r\n", b"_\r\n", b"*0\r\n", b"%0\r\n", b"%1\r\n+role\r\n:1\r\n"]
@@ -267,7 +331,7 @@ class TestLease:
     ) -> None:
         """And ends nothing but the attempt."""
         fake.answer = lambda asked: hello if asked[0] == b"HELLO" else healthy(asked)
-        lookups = Lookups(LookupSettings(), b"")
+        lookups = make_lookups(LookupSettings())
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await away(supervisor, "cannot be reached: it is a replica")
             fake.answer = healthy
@@ -323,13 +387,13 @@ class TestDemotion:
 
             admin.replicaof("127.0.0.1", "1")
             await away(supervisor, "cannot be reached: it is a replica")
-            assert lookups.lease_until == 0
+            assert lease_of(lookups) == 0
             assert await lookups.find(STATION, "a") == PROFILE[1], "stale"
 
             admin.replicaof("NO", "ONE")
             await leased(lookups)
             admin.hset("cs:a", "securityProfile", "2")
-            await until(lambda: not lookups.cache.fresh, "the invalidation arrives")
+            await until(lambda: not len(lookups.cache), "the invalidation arrives")
             assert await lookups.find(STATION, "a") == PROFILE[2]
 
 
@@ -360,7 +424,7 @@ class TestReconnect:
 
     async def test_a_killed_connection_is_replaced(self, valkey: Valkey, admin: Redis) -> None:
         """At once, so that a lookup meanwhile only waits; however often."""
-        lookups = Lookups(LookupSettings(timeout=0.4), b"")
+        lookups = make_lookups(LookupSettings(timeout=0.4))
         async with supervised(lookups, valkey.socket):
             await leased(lookups)
             for number in range(8):
@@ -373,7 +437,7 @@ class TestReconnect:
     async def test_a_host_that_cannot_be_a_name(self, lookups: Lookups) -> None:
         """Ends nothing but the attempt."""
         address = Address(host="a" * 64)
-        supervisor = Supervisor(lookups, address, prefix=b"", timeout=1)
+        supervisor = Supervisor(lookups, Standalone(address), prefix=b"", timeout=1)
         task = asyncio.create_task(supervisor.run())
         await until(lambda: supervisor.problem != "has not been reached yet", "it is tried")
         assert not task.done()

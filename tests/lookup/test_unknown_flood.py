@@ -10,7 +10,8 @@ from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.redis.url import Address
+from csms_redis.redis.address import Address
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import StartService, Valkey, wait_for
@@ -39,8 +40,9 @@ def admin(valkey: Valkey) -> Iterator[Redis]:
 
 async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     """Known stations stay cached, and memory stays where it was when the bound was reached."""
-    lookups = Lookups(LookupSettings(unknown_entries=UNKNOWN_ENTRIES, timeout=10), b"")
-    supervisor = Supervisor(lookups, Address(path=valkey.socket), prefix=b"", timeout=1)
+    topology = Standalone(Address(path=valkey.socket))
+    lookups = Lookups(LookupSettings(unknown_entries=UNKNOWN_ENTRIES, timeout=10), b"", topology)
+    supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
     keeping = asyncio.create_task(supervisor.run())
     for number in range(KNOWN):
         await lookups.find(STATION, f"known-{number}")
@@ -57,7 +59,10 @@ async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     for number in range(KNOWN):
         await lookups.find(STATION, f"known-{number}")
     read = lookups_read(admin) - before
-    remembered, cached = len(lookups.unknown.until), len(lookups.cache)
+    remembered, cached = (
+        sum(len(source.unknown.until) for source in lookups.sources),
+        len(lookups.cache),
+    )
     keeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keeping

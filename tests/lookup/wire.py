@@ -11,7 +11,10 @@ from csms_redis.lookup.answers import body_of
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.read_connection import ReadConnection
 from csms_redis.lookup.targets import Wanted
+from csms_redis.redis.address import Address
+from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
+from csms_redis.settings import LookupSettings
 
 PROFILE = {1: b'{"securityProfile":1}', 2: b'{"securityProfile":2}'}
 
@@ -95,16 +98,48 @@ class Wire:
         self.connection.connection_lost(None)
 
 
-def connect(lookups: Lookups, *, tracked: bool = True, at: float | None = None) -> Wire:
-    """Give `lookups` a connection that has just been proved, or was at `at`."""
-    wire = Wire(
+MASTER = Address(host="master.test")
+LEASE = 3.0
+"""Seconds that a proof holds here."""
+
+
+def make_lookups(settings: LookupSettings, prefix: bytes = b"") -> Lookups:
+    """Lookups of one Redis."""
+    return Lookups(settings, prefix, Standalone(MASTER))
+
+
+def wire_of(lookups: Lookups) -> Wire:
+    """A connection that `lookups` does not read through yet."""
+    return Wire(
         ReadConnection(
             invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
         )
     )
-    lookups.connected(wire.connection, tracked=tracked)
-    lookups.renew(asyncio.get_running_loop().time() if at is None else at)
+
+
+def connect(
+    lookups: Lookups,
+    *,
+    tracked: bool = True,
+    at: float | None = None,
+    master: Address = MASTER,
+) -> Wire:
+    """Give `lookups` a connection that has just been proved, or was at `at`."""
+    wire = wire_of(lookups)
+    lookups.connected(master, wire.connection)
+    prove(lookups, wire, at=at, tracked=tracked)
     return wire
+
+
+def prove(lookups: Lookups, wire: Wire, *, at: float | None = None, tracked: bool = True) -> None:
+    """A probe that left now, or at `at`, has succeeded."""
+    sent = asyncio.get_running_loop().time() if at is None else at
+    lookups.renew(wire.connection, sent=sent, until=sent + LEASE if tracked else 0.0)
+
+
+def lease_of(lookups: Lookups) -> float:
+    """Until when the one master is believed."""
+    return max((source.lease_until for source in lookups.sources), default=0.0)
 
 
 class Client:

@@ -1,0 +1,261 @@
+"""Keeps the read connection to one master up, and proves that it still speaks for the truth."""
+
+import asyncio
+import random
+import ssl
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import NOT_THE_MASTER
+from csms_redis.redis.topology import Topology
+from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.stations import STATION
+from csms_redis.registry.tokens import TOKEN
+
+LEASE = 3.0
+"""Seconds that a probe holds from when it was sent: one is sent each second, and has two."""
+
+CONFIRMATION = 5.0
+"""Seconds for which others' word that this is a master holds."""
+
+_PROBE_INTERVAL = 1.0  # seconds
+_PROBE_TIMEOUT = 2.0  # seconds
+_FIRST_DELAY, _LONGEST_DELAY = 0.02, 1.0  # seconds between attempts to connect
+# Codes of refusals that time or an operator may lift; with any other the server lacks the command.
+_NOT_NOW = NOT_THE_MASTER | {"NOPERM", "WRONGPASS"}
+_REASONS = {
+    "LOADING": "it is loading its data",
+    "NOAUTH": "it wants a password",
+    "NOPERM": "its user may not run what a lookup needs",
+    "WRONGPASS": "it refuses the user or the password",
+}
+_log = structlog.get_logger()
+
+
+class IsReplica(Exception):
+    """The server answers, but it is a replica."""
+
+
+class Link:
+    """Connects `Lookups` to one master, again and again.
+
+    A lease proves that the connection is to a master that answers: a probe each second, a `HELLO`
+    and an `HMGET`, answered within two, and others' word for it within five. PING would not do: a
+    master that was demoted or cut off answers it. HELLO tells the role as `ROLE` does, and no user
+    can be forbidden to ask it.
+    """
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        topology: Topology,
+        master: Address,
+        *,
+        prefix: bytes,
+        timeout: float,
+    ) -> None:
+        """Connect `lookups` to `master`.
+
+        Args:
+            lookups: told of the connection, its lease and its invalidations.
+            topology: told when something is wrong, asked who confirms the master.
+            master: one of its.
+            prefix: of every key.
+            timeout: seconds to connect, and then to log in.
+        """
+        self.problem: str | None = "has not been reached yet"
+        self._lookups = lookups
+        self._topology = topology
+        self._address = master
+        self._timeout = timeout
+        self._prefixes = [resource.key(prefix, "") for resource in (STATION, TOKEN, CERTIFICATE)]
+        self._said: str | None = None
+        self._untracked: str | None = None  # why nothing can be kept
+        self._resp3 = True  # whether the server was found to speak it
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        delay = _FIRST_DELAY
+        while True:
+            started = monotonic()
+            try:
+                await self._connect_and_hold()
+            except (OSError, TimeoutError, UnicodeError, ReadError, IsReplica) as error:
+                lasted = monotonic() - started
+                if lasted > _LONGEST_DELAY or (self.problem is None and lasted > delay):
+                    delay = _FIRST_DELAY
+                self._say(_reason(error))
+                self._topology.doubt()
+            await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 jitter
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _connect_and_hold(self) -> None:
+        connection = await self._connect()
+        try:
+            tracked = await self._handshake(connection)
+            sent = await self._probe(connection)
+            self._lookups.connected(self._address, connection)
+            self._renew(connection, sent, tracked=tracked)
+            self._reached(tracked=tracked)
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0, sent + _PROBE_INTERVAL - monotonic())):
+                        await connection.ended.wait()
+                sent = await self._probe(connection)
+                self._renew(connection, sent, tracked=tracked)
+        finally:
+            connection.abort()
+
+    def _renew(self, connection: ReadConnection, sent: float, *, tracked: bool) -> None:
+        confirmed = self._topology.confirmed(self._address)
+        until = min(sent + LEASE, confirmed + CONFIRMATION) if tracked else 0.0
+        self._lookups.renew(connection, sent=sent, until=until)
+
+    async def _connect(self) -> ReadConnection:
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def protocol() -> ReadConnection:
+            return ReadConnection(
+                invalidated=self._lookups.invalidated,
+                caught_up=self._lookups.deliver,
+                lost=self._lookups.lost,
+            )
+
+        async with asyncio.timeout(self._timeout):
+            if address.path:
+                _, connection = await loop.create_unix_connection(protocol, address.path)
+            else:
+                context = address.tls.context() if address.tls else None
+                _, connection = await loop.create_connection(
+                    protocol, address.host, address.port, ssl=context
+                )
+        return connection
+
+    async def _handshake(self, connection: ReadConnection) -> bool:
+        """Log in, choose the database, switch tracking on; whether it is on."""
+        address = self._address
+        async with asyncio.timeout(self._timeout):
+            auth: tuple[str, ...] = ()
+            if address.password is not None:
+                auth = ("AUTH", address.username or "default", address.password)
+            self._untracked = None
+            self._resp3 = True
+            try:
+                await connection.call("HELLO", 3, *auth, "SETNAME", "csms-redis")
+            except ReadError as error:
+                if isinstance(error, ConnectionBroken) or error.code in _NOT_NOW:
+                    raise
+                self._resp3 = False
+                self._untracked = "it does not speak RESP3"
+                if address.password is not None:
+                    user = (address.username,) if address.username else ()
+                    await connection.call("AUTH", *user, address.password)
+            if address.db:
+                await connection.call("SELECT", address.db)
+            if not self._lookups.caches or not self._resp3:
+                return False
+            prefixes = [word for prefix in self._prefixes for word in (b"PREFIX", prefix)]
+            try:
+                await connection.call("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
+            except ReadError as error:
+                if isinstance(error, ConnectionBroken) or error.code in NOT_THE_MASTER:
+                    raise
+                self._untracked = f"it refuses CLIENT TRACKING ({error.code})"
+                return False
+            return True
+
+    async def _probe(self, connection: ReadConnection) -> float:
+        """Prove that this is a master that reads; when the question left (monotonic seconds)."""
+        role: bytes | BaseException | None
+        values: Any
+        sent = monotonic()
+        key = self._topology.sample_key(self._address, self._prefixes[0])
+        async with asyncio.timeout(_PROBE_TIMEOUT):
+            values, role = await asyncio.gather(
+                connection.call("HMGET", key, "securityProfile") if key else _nothing(),
+                self._role(connection),
+                return_exceptions=True,
+            )
+        if isinstance(role, BaseException):
+            raise role
+        # someone's key of another type is no fault: Redis read it; nor is a slot that moves
+        if isinstance(values, BaseException) and getattr(values, "code", None) not in _READ_ANYWAY:
+            raise values
+        if role not in {b"master", None}:
+            raise IsReplica
+        if connection.ended.is_set():
+            raise ConnectionBroken("the connection ended after its last reply")
+        return sent
+
+    async def _role(self, connection: ReadConnection) -> bytes | None:
+        """The server's role; None where it has no way to tell."""
+        if self._resp3:
+            hello: Any = await connection.call("HELLO", 3)
+            return hello.get(b"role", b"unknown") if isinstance(hello, dict) else b"unknown"
+        try:
+            role: Any = await connection.call("ROLE")
+        except ReadError as error:
+            if isinstance(error, ConnectionBroken) or error.code in NOT_THE_MASTER:
+                raise
+            return None
+        return role[0] if isinstance(role, list) and role else None
+
+    def _reached(self, *, tracked: bool) -> None:
+        self.problem = None
+        self._said = None
+        _log.info(
+            "Redis reached",
+            redis=str(self._address),
+            near_cache=tracked,
+            # in all, since the start: what the time without it did to lookups
+            stale_answers=self._lookups.stale_answers,
+            refused=self._lookups.refused,
+        )
+        if self._untracked is not None:
+            _log.warning(
+                "every lookup is read from Redis, none is kept",
+                redis=str(self._address),
+                reason=self._untracked,
+            )
+
+    def _say(self, reason: str) -> None:
+        self.problem = f"cannot be reached: {reason}"
+        if reason != self._said:
+            self._said = reason
+            _log.warning("Redis cannot be reached", redis=str(self._address), reason=reason)
+
+
+_READ_ANYWAY = frozenset(["ASK", "MOVED", "TRYAGAIN", "WRONGTYPE"])
+
+
+async def _nothing() -> None:
+    """For a master that no key can be asked of."""
+
+
+def _reason(error: Exception) -> str:
+    """One line for the operator, without what Redis quotes of a command."""
+    match error:
+        case IsReplica():
+            reason = "it is a replica"
+        case TimeoutError():
+            reason = "it does not answer"
+        case ConnectionBroken():
+            reason = "it closed the connection"
+        case ReadError():
+            reason = _REASONS.get(error.code, f"it answers {error.code}")
+        case ssl.SSLCertVerificationError():
+            reason = f"its certificate is refused: {error.verify_message}"
+        case ssl.SSLError():
+            reason = f"TLS fails: {(error.reason or 'is it used on both sides?').lower()}"
+        case OSError() if error.strerror:
+            reason = error.strerror.lower()
+        case _:
+            reason = str(error) or type(error).__name__
+    return reason

@@ -1,0 +1,283 @@
+"""Writes and plain reads of one Redis server, through redis-py's connections."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import structlog
+from hiredis import pack_command
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    MovedError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from csms_redis.contract.errors import OutcomeUnknown, Unavailable
+from csms_redis.redis.address import Address
+
+Command: TypeAlias = tuple[bytes | str | int, ...]
+
+AWAY = "Redis cannot be reached. Nothing was changed; try again."
+_REFUSED = "Redis refused the request. Nothing was changed; an operator must look at Redis."
+_UNKNOWN = "Redis did not confirm the write. It may have been applied; send it again."
+
+NOT_THE_MASTER = frozenset(["CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOAUTH", "READONLY"])
+"""Codes of replies that say of the server, not of the key, that it is not the one to ask."""
+
+_ERRORS = (ResponseError, BusyLoadingError)
+_log = structlog.get_logger()
+
+
+class Redirected(Exception):
+    """Nothing was done: the key is at another server, or will be in a moment."""
+
+    def __init__(self, to: Address | None = None, *, for_good: bool = False) -> None:
+        """Name the other server; None where it is the same one, a little later."""
+        super().__init__()
+        self.to = to
+        self.for_good = for_good
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """Where a write must be before it is acknowledged, besides the master."""
+
+    replicas: int = 0
+    timeout: float = 0.0  # seconds that they have to say that they have it
+
+
+_MASTER_ONLY = Durability()
+
+
+class Node:
+    """A bounded number of connections to one server.
+
+    redis-py makes the connections and speaks the protocol. Its pool, its time-outs and its retries
+    are left out: the first two take a third of a write's time, and a repeated write could undo
+    someone else's acknowledged one.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        max_connections: int,
+        durability: Durability = _MASTER_ONLY,
+        new_connection: Callable[[Address], AbstractConnection] | None = None,
+    ) -> None:
+        """Know a server; nothing is sent until it is used.
+
+        Args:
+            address: where it is.
+            max_connections: how many commands may be under way at once; others wait.
+            durability: of its writes.
+            new_connection: makes one, not connected yet, that does not retry.
+        """
+        self.address = address
+        self._new_connection = new_connection or connection_to
+        self._slots = asyncio.Semaphore(max_connections)
+        self._free: list[_Link] = []  # the last used last
+        self._durability = durability
+        self._closed = False
+
+    async def write(self, *command: bytes | str | int, within: float, asking: bool = False) -> Any:
+        """Send one command that changes something, once.
+
+        Args:
+            command: with its arguments.
+            within: seconds: to wait, to connect, to be answered; replicas have theirs besides.
+            asking: the key is just being moved to this server (ASK).
+
+        Raises:
+            Unavailable: it was not carried out.
+            OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
+            Redirected: it was not carried out.
+        """
+        return await self._send(
+            command, broken=OutcomeUnknown(_UNKNOWN), within=within, write=True, asking=asking
+        )
+
+    async def read(self, *command: bytes | str | int, within: float) -> Any:
+        """Send one command that changes nothing, and be answered `within` seconds.
+
+        Raises:
+            Unavailable: there is no answer.
+            Redirected: another server has it.
+        """
+        return await self._send(command, broken=Unavailable(AWAY), within=within)
+
+    async def close(self) -> None:
+        """Close every connection, those in use when they are free."""
+        self._closed = True
+        while self._free:
+            await self._free.pop().connection.disconnect(nowait=True)
+
+    async def _send(
+        self,
+        command: Command,
+        *,
+        broken: Unavailable,
+        within: float,
+        write: bool = False,
+        asking: bool = False,
+    ) -> Any:
+        fault = Unavailable(AWAY)
+        replicas = self._durability.replicas if write else 0
+        if replicas:
+            within += self._durability.timeout
+        try:
+            async with asyncio.timeout(within), self._slots:
+                link = self._free.pop() if self._free else _Link(self._new_connection(self.address))
+                try:
+                    await link.ensure_connected(master=write, waits=replicas > 0)
+                    fault = broken
+                    commands: list[Command] = [("ASKING",)] if asking else []
+                    commands.append(command)
+                    if replicas:
+                        commands.append(link.wait(self._durability))
+                    replies = await link.exchange(commands)
+                    if self._closed or any(isinstance(reply, _ERRORS) for reply in replies):
+                        await link.connection.disconnect(nowait=True)
+                except BaseException:
+                    # what it still has to say belongs to no one
+                    await link.connection.disconnect(nowait=True)
+                    raise
+                finally:
+                    self._free.append(link)
+        except _ERRORS as error:
+            raise self._refused("connect", error) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            raise fault from error
+        reply = replies[asking]
+        if isinstance(reply, _ERRORS):
+            raise self._refused(command[0], reply) from reply
+        if replicas:
+            _check(replies[-1], replicas)
+        return reply
+
+    def _refused(self, command: bytes | str | int, error: RedisError) -> Exception:
+        if isinstance(error, AskError):  # MOVED is one
+            to = self.address.at(error.host, error.port)
+            return Redirected(to, for_good=isinstance(error, MovedError))
+        if isinstance(error, TryAgainError):
+            return Redirected()
+        code = _code(error)
+        _log.error("Redis refused a command", command=command, reason=code)
+        return Unavailable(AWAY if code in NOT_THE_MASTER else _REFUSED)
+
+
+class _Link:
+    """A connection and what is known of the server behind it."""
+
+    __slots__ = ("_wait", "connection")
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self._wait: Command = ()
+
+    async def ensure_connected(self, *, master: bool, waits: bool) -> None:
+        connection = self.connection
+        if connection.is_connected and await connection.can_read():
+            # Redis closed it, or sent what nobody asked for
+            await connection.disconnect(nowait=True)
+        if connection.is_connected:
+            return
+        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+        if master and await self._role() == b"slave":
+            raise ReadOnlyError("it is a replica", status_code="READONLY")
+        if waits:
+            # a master with an append-only file can tell of its replicas' disks as well
+            (reply,) = await self.exchange([("WAITAOF", 1, 0, 1)])
+            self._wait = ("WAIT",) if isinstance(reply, _ERRORS) else ("WAITAOF", 1)
+
+    def wait(self, durability: Durability) -> Command:
+        return (*self._wait, durability.replicas, round(durability.timeout * 1000))
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands together; their replies, the errors among them."""
+        packed = b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type]
+        await self.connection.send_packed_command(packed, check_health=False)
+        replies = []
+        for _ in commands:
+            try:
+                replies.append(await self.connection.read_response())
+            except _ERRORS as error:
+                replies.append(error)
+        return replies
+
+    async def _role(self) -> bytes | None:
+        """What HELLO says, which no user can be forbidden to ask; None where it is unknown."""
+        (hello,) = await self.exchange([("HELLO",)])
+        if isinstance(hello, list):
+            return dict(zip(hello[::2], hello[1::2], strict=True)).get(b"role")
+        if isinstance(hello, ResponseError):
+            (role,) = await self.exchange([("ROLE",)])
+            return role[0] if isinstance(role, list) else None
+        return None
+
+
+def connection_to(address: Address) -> AbstractConnection:
+    """A connection of redis-py's, not connected yet, without its retries and time-outs."""
+    options: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "protocol": 2,  # what every server and proxy speaks
+        "driver_info": None,  # no CLIENT SETINFO
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if address.path:
+        return UnixDomainSocketConnection(path=address.path, **options)
+    options |= {"host": address.host, "port": address.port}
+    if address.tls is None:
+        return Connection(**options)
+    tls = address.tls
+    return SSLConnection(
+        ssl_ca_certs=_text(tls.ca_file),
+        ssl_certfile=_text(tls.cert_file),
+        ssl_keyfile=_text(tls.key_file),
+        ssl_check_hostname=tls.check_hostname,
+        **options,
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _check(confirmed: Any, wanted: int) -> None:
+    """Raise OutcomeUnknown unless WAIT or WAITAOF says that enough replicas have the write."""
+    on_disk = isinstance(confirmed, list)
+    if isinstance(confirmed, _ERRORS):  # such as UNBLOCKED, when the master is demoted
+        _log.error("Redis could not wait for its replicas", reason=_code(confirmed))
+        raise OutcomeUnknown(_UNKNOWN) from confirmed
+    replicas = confirmed[1] if on_disk else confirmed
+    if replicas < wanted:
+        _log.error(
+            "not enough replicas have a write", confirmed=replicas, wanted=wanted, on_disk=on_disk
+        )
+        raise OutcomeUnknown(
+            f"Only {replicas} of {wanted} replicas confirmed the write. It may have been applied, "
+            "and may be lost; send it again."
+        )
+
+
+def _code(error: RedisError) -> str:
+    """The error's code, such as OOM or NOPERM; the rest may quote what was stored."""
+    return error.status_code or (str(error).split(maxsplit=1) or ["ERR"])[0]

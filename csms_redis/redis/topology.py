@@ -1,0 +1,90 @@
+"""Which Redis servers take writes, and which of them a key belongs to.
+
+One module for each way in which Redis is run keeps that known: `standalone`, `sentinel`, `cluster`.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from typing import TypeAlias
+
+from csms_redis.redis.address import Address
+
+Changed: TypeAlias = Callable[[Collection[int] | None], None]
+"""Told of each change of the masters or of what belongs to them, after it: the slots that have
+another master now, None for all."""
+
+POLL = 1.0
+"""Seconds between looks at the topology, while nothing gives reason to doubt it."""
+
+
+class Topology(ABC):
+    """The masters of a Redis deployment."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.masters: tuple[Address, ...] = ()
+        self.problem: str | None = "has not been reached yet"
+        """For the operator, why the masters are not known or not confirmed; None when they are."""
+        self.changed: list[Changed] = []
+        self._doubted = asyncio.Event()
+
+    @abstractmethod
+    def owner(self, key: bytes) -> Address | None:
+        """The master that a key belongs to, as far as is known."""
+
+    @abstractmethod
+    def confirmed(self, master: Address) -> float:
+        """When someone else last said that this is a master (monotonic seconds)."""
+
+    @abstractmethod
+    async def look(self) -> None:
+        """Find the masters out, within a second or two.
+
+        What cannot be found out is told by `problem`; nothing is raised.
+        """
+
+    async def run(self) -> None:
+        """Keep them known until cancelled."""
+        while True:
+            await self.look()
+            await self._until_doubted(POLL)
+
+    def doubt(self) -> None:
+        """Something failed that should not: look again soon."""
+        self._doubted.set()
+
+    def moved(self, key: bytes, to: Address) -> None:
+        """A server that was asked for a key says that it now belongs to the one at `to`."""
+        del key, to
+        self.doubt()
+
+    def sample_key(self, master: Address, start: bytes) -> bytes | None:
+        """A key that belongs to a master, existing or not; None where no such key can be.
+
+        Args:
+            master: one of `masters`.
+            start: what the key must start with.
+        """
+        del master
+        return start
+
+    async def close(self) -> None:  # noqa: B027 most have none
+        """Close the connections of its own."""
+
+    def _tell(self, slots: Collection[int] | None) -> None:
+        for changed in self.changed:
+            changed(slots)
+
+    async def _until_doubted(self, seconds: float) -> None:
+        """Wait; shorter when there is reason to look again, but never so short that it is busy."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._doubted.wait()
+                await asyncio.sleep(_SHORTEST)
+        except TimeoutError:
+            pass
+        self._doubted.clear()
+
+
+_SHORTEST = 0.05  # seconds between two looks
