@@ -87,7 +87,7 @@ class RedisSettings(_Section):
     max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 32
     wait_replicas: Count = 0
     # Redis counts milliseconds, and 0 of them are forever
-    wait_timeout: Annotated[Timeout, Field(ge=0.001)] = 0.5
+    wait_timeout: Annotated[Timeout, Field(ge=0.001)] = 2
 
 
 class LookupSettings(_Section):

@@ -197,7 +197,7 @@ class _Link:
         if connection.is_connected:
             return
         await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
-        if master and await self._role() == b"slave":
+        if master and await self._role() not in {b"master", None}:
             raise ReadOnlyError("it is a replica", status_code="READONLY")
         if waits:
             # a master with an append-only file can tell of its replicas' disks as well

@@ -1,0 +1,133 @@
+"""Writes that replicas confirm, on a master with replicas that really run."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+from csms_redis.contract.errors import OutcomeUnknown, Unavailable
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import Durability, Node
+from tests.topologies.sentinels import SentinelGroup
+
+REPLICAS = 2
+SET = (b"SET", b"cs:a", b"1")
+
+
+@pytest.fixture
+def group() -> Iterator[SentinelGroup]:
+    """A master with two replicas, all with append-only files."""
+    with SentinelGroup(replicas=REPLICAS, sentinels=1) as running:
+        yield running
+
+
+@asynccontextmanager
+async def writing(
+    group: SentinelGroup, replicas: int, *, patience: float = 10
+) -> AsyncIterator[Node]:
+    """Write to the first node."""
+    host, port = group.nodes[0].address
+    node = Node(
+        Address(host=host, port=port),
+        max_connections=2,
+        durability=Durability(replicas=replicas, timeout=patience),
+    )
+    try:
+        yield node
+    finally:
+        await node.close()
+
+
+async def test_all_replicas_have_it(group: SentinelGroup) -> None:
+    """When it is acknowledged, each of them answers it, and has it on its disk."""
+    async with writing(group, REPLICAS) as node:
+        for number in range(3):
+            assert await node.write("SET", "cs:a", number, within=1) == b"OK"
+            for replica in group.nodes[1:]:
+                assert replica.call("GET", "cs:a") == f"{number}"
+
+    assert "waitaof" in group.nodes[0].call("INFO", "commandstats")
+
+
+async def test_one_replica_too_few(group: SentinelGroup) -> None:
+    """It may have been applied, and says so; the log names both numbers."""
+    group.nodes[2].kill()
+    async with writing(group, REPLICAS, patience=2) as node:
+        with capture_logs() as logged, pytest.raises(OutcomeUnknown) as caught:
+            await node.write(*SET, within=1)
+
+    assert "1 of 2 replicas" in caught.value.error
+    assert "send it again" in caught.value.error
+    (event,) = logged
+    assert (event["confirmed"], event["wanted"], event["on_disk"]) == (1, 2, True)
+
+
+async def test_a_replica_that_hangs(group: SentinelGroup) -> None:
+    """Is given its time, and no more."""
+    group.nodes[2].freeze()
+    try:
+        async with writing(group, REPLICAS, patience=2) as node:
+            with pytest.raises(OutcomeUnknown):
+                await asyncio.wait_for(node.write(*SET, within=1), 10)
+            assert await node.read("GET", "cs:a", within=1) == b"1"
+    finally:
+        group.nodes[2].thaw()
+
+
+async def test_fewer_are_enough_where_fewer_are_wanted(group: SentinelGroup) -> None:
+    group.nodes[2].kill()
+    async with writing(group, 1) as node:
+        assert await node.write(*SET, within=1) == b"OK"
+
+
+async def test_without_an_append_only_file(group: SentinelGroup) -> None:
+    """WAITAOF is refused there: the replicas' memory is what can be waited for."""
+    for each in group.nodes:
+        each.call("CONFIG", "SET", "appendonly", "no")
+    async with writing(group, REPLICAS) as node:
+        assert await node.write(*SET, within=1) == b"OK"
+
+    assert "cmdstat_wait:" in group.nodes[0].call("INFO", "commandstats")
+
+
+async def test_the_file_is_switched_off_meanwhile(group: SentinelGroup) -> None:
+    """One write is of unknown fate; the next takes a new connection, which finds it out."""
+    async with writing(group, REPLICAS) as node:
+        await node.write(*SET, within=1)
+        group.nodes[0].call("CONFIG", "SET", "appendonly", "no")
+        with pytest.raises(OutcomeUnknown):
+            await node.write(*SET, within=1)
+        assert await node.write(*SET, within=1) == b"OK"
+
+
+async def test_a_master_that_is_demoted_while_it_waits(group: SentinelGroup) -> None:
+    """WAIT is broken off; nobody knows what becomes of the write."""
+    master, *replicas = group.nodes
+    for replica in replicas:
+        replica.freeze()
+    try:
+        async with writing(group, REPLICAS) as node:
+            write = asyncio.create_task(node.write(*SET, within=1))
+            await asyncio.sleep(0.2)
+            master.call("REPLICAOF", replicas[0].address.host, replicas[0].address.port)
+            with pytest.raises(OutcomeUnknown):
+                await write
+    finally:
+        for replica in replicas:
+            replica.thaw()
+
+
+async def test_a_replica_is_not_written_to(group: SentinelGroup) -> None:
+    """Not even one that takes writes, which the next synchronization would undo."""
+    replica = group.nodes[1]
+    replica.call("CONFIG", "SET", "replica-read-only", "no")
+    host, port = replica.address
+    node = Node(Address(host=host, port=port), max_connections=1)
+    with pytest.raises(Unavailable) as caught:
+        await node.write(*SET, within=1)
+    await node.close()
+
+    assert type(caught.value) is Unavailable
+    assert replica.call("EXISTS", "cs:a") == 0
