@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from csms_redis.api.replies import JSON
 from csms_redis.contract.errors import BadRequest, RequestTimeout, UnsupportedMediaType
 from csms_redis.contract.models import ContractModel
 
@@ -28,16 +29,8 @@ class BodyReader:
             BadRequest: it breaks the contract.
             aiohttp.web.HTTPRequestEntityTooLarge: it is longer than `server.max_body`.
         """
-        if "Content-Type" in request.headers and request.content_type != "application/json":
-            raise UnsupportedMediaType(
-                "The body must be JSON: send Content-Type: application/json."
-            )
-        if (request.charset or "utf-8").lower().replace("_", "-") not in {
-            "utf-8",
-            "utf8",
-            "us-ascii",
-        }:
-            raise UnsupportedMediaType("JSON is UTF-8: leave the charset out of Content-Type.")
+        if request.headers.get("Content-Type") != JSON:
+            _refuse_other_media(request)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("The body must not be compressed: no Content-Encoding.")
         try:
@@ -53,3 +46,12 @@ class BodyReader:
         except (web.RequestPayloadError, ConnectionError):
             raise BadRequest("The request body broke off or is not framed as it says.") from None
         return model.read(body, strict=self._strict)
+
+
+def _refuse_other_media(request: web.Request) -> None:
+    """Refuse what is not JSON in UTF-8; a body without Content-Type is taken for it."""
+    if "Content-Type" in request.headers and request.content_type != JSON:
+        raise UnsupportedMediaType("The body must be JSON: send Content-Type: application/json.")
+    charset = (request.charset or "utf-8").lower().replace("_", "-")
+    if charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaType("JSON is UTF-8: leave the charset out of Content-Type.")

@@ -29,25 +29,26 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     """Answer every failure with a `Status`; log each write and each error, but no lookup."""
     given = request.headers.get(_REQUEST_ID, "")
     request_id = given if _SANE_ID.fullmatch(given) else token_hex(16)
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
-        started = time.perf_counter()
-        response, reason = await _answer(request, handler, request_id)
-        wrote = request.method not in {"GET", "HEAD"}
-        failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
-        if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            response.headers[_REQUEST_ID] = request_id
-            _log.log(
-                _level(response.status),
-                "write" if wrote else "request",
-                method=request.method,
-                operation=request.match_info.route.name,
-                **request.get(RECORD, {}),
-                status=response.status,
-                **({"reason": reason} if reason else {}),
-                remote=request.remote,
-                ms=round((time.perf_counter() - started) * 1000, 2),
-            )
-        return response
+    # not unbound: aiohttp runs each request in a task, and so in a context, of its own
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    started = time.perf_counter()
+    response, reason = await _answer(request, handler, request_id)
+    wrote = request.method not in {"GET", "HEAD"}
+    failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
+    if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        response.headers[_REQUEST_ID] = request_id
+        _log.log(
+            _level(response.status),
+            "write" if wrote else "request",
+            method=request.method,
+            operation=request.match_info.route.name,
+            **request.get(RECORD, {}),
+            status=response.status,
+            **({"reason": reason} if reason else {}),
+            remote=request.remote,
+            ms=round((time.perf_counter() - started) * 1000, 2),
+        )
+    return response
 
 
 async def _answer(

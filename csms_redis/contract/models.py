@@ -82,9 +82,8 @@ class ContractModel(BaseModel):
         """The Redis hash of this record: each property that is set, as its JSON."""
         return {
             name.encode(): orjson.dumps(value)
-            for name, value in self.model_dump(
-                exclude_none=True, exclude=set(self.server_sets)
-            ).items()
+            for name, value in self
+            if value is not None and name not in self.server_sets
         }
 
 
