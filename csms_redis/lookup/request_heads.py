@@ -11,12 +11,14 @@ this narrow form, so that what it lets pass would have to be checked here all th
 """
 
 import re
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from csms_redis.lookup.answers import Style
 
 MAX_HEAD: Final = 8000  # bytes; below aiohttp's own limit of a line, so that both agree
 _MAX_HEADERS: Final = 64
+_MAX_KNOWN: Final = 1024
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.([01])\r\n")
@@ -68,39 +70,45 @@ def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
     if end < 0:
         return "unfinished" if len(data) < MAX_HEAD and _may_become_a_head(data) else "odd"
     line = _REQUEST_LINE.match(data)
-    if line is None or not _HEADERS.fullmatch(data, line.end(), end + 2):
+    if line is None:
         return "odd"
-    headers = _HEADER.findall(data, line.end(), end + 2)
-    return _understand(line, headers, end + 4)
-
-
-def _understand(
-    line: re.Match[bytes], headers: list[tuple[bytes, bytes]], size: int
-) -> RequestHead | Literal["odd"]:
     method, target, minor = line.groups()
+    meaning = _read_headers(minor, data[line.end() : end + 2])
+    if meaning is None or method not in _METHODS:
+        return "odd"
+    style, body = meaning
+    return RequestHead(method, target, style, end + 4, body)
+
+
+@lru_cache(_MAX_KNOWN)
+def _read_headers(minor: bytes, lines: bytes) -> tuple[Style, int | None] | None:
+    """What the headers say of the answer's style and the body's length; None for odd ones.
+
+    A client's headers hardly change, so they are known again.
+    """
+    if not _HEADERS.fullmatch(lines):
+        return None
+    headers = _HEADER.findall(lines)
     named = {name.lower(): value.strip(b" \t") for name, value in headers}
     if len(named) != len(headers) or len(headers) > _MAX_HEADERS or named.keys() & _LEFT_TO_AIOHTTP:
-        return "odd"
+        return None
     host = named.get(b"host")
-    if (minor == b"1" if host is None else not _HOST.fullmatch(host)) or method not in _METHODS:
-        return "odd"
+    if minor == b"1" if host is None else not _HOST.fullmatch(host):
+        return None
     keep = minor == b"1"
     if b"connection" in named:
         asked = _CONNECTION.get(named[b"connection"].lower())
         if asked is None:
-            return "odd"
+            return None
         keep = asked
     length = named.get(b"content-length")
     if length is not None and not _LENGTH.fullmatch(length):
-        return "odd"
-    style = (Style.KEEP_11 if keep else Style.CLOSE_11) if minor == b"1" else None
-    return RequestHead(
-        method=method,
-        target=target,
-        style=style if style is not None else (Style.KEEP_10 if keep else Style.CLOSE_10),
-        size=size,
-        body=None if length is None else int(length),
-    )
+        return None
+    if minor == b"1":
+        style = Style.KEEP_11 if keep else Style.CLOSE_11
+    else:
+        style = Style.KEEP_10 if keep else Style.CLOSE_10
+    return style, None if length is None else int(length)
 
 
 def _may_become_a_head(data: bytes) -> bool:
