@@ -12,6 +12,10 @@ from aiohttp.web_protocol import RequestHandler
 
 from csms_redis.api.replies import http_error_reply, status_reply
 
+LINGERING = 1.0
+"""Seconds for which a body that was answered before its end is still read, so that no reset
+overtakes the answer; then its connection closes."""
+
 _NEVER = 1e8  # seconds; idle connections are closed by the front protocol
 _log = structlog.get_logger()
 
@@ -44,6 +48,7 @@ class StatusRequestHandler(RequestHandler):
             server,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_NEVER,
+            lingering_time=LINGERING,
             access_log_class=NoAccessLog,
             auto_decompress=False,  # compressed bodies are refused
         )

@@ -22,10 +22,10 @@ from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
 KEEPALIVE_AFTER_404 = 5.0
 """Seconds. The gateway does not read a 404's body, which leaks the connection on its side."""
 
-LINGER = 15.0
+LINGER = 5.0
 """Seconds that a client has to take what was written before its connection is cut.
 
-More than the 10 s for which aiohttp reads on after an answer that came before the body's end.
+More than the second for which aiohttp reads on after an answer that came before the body's end.
 """
 
 _MAX_KNOWN_HEADERS = 1024

@@ -382,6 +382,12 @@ def test_a_slow_head_is_408(hasty: Service, head: str) -> None:
     assert (reply.status, bool(reply.error)) == (408, True)
 
 
+def test_a_body_that_never_ends_does_not_keep_the_connection(hasty: Service) -> None:
+    head = f"POST {API}/cs/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n"
+    with hasty.raw() as connection:
+        assert said(connection, head.encode()).status == 408
+
+
 def test_a_trickling_body_is_408_as_well(hasty: Service) -> None:
     """The time is for the whole of it, not from byte to byte."""
     head = f"POST {API}/cs/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"

@@ -12,7 +12,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from csms_redis.api.app import make_app
-from csms_redis.api.protocol import StatusRequestHandler
+from csms_redis.api.protocol import LINGERING, StatusRequestHandler
 from csms_redis.contract.certificates import ClientCertificate
 from csms_redis.contract.models import ChargeStationAuth, Token
 from csms_redis.lookup import targets
@@ -167,7 +167,7 @@ class Site:
 
 @asynccontextmanager
 async def running_site(
-    *, max_connections: int = 1000, lingering: float = 10
+    *, max_connections: int = 1000, lingering: float = LINGERING
 ) -> AsyncIterator[Site]:
     """A site; nothing may have gone wrong in the event loop at its end.
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from csms_redis.api.protocol import LINGERING
 from csms_redis.lookup import answers, front
 from csms_redis.lookup.answers import OK, UNAVAILABLE, tail
 from csms_redis.lookup.front import KEEPALIVE_AFTER_404, LINGER
@@ -331,6 +332,10 @@ async def test_an_answer_that_closes_lets_the_body_arrive_before_it_does(site: S
     assert not client.ended
     await client.ask(request[-500:])
     assert client.ended
+
+
+def test_a_connection_is_not_cut_while_aiohttp_reads_on() -> None:
+    assert LINGERING < LINGER
 
 
 # Flow control
