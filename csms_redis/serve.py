@@ -139,7 +139,11 @@ async def _topology(settings: RedisSettings) -> AsyncIterator[Topology]:
 
 
 def _client(settings: RedisSettings, topology: Topology) -> RedisClient:
-    durability = Durability(replicas=settings.wait_replicas, timeout=settings.wait_timeout)
+    durability = Durability(
+        replicas=settings.wait_replicas,
+        timeout=settings.wait_timeout,
+        on_disk=settings.wait_for_disk,
+    )
 
     def node(address: Address) -> Node:
         return Node(address, max_connections=settings.max_connections, durability=durability)

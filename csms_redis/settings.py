@@ -87,6 +87,7 @@ class RedisSettings(_Section):
     max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 32
     wait_replicas: Count = 0
     # Redis counts milliseconds, and 0 of them are forever
+    wait_for_disk: bool = False
     wait_timeout: Annotated[Timeout, Field(ge=0.001)] = 2
 
 

@@ -58,6 +58,13 @@ class Durability:
 
     replicas: int = 0
     timeout: float = 0.0  # seconds that they have to say that they have it
+    on_disk: bool = False  # whether all must have it in their append-only files, and not in memory
+
+    @property
+    def command(self) -> "Command":
+        """What asks for it, after the write and on its connection (https://valkey.io/commands/waitaof/)."""
+        wait: Command = ("WAITAOF", 1) if self.on_disk else ("WAIT",)
+        return (*wait, self.replicas, round(self.timeout * 1000))
 
 
 _MASTER_ONLY = Durability()
@@ -90,7 +97,7 @@ class Node:
         self.address = address
         self._new_connection = new_connection or connection_to
         self._slots = asyncio.Semaphore(max_connections)
-        self._free: list[_Link] = []  # the last used last
+        self._free: list[AbstractConnection] = []  # the last used last
         self._durability = durability
         self._closed = False
 
@@ -124,7 +131,7 @@ class Node:
         """Close every connection, those in use when they are free."""
         self._closed = True
         while self._free:
-            await self._free.pop().connection.disconnect(nowait=True)
+            await self._free.pop().disconnect(nowait=True)
 
     async def _send(
         self,
@@ -141,23 +148,23 @@ class Node:
             within += self._durability.timeout
         try:
             async with asyncio.timeout(within), self._slots:
-                link = self._free.pop() if self._free else _Link(self._new_connection(self.address))
+                connection = self._free.pop() if self._free else self._new_connection(self.address)
                 try:
-                    await link.ensure_connected(master=write, waits=replicas > 0)
+                    await _ensure_connected(connection, master=write)
                     fault = broken
                     commands: list[Command] = [("ASKING",)] if asking else []
                     commands.append(command)
                     if replicas:
-                        commands.append(link.wait(self._durability))
-                    replies = await link.exchange(commands)
+                        commands.append(self._durability.command)
+                    replies = await _exchange(connection, commands)
                     if self._closed or any(isinstance(reply, _ERRORS) for reply in replies):
-                        await link.connection.disconnect(nowait=True)
+                        await connection.disconnect(nowait=True)
                 except BaseException:
                     # what it still has to say belongs to no one
-                    await link.connection.disconnect(nowait=True)
+                    await connection.disconnect(nowait=True)
                     raise
                 finally:
-                    self._free.append(link)
+                    self._free.append(connection)
         except _ERRORS as error:
             raise self._refused("connect", error) from error
         except (RedisError, OSError, TimeoutError) as error:
@@ -180,54 +187,39 @@ class Node:
         return Unavailable(AWAY if code in NOT_THE_MASTER else _REFUSED)
 
 
-class _Link:
-    """A connection and what is known of the server behind it."""
+async def _ensure_connected(connection: AbstractConnection, *, master: bool) -> None:
+    if connection.is_connected and await connection.can_read():
+        # Redis closed it, or sent what nobody asked for
+        await connection.disconnect(nowait=True)
+    if connection.is_connected:
+        return
+    await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+    if master and await _role(connection) not in {b"master", None}:
+        raise ReadOnlyError("it is a replica", status_code="READONLY")
 
-    __slots__ = ("_wait", "connection")
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        self.connection = connection
-        self._wait: Command = ()
+async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    """Send commands together; their replies, the errors among them."""
+    packed = b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type]
+    await connection.send_packed_command(packed, check_health=False)
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except _ERRORS as error:
+            replies.append(error)
+    return replies
 
-    async def ensure_connected(self, *, master: bool, waits: bool) -> None:
-        connection = self.connection
-        if connection.is_connected and await connection.can_read():
-            # Redis closed it, or sent what nobody asked for
-            await connection.disconnect(nowait=True)
-        if connection.is_connected:
-            return
-        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
-        if master and await self._role() not in {b"master", None}:
-            raise ReadOnlyError("it is a replica", status_code="READONLY")
-        if waits:
-            # a master with an append-only file can tell of its replicas' disks as well
-            (reply,) = await self.exchange([("WAITAOF", 1, 0, 1)])
-            self._wait = ("WAIT",) if isinstance(reply, _ERRORS) else ("WAITAOF", 1)
 
-    def wait(self, durability: Durability) -> Command:
-        return (*self._wait, durability.replicas, round(durability.timeout * 1000))
-
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands together; their replies, the errors among them."""
-        packed = b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type]
-        await self.connection.send_packed_command(packed, check_health=False)
-        replies = []
-        for _ in commands:
-            try:
-                replies.append(await self.connection.read_response())
-            except _ERRORS as error:
-                replies.append(error)
-        return replies
-
-    async def _role(self) -> bytes | None:
-        """What HELLO says, which no user can be forbidden to ask; None where it is unknown."""
-        (hello,) = await self.exchange([("HELLO",)])
-        if isinstance(hello, list):
-            return dict(zip(hello[::2], hello[1::2], strict=True)).get(b"role")
-        if isinstance(hello, ResponseError):
-            (role,) = await self.exchange([("ROLE",)])
-            return role[0] if isinstance(role, list) else None
-        return None
+async def _role(connection: AbstractConnection) -> bytes | None:
+    """What HELLO says, which no user can be forbidden to ask; None where it is unknown."""
+    (hello,) = await _exchange(connection, [("HELLO",)])
+    if isinstance(hello, list):
+        return dict(zip(hello[::2], hello[1::2], strict=True)).get(b"role")
+    if isinstance(hello, ResponseError):
+        (role,) = await _exchange(connection, [("ROLE",)])
+        return role[0] if isinstance(role, list) else None
+    return None
 
 
 def connection_to(address: Address) -> AbstractConnection:

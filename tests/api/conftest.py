@@ -1,0 +1,85 @@
+"""The contract holds however Redis is run: its suites run on each way of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from redis import Redis, RedisCluster
+
+from tests.conftest import Service, running_service
+from tests.topologies.cluster import ClusterGroup
+from tests.topologies.sentinels import SentinelGroup
+
+_CONTRACT = {"test_stations", "test_tokens", "test_certificates", "test_errors"}
+
+
+class Deployment(NamedTuple):
+    """A service and the Redis that it is on."""
+
+    service: Service
+    redis: Any
+
+
+@contextmanager
+def _embedded() -> Iterator[Deployment]:
+    with (
+        running_service() as service,
+        Redis(unix_socket_path=str(service.data_dir / "valkey.sock")) as redis,
+    ):
+        yield Deployment(service, redis)
+
+
+@contextmanager
+def _sentinel() -> Iterator[Deployment]:
+    with (
+        SentinelGroup() as group,
+        running_service(redis__url=group.url, redis__wait_replicas="2") as service,
+    ):
+        host, port = group.master().address
+        with Redis(host=host, port=port) as redis:
+            yield Deployment(service, redis)
+
+
+@contextmanager
+def _cluster() -> Iterator[Deployment]:
+    with (
+        ClusterGroup() as group,
+        running_service(redis__url=group.url, redis__wait_replicas="1") as service,
+    ):
+        host, port = group.nodes[0].address
+        with RedisCluster(host=host, port=port) as redis:
+            yield Deployment(service, redis)
+
+
+_DEPLOYMENTS: dict[str, Callable[[], AbstractContextManager[Deployment]]] = {
+    "embedded": _embedded,
+    "sentinel": _sentinel,
+    "cluster": _cluster,
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses the shared service, in the contract's modules, on each deployment."""
+    if Path(metafunc.module.__file__).stem in _CONTRACT and "deployment" in metafunc.fixturenames:
+        metafunc.parametrize("deployment", _DEPLOYMENTS, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """An embedded Valkey, or what the test is run on."""
+    with _DEPLOYMENTS[getattr(request, "param", "embedded")]() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def service(deployment: Deployment) -> Service:
+    """The service, not strict."""
+    return deployment.service
+
+
+@pytest.fixture(scope="session")
+def redis(deployment: Deployment) -> Any:
+    """The Redis of `service`."""
+    return deployment.redis
