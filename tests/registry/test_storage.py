@@ -13,7 +13,8 @@ from typing import Any, Self, TypeAlias
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
-from redis.asyncio import Redis
+from pydantic import SecretStr
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from structlog.testing import capture_logs
@@ -23,13 +24,17 @@ from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.contract.models import ChargeStationAuth, Token
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
-from csms_redis.redis.node import Node
+from csms_redis.redis.node import Durability, Node
 from csms_redis.redis.standalone import Standalone
+from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.registry.tokens import TOKEN, Tokens
+from csms_redis.settings import RedisSettings
 from tests.conftest import Valkey, running_valkey
+from tests.topologies.cluster import ClusterGroup
+from tests.topologies.sentinels import SentinelGroup
 
 PEM = 'text before\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"\\\u20ac'
 CERTIFICATE_1 = ClientCertificate(hash=der_hash(b"1"), pem=PEM)
@@ -81,7 +86,11 @@ class Store:
     """A client as the service has it, and another to look at what it does."""
 
     client: RedisClient
-    other: Redis
+    other: Any  # of redis-py's
+
+    async def keys(self) -> list[bytes]:
+        """All there are, of every master."""
+        return [key async for key in self.other.scan_iter()]
 
     async def lookup(self, resource: Resource, key: bytes) -> Any:
         """What a lookup would answer, parsed."""
@@ -90,9 +99,10 @@ class Store:
         return None if answer is None else json.loads(answer)
 
 
-def node_of(client: RedisClient) -> Node:
-    """The one server that a client writes to."""
-    (master,) = client._topology.masters
+def node_of(client: RedisClient, key: bytes = b"") -> Node:
+    """The server to which a client writes what is at a key."""
+    master = client._topology.owner(key)
+    assert master is not None
     return client.node(master)
 
 
@@ -148,19 +158,62 @@ def module_valkey() -> Iterator[Valkey]:
         yield running
 
 
-@pytest.fixture(params=["fakeredis", "valkey"])
-async def store(request: pytest.FixtureRequest, module_valkey: Valkey) -> AsyncIterator[Store]:
+@pytest.fixture(scope="module")
+def module_sentinels() -> Iterator[SentinelGroup]:
+    with SentinelGroup() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_cluster() -> Iterator[ClusterGroup]:
+    with ClusterGroup() as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def valkey_store(valkey: Valkey) -> AsyncIterator[Store]:
+    async with (
+        Redis(unix_socket_path=valkey.socket) as other,
+        connected(valkey.socket) as client,
+    ):
+        yield Store(client, other)
+
+
+@contextlib.asynccontextmanager
+async def store_at(url: str, other: Any) -> AsyncIterator[Store]:
+    """A store of several servers, whose writes all replicas must have."""
+    topology = configured(RedisSettings(url=SecretStr(url)))
+    assert topology is not None
+    await topology.look()
+    durability = Durability(replicas=1, timeout=10)
+    node = partial(Node, max_connections=8, durability=durability)
+    client = RedisClient(topology, node, timeout=1)
+    try:
+        yield Store(client, other)
+    finally:
+        await client.close()
+        await topology.close()
+        await other.aclose()
+
+
+@pytest.fixture(params=["fakeredis", "valkey", "sentinel", "cluster"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     """An empty store."""
     if request.param == "fakeredis":
-        async with fake_store() as fake:
-            yield fake
+        making = fake_store()
+    elif request.param == "valkey":
+        making = valkey_store(request.getfixturevalue("module_valkey"))
+    elif request.param == "sentinel":
+        group: SentinelGroup = request.getfixturevalue("module_sentinels")
+        host, port = group.master().address
+        making = store_at(group.url, Redis(host=host, port=port))
     else:
-        async with (
-            Redis(unix_socket_path=module_valkey.socket) as other,
-            connected(module_valkey.socket) as client,
-        ):
-            await other.flushall()
-            yield Store(client, other)
+        cluster: ClusterGroup = request.getfixturevalue("module_cluster")
+        host, port = cluster.nodes[0].address
+        making = store_at(cluster.url, RedisCluster(host=host, port=port))
+    async with making as made:
+        await made.other.flushall()
+        yield made
 
 
 def moment(value: bytes | str) -> datetime:
@@ -176,7 +229,7 @@ async def test_a_station_is_a_hash_of_json_values(store: Store) -> None:
     await Stations(store.client, b"").register("{cs} 1/\u20ac", STATION_1)
 
     key = "cs:{cs} 1/\u20ac".encode()
-    assert await store.other.keys() == [key]
+    assert await store.keys() == [key]
     stored = await store.other.hgetall(key)
     assert before <= moment(stored.pop(b"lastUpdated")) <= datetime.now(UTC)
     assert stored == {
@@ -193,7 +246,7 @@ async def test_a_token_is_a_hash_of_json_values(store: Store) -> None:
 
     await Tokens(store.client, b"").set(TOKEN_1)
 
-    assert await store.other.keys() == [b"token:DEAD BEEF"]
+    assert await store.keys() == [b"token:DEAD BEEF"]
     stored = await store.other.hgetall(b"token:DEAD BEEF")
     assert before <= moment(stored.pop(b"lastUpdated")) <= datetime.now(UTC)
     assert stored == {
@@ -217,7 +270,7 @@ async def test_a_certificate_is_a_hash_of_json_values(store: Store) -> None:
     await Certificates(store.client, b"").upload(CERTIFICATE_1)
 
     key = b"certificate:" + CERTIFICATE_1.hash.encode()
-    assert await store.other.keys() == [key]
+    assert await store.keys() == [key]
     stored = await store.other.hgetall(key)
     assert before <= moment(stored.pop(b"lastUpdated")) <= datetime.now(UTC)
     assert set(stored) == {b"certificate"}
@@ -269,7 +322,7 @@ async def test_uids_that_differ_in_case_are_one_record(store: Store) -> None:
     await tokens.set(TOKEN_1)
     await tokens.set(TOKEN_1.model_copy(update={"uid": "DEAD beef"}))
 
-    assert await store.other.keys() == [b"token:DEAD BEEF"]
+    assert await store.keys() == [b"token:DEAD BEEF"]
     assert await store.other.hget("token:DEAD BEEF", "uid") == b'"DEAD beef"'
 
 
@@ -308,7 +361,7 @@ async def test_deleting_says_whether_there_was_one(store: Store) -> None:
 
     assert await certificates.delete(CERTIFICATE_1.hash) is True
     assert await certificates.delete(CERTIFICATE_1.hash) is False
-    assert await store.other.keys() == []
+    assert await store.keys() == []
 
 
 @pytest.mark.parametrize("prefix", ["csms:", "a{b}c", "\u20ac:"])
@@ -320,10 +373,10 @@ async def test_every_key_is_behind_the_prefix(store: Store, prefix: str) -> None
     await certificates.upload(CERTIFICATE_1)
 
     expected = {given + key for key in KEYS.values()}
-    assert set(await store.other.keys()) == expected
+    assert set(await store.keys()) == expected
 
     assert await certificates.delete(CERTIFICATE_1.hash) is True
-    assert set(await store.other.keys()) == expected - {given + KEYS["certificate"]}
+    assert set(await store.keys()) == expected - {given + KEYS["certificate"]}
 
 
 @pytest.mark.parametrize("write", ["station", "token", "certificate"])
@@ -339,7 +392,7 @@ async def test_a_key_of_another_type_is_replaced(store: Store, write: str, kind:
         await store.other.sadd(key, "x")
 
     with pytest.raises(Unavailable):
-        await read(store.client, "HMGET", key, "x")
+        await node_of(store.client, key).read("HMGET", key, "x", within=1)
     await WRITES[write](store.client)
 
     assert await store.other.type(key) == b"hash"
