@@ -188,6 +188,19 @@ class ClusterGroup(Topology):
         """The master of a key, once it has one."""
         return self.master(key_slot(key.encode()))
 
+    def by_master(self, keys: Iterable[str]) -> dict[Node, list[str]]:
+        """Which master has which of the keys, as one of them sees it."""
+        nodes = {self.id(node): node for node in self.nodes}
+        by_slot = {
+            slot: nodes[id_]
+            for (first, last), id_ in self.owners(self.master()).items()
+            for slot in range(first, last + 1)
+        }
+        found: dict[Node, list[str]] = {}
+        for key in keys:
+            found.setdefault(by_slot[key_slot(key.encode())], []).append(key)
+        return found
+
     def masters(self) -> list[Node]:
         """The nodes that are masters, with slots or without."""
         return [node for node in self.nodes if node.alive and node.role() == "master"]

@@ -148,6 +148,18 @@ class SentinelGroup(Topology):
         """The URL with another user of the master."""
         return self._url("+sentinel", user, password, self.sentinels, f"/{MASTER}")
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """As `Topology` says, with the sentinels' user."""
+        settings = super().settings
+        if self.sentinel_user:
+            settings["redis__sentinel_username"] = self.sentinel_user
+        if self.sentinel_password:
+            secret = self._home / "sentinel-password"
+            secret.write_text(self.sentinel_password, "utf-8")
+            settings["redis__sentinel_password_file"] = str(secret)
+        return settings
+
     def agreed(self) -> Address | None:
         """The master's address on which a majority of all sentinels agrees."""
         said: Counter[Address] = Counter()

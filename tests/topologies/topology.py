@@ -95,6 +95,25 @@ class Topology(ABC):
         """The URL with another user."""
 
     @abstractmethod
+    def master(self) -> Node:
+        """The master, in a cluster one of them, once there is one."""
+
+    def by_master(self, keys: Iterable[str]) -> dict[Node, list[str]]:
+        """Which master has which of the keys, there being masters."""
+        return {self.master(): list(keys)}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The service's settings for it, as `running_service` takes them."""
+        settings = {"redis__url": self.url}
+        if self._tls:
+            settings["redis__tls_ca_file"] = str(self.authority.ca)
+        if self._tls == "mutual":
+            settings["redis__tls_cert_file"] = str(self.client.certificate)
+            settings["redis__tls_key_file"] = str(self.client.key)
+        return settings
+
+    @abstractmethod
     def has_master(self) -> bool:
         """Whether every key has a master that takes writes, known to those who are asked for it."""
 

@@ -1,0 +1,501 @@
+"""Mixed load on running services, recorded; it runs in a thread beside the faults."""
+
+import asyncio
+import random
+import re
+import threading
+import time
+from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import cycle
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+
+from tests.conftest import API, wait_for
+from tests.lookup.http_client import Answer, HttpClient
+from tests.system.test_crash import certificates, token
+from tests.topologies.history import (
+    MASTER,
+    OVER,
+    Group,
+    History,
+    Lookup,
+    Outcome,
+    Version,
+    Write,
+)
+from tests.topologies.topology import Topology
+
+T = TypeVar("T")
+Kind: TypeAlias = Literal["station", "token", "certificate"]
+REFUSED = "Nothing was changed"
+ANSWER = 10.0  # seconds after which an answer is given up
+IDLE = 64  # connections that are kept for each kind of lookup
+FRESH = 0.6  # of the writes make a new record: one that is written again hides what it had lost
+LONGEST = 600.0  # seconds for preparing, and for reading all in the end
+
+_PROPERTY: dict[Kind, str] = {
+    "station": "base64SHA256Password",
+    "token": "issuer",
+    "certificate": "certificate",
+}
+_ISSUER = re.compile(r"v(\d+)")
+
+
+class Record(NamedTuple):
+    """A key of the registry."""
+
+    kind: Kind
+    id: str
+    pem: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where it is looked up."""
+        return {
+            "station": f"/cs/{self.id}/auth",
+            "token": f"/token/{self.id}",
+            "certificate": f"/certificate/{self.id}",
+        }[self.kind]
+
+    @property
+    def redis_key(self) -> str:
+        """Where Redis keeps it, without the prefix."""
+        name = {"station": "cs"}.get(self.kind, self.kind)
+        if self.kind == "certificate":
+            return f"{name}:{urlsafe_b64encode(bytes.fromhex(self.id)).decode()}"
+        return f"{name}:{self.id}"
+
+    def write(self, version: int) -> tuple[str, object]:
+        """What to POST, and where, so that it is of this version."""
+        if self.kind == "station":
+            password = b64encode(version.to_bytes(32, "big")).decode()
+            return f"/cs/{self.id}", {"securityProfile": 1, "base64SHA256Password": password}
+        if self.kind == "token":
+            return "/token", token(self.id, f"v{version}")
+        return "/certificate", {"certificate": f"v{version}\n{self.pem}"}
+
+    def version(self, text: str) -> int:
+        """The version that the property `_PROPERTY` names.
+
+        Raises:
+            ValueError: it was never written.
+        """
+        if self.kind == "station":
+            return int.from_bytes(b64decode(text, validate=True), "big")
+        if found := _ISSUER.match(text):
+            return int(found[1])
+        raise ValueError(f"{self.path} holds {text[:80]!r}")
+
+    def answered(self, answer: Answer) -> Version:
+        """The version of an answer; None unless it is 200."""
+        if answer.status != 200:
+            return None
+        return self.version(orjson.loads(answer.body)[_PROPERTY[self.kind]])
+
+
+class Client(HttpClient):
+    """One connection to a service."""
+
+    def delete(self, path: str) -> "asyncio.Future[Answer]":
+        """`DELETE` a path below /api/v0."""
+        return self._send(f"DELETE {API}{path} HTTP/1.1\r\nHost: registry\r\n\r\n".encode())
+
+
+class Pool:
+    """Connections to one service, one request at a time on each, so that none waits for another."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._free: list[Client] = []
+
+    async def request(
+        self, send: Callable[[Client], "asyncio.Future[Answer]"]
+    ) -> tuple[float, Answer]:
+        """Send one request; give when it was sent as well.
+
+        Raises:
+            ConnectionRefusedError: it was not.
+            OSError: there was no answer.
+        """
+        while self._free and self._free[-1].closed:
+            self._free.pop()
+        client = self._free.pop() if self._free else await self._connect()
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(ANSWER):
+                answer = await send(client)
+        except BaseException:
+            client.reset()
+            raise
+        if len(self._free) < IDLE:
+            self._free.append(client)
+        else:
+            client.close()
+        return start, answer
+
+    async def _connect(self) -> Client:
+        loop = asyncio.get_running_loop()
+        try:
+            _, client = await loop.create_connection(Client, self._host, self._port)
+        except OSError as error:
+            raise ConnectionRefusedError(*error.args) from error
+        return client
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for client in self._free:
+            client.reset()
+        self._free.clear()
+
+
+class Workload:
+    """Writers and readers; the block seeds and warms, `start` begins the load.
+
+    The service must be ready. One that is not reachable any more is no reason to stop.
+    """
+
+    def __init__(
+        self,
+        *urls: str,
+        cached: int = 200,
+        cold: int = 3000,
+        writers: int = 8,
+        keys: int = 20,
+        cached_rate: float = 200,
+        other_rate: float = 60,
+        written_rate: float = 60,
+        write_rate: float = 60,
+        slack: float | None = None,
+        seed: int = 1,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            urls: of services over the same Redis; each gets its share.
+            cached: how many stations are looked up before and stay as they are.
+            cold: how many stations are there to be looked up once; unknown ones come between them.
+            writers: how many writes are under way at once, at most.
+            keys: how many records each writer has.
+            cached_rate: lookups of cached stations in each second.
+            other_rate: lookups of cold and unknown stations.
+            written_rate: lookups of records that are being written.
+            write_rate: writes.
+            slack: `History.slack`; by default none for one service, else a second.
+            seed: of what is random.
+        """
+        self._random = random.Random(seed)
+        self._prefix = f"load{seed}"
+        self._pools = [Pool(url) for url in urls]
+        self._lookup_pools: list[Pool] = []
+        self._rates = {
+            Group.CACHED: cached_rate,
+            Group.OTHER: other_rate,
+            Group.WRITTEN: written_rate,
+        }
+        self._write_rate = write_rate
+        self._cached = [self._station(f"cached-{n}") for n in range(cached)]
+        self._cold = [self._station(f"cold-{n}") for n in range(cold)]
+        self._owned = [self._records(writer, keys) for writer in range(writers)]
+        self._history = History(slack=(len(urls) > 1) if slack is None else slack)
+        self._fresh: list[Record] = []
+        self._seeded: dict[str, Version] = {}
+        self._versions = 0
+        self._unknown = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="load", daemon=True)
+        self._load: list[asyncio.Task[None]] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._writing = True
+
+    def _station(self, name: str) -> Record:
+        return Record("station", f"{self._prefix}-{name}")
+
+    def _records(self, writer: int, keys: int) -> list[Record]:
+        """Three fifths stations, a fifth tokens, a fifth certificates."""
+        part = max(keys // 5, 1)
+        names = [f"{writer}-{number}" for number in range(keys)]
+        return [
+            *(self._station(name) for name in names[2 * part :]),
+            *(Record("token", f"{self._prefix}-{name}".upper()) for name in names[:part]),
+            *(Record("certificate", hash_, pem) for hash_, pem in certificates(part).items()),
+        ]
+
+    @property
+    def records(self) -> list[Record]:
+        """All that is ever written."""
+        return [*self._cached, *self._cold, *self._hot, *self._fresh]
+
+    @property
+    def _hot(self) -> list[Record]:
+        return [record for owned in self._owned for record in owned]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._run(self._prepare())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(TimeoutError):
+            self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout: float = LONGEST) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+    async def _prepare(self) -> None:
+        pools = cycle(self._pools)
+        await _each(self.records, lambda record: self._write(next(pools), record))
+        failed = [write for write in self._history.writes if write.outcome != Outcome.ACKNOWLEDGED]
+        assert not failed, f"{len(failed)} records could not be made, as in {failed[0]}"
+        self._seeded = {write.path: write.version for write in self._history.writes}
+        for pool in self._pools:
+            await _each(self._cached, partial(self._warm, pool))
+
+    async def _warm(self, pool: Pool, record: Record) -> None:
+        version = await _read(pool, record)
+        assert version == self._seeded[record.path], f"{record.path} has {version}"
+
+    def start(self) -> None:
+        """Begin the load."""
+        self._run(self._start())
+
+    async def _start(self) -> None:
+        rates = self._rates
+        self._load = [
+            asyncio.ensure_future(self._look_up(group, rates[group], one))
+            for group, one in (
+                (Group.CACHED, self._choices(self._cached)),
+                (Group.OTHER, self._others()),
+                (Group.WRITTEN, self._choices(self._hot)),
+            )
+            if rates[group]
+        ] + [
+            asyncio.ensure_future(self._keep_writing(pool, owned))
+            for pool, owned in zip(cycle(self._pools), self._owned, strict=False)
+            if self._write_rate
+        ]
+
+    def _choices(self, records: list[Record]) -> Iterator[tuple[Record, int]]:
+        while True:
+            yield self._random.choice(records), 200
+
+    def _others(self) -> Iterator[tuple[Record, int]]:
+        """Two known stations, each once, then one that nobody knows; in the end only such."""
+        known = iter(self._cold)
+        while True:
+            for station in (next(known, None), next(known, None)):
+                if station is not None:
+                    yield station, 200
+            self._unknown += 1
+            yield self._station(f"unknown-{self._unknown}"), 404
+
+    def mark(self, moment: str) -> None:
+        """Say that it is now `FAULT`, `MASTER` or `OVER`."""
+        self._history.marks[moment] = time.monotonic()
+
+    def wait_until_normal(self, calm: int = 20, *, seconds: float = 30) -> None:
+        """Wait until `calm` other lookups in a row are answered without an error, then mark OVER.
+
+        Only those count that began after MASTER, if that was marked, else after now.
+        """
+        since = self._history.marks.get(MASTER, time.monotonic())
+
+        def normal() -> bool:
+            lookups = self._history.lookups[-20 * calm :]
+            ends = [one for one in lookups if one.group is Group.OTHER and one.start >= since]
+            return len(ends) >= calm and all(one.right for one in ends[-calm:])
+
+        wait_for(normal, "lookups are answered again", seconds=seconds)
+        self.mark(OVER)
+
+    def wait_for_answers(self, count: int, status: int, *, seconds: float = 30) -> None:
+        """Wait until so many more of the other lookups got this status; 0 is no answer."""
+        before = len(self._history.lookups)
+
+        def answered() -> bool:
+            lookups = self._history.lookups[before:]
+            others = [one for one in lookups if one.group is Group.OTHER]
+            return sum(one.status == status for one in others) >= count
+
+        wait_for(answered, f"{count} lookups get {status}", seconds=seconds)
+
+    def wait_for_writes(self, count: int = 20, *, seconds: float = 30) -> None:
+        """Wait until so many more writes are acknowledged."""
+        before = len(self._history.writes)
+
+        def written() -> bool:
+            writes = self._history.writes[before:]
+            return sum(write.outcome is Outcome.ACKNOWLEDGED for write in writes) >= count
+
+        wait_for(written, f"{count} writes are acknowledged", seconds=seconds)
+
+    def stop(self, topology: Topology | None = None) -> History:
+        """End the load, read all that was written, and give the history.
+
+        Args:
+            topology: which is read as well as every service; it must have masters.
+        """
+        self._run(self._stop())
+        if topology is not None:
+            self._history.found["Redis"] = found_in_redis(topology, self.records)
+        return self._history
+
+    async def _stop(self) -> None:
+        await self._end()
+        for pool in self._pools:
+            found: dict[str, Version] = {}
+            self._history.found[pool.url] = found
+
+            async def read(record: Record, pool: Pool = pool, found: Any = found) -> None:
+                found[record.path] = await _read(pool, record)
+
+            await _each(self.records, read)
+
+    async def _end(self) -> None:
+        """Let what is under way come to its end."""
+        self._writing = False
+        for task in self._load:
+            if task.get_name() == "lookups":
+                task.cancel()
+        await asyncio.gather(*self._load, return_exceptions=True)
+        for task in self._load:
+            if not task.cancelled() and (error := task.exception()):
+                self._history.wrong.append(f"the load broke: {error!r}")
+        self._load.clear()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        for pool in (*self._pools, *self._lookup_pools):
+            pool.close()
+
+    async def _look_up(
+        self, group: Group, rate: float, records: Iterator[tuple[Record, int]]
+    ) -> None:
+        """Send lookups at this rate, however slowly they are answered."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.set_name("lookups")
+        own = [Pool(pool.url) for pool in self._pools]
+        self._lookup_pools += own
+        pools = cycle(own)
+        due = time.monotonic()
+        for record, status in records:
+            due += 1 / rate
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+            self._history.lags.append(time.monotonic() - due)
+            one = asyncio.ensure_future(self._look_up_one(next(pools), group, record, status))
+            self._under_way.add(one)
+            one.add_done_callback(self._under_way.discard)
+
+    async def _look_up_one(self, pool: Pool, group: Group, record: Record, status: int) -> None:
+        start = time.monotonic()
+        got, version = 0, None
+        with suppress(OSError):
+            start, answer = await pool.request(lambda client: client.get(record.path))
+            got = answer.status
+            try:
+                version = record.answered(answer)
+            except (ValueError, KeyError) as error:
+                self._history.wrong.append(repr(error))
+        end = time.monotonic()
+        if got not in {0, 200, 404, 503}:
+            self._history.wrong.append(f"{record.path}: status {got}")
+        expected = (status, self._seeded.get(record.path))
+        self._history.lookups.append(Lookup(record.path, group, start, end, got, version, expected))
+
+    async def _keep_writing(self, pool: Pool, owned: list[Record]) -> None:
+        """Write one's own records, one after the other, not faster than one's share."""
+        pause = len(self._owned) / self._write_rate
+        due = time.monotonic() + self._random.uniform(0, pause)
+        while self._writing:
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+            due = max(due + pause, time.monotonic())
+            if self._random.random() < FRESH:
+                record = self._station(f"fresh-{len(self._fresh)}")
+                self._fresh.append(record)
+            else:
+                record = self._random.choice(owned)
+            delete = record.kind == "certificate" and self._random.random() < 0.5
+            await self._write(pool, record, delete=delete)
+
+    async def _write(self, pool: Pool, record: Record, *, delete: bool = False) -> None:
+        self._versions += 1
+        version = None if delete else self._versions
+        path, body = record.write(self._versions)
+        start, outcome, missing = time.monotonic(), Outcome.UNKNOWN, False
+        try:
+            start, answer = await pool.request(
+                lambda client: client.delete(record.path) if delete else client.post(path, body)
+            )
+            outcome = self._outcome(answer, record, delete=delete)
+            missing = answer.status == 404
+        except ConnectionRefusedError:
+            outcome = Outcome.REFUSED
+            await asyncio.sleep(0.01)
+        except OSError:
+            pass
+        end = time.monotonic()
+        self._history.writes.append(Write(record.path, version, start, end, outcome, missing))
+
+    def _outcome(self, answer: Answer, record: Record, *, delete: bool) -> Outcome:
+        if answer.status in ({204, 404} if delete else {201}):
+            return Outcome.ACKNOWLEDGED
+        if answer.status != 503:
+            self._history.wrong.append(f"{record.path}: write answered {answer.status}")
+            return Outcome.UNKNOWN
+        return Outcome.REFUSED if REFUSED.encode() in answer.body else Outcome.UNKNOWN
+
+
+async def _each(records: Iterable[Record], do: Callable[[Record], Awaitable[None]]) -> None:
+    """Do something with each, some at a time."""
+    left = iter(records)
+
+    async def worker() -> None:
+        for record in left:
+            await do(record)
+
+    await asyncio.gather(*(worker() for _ in range(16)))
+
+
+def found_in_redis(topology: Topology, records: Iterable[Record]) -> dict[str, Version]:
+    """Read records from their masters."""
+    by_key = {record.redis_key: record for record in records}
+    found: dict[str, Version] = {}
+    for master, keys in topology.by_master(by_key).items():
+        for at in range(0, len(keys), 1000):
+            part = [by_key[key] for key in keys[at : at + 1000]]
+            values = master.calls(
+                *(("HGET", record.redis_key, _PROPERTY[record.kind]) for record in part)
+            )
+            for record, value in zip(part, values, strict=True):
+                found[record.path] = None if value is None else record.version(orjson.loads(value))
+    return found
+
+
+async def _read(pool: Pool, record: Record) -> Version:
+    """Look a record up until there is an answer that says something.
+
+    Raises:
+        AssertionError: there is none in time.
+    """
+    deadline = time.monotonic() + ANSWER
+    said = "nothing"
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            _, answer = await pool.request(lambda client: client.get(record.path))
+            if answer.status in {200, 404}:
+                return record.answered(answer)
+            said = str(answer.status)
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{pool.url}{record.path}: {said}")
