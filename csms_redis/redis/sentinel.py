@@ -1,0 +1,453 @@
+"""The master that sentinels watch (https://valkey.io/topics/sentinel/)."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from math import inf
+from time import monotonic
+from typing import Any, TypeAlias
+
+import structlog
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import Command, connection_to
+from csms_redis.redis.topology import Topology
+
+Where: TypeAlias = tuple[str, int]
+"""A host, as it was announced or resolved, and a port."""
+
+_SWITCHED = "+switch-master"  # the channel of a sentinel whose word has changed
+_REASONS = {
+    "NOAUTH": "wants a password",
+    "NOPERM": "does not let its user ask",
+    "WRONGPASS": "refuses the user or the password",
+}
+_log = structlog.get_logger()
+
+
+class Sentinel(Topology):
+    """The one master of a name, as a majority of the sentinels has it.
+
+    Each sentinel is asked on a connection of its own, and its last word stands until it is asked
+    again or fails. One that is silent holds up one look; after that its answer is taken when it
+    comes, because a host that takes the master and a sentinel with it must not slow down how fast
+    the others are heard.
+    """
+
+    def __init__(
+        self, sentinels: Sequence[Address], name: str, master: Address, *, timeout: float
+    ) -> None:
+        """Know whom to ask; nothing is sent yet.
+
+        Args:
+            sentinels: some of them at least; one name may stand for several. The others, which
+                they name, are asked with the credentials and the TLS of the first.
+            name: by which they know the master.
+            master: how to speak to masters; its host and port do not matter.
+            timeout: seconds to connect to a sentinel, and to be answered.
+        """
+        super().__init__()
+        self._configured = tuple(sentinels)
+        self._name = name
+        self._master = master
+        self._timeout = timeout
+        self._named: set[Address] = set()
+        self._resolved: dict[Address, tuple[str, ...]] = {}
+        self._peers: dict[Where, _Peer] = {}
+        self._jobs: dict[Where | Address, asyncio.Task[None]] = {}
+        self._slow: set[Where | Address] = set()  # whose job a look does not wait for
+        self._following = False
+        self._confirmed = -inf
+
+    def __str__(self) -> str:
+        """The URL for people, without users and passwords."""
+        hosts = ",".join(sentinel.host_and_port for sentinel in self._configured)
+        scheme = "rediss" if self._master.tls else "redis"
+        return f"{scheme}+sentinel://{hosts}/{self._name}/{self._master.db}"
+
+    def owner(self, key: bytes) -> Address | None:
+        """The one master, whatever the key."""
+        del key
+        return self.masters[0] if self.masters else None
+
+    def confirmed(self, master: Address) -> float:
+        """When the latest questions left to which a majority answered `master`."""
+        return self._confirmed if master in self.masters else -inf
+
+    async def look(self) -> None:
+        """Ask every sentinel, and those that they name."""
+        for address in {*self._configured, *self._named}:
+            self._visit(address)
+        # names are resolved, sentinels asked, and then perhaps those that they name
+        deadline = monotonic() + 2 * self._timeout
+        while jobs := {job for key, job in self._jobs.items() if key not in self._slow}:
+            left = max(0.0, deadline - monotonic())
+            done, _ = await asyncio.wait(jobs, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                self._slow.update(self._jobs)
+        await self._forget()
+        problem = self._missing()
+        if problem not in {None, self.problem}:
+            _log.warning("the sentinels do not confirm a master", redis=str(self), reason=problem)
+        self.problem = problem
+
+    async def run(self) -> None:
+        """Ask again each second, and as soon as a sentinel says that it has another master."""
+        self._following = True
+        try:
+            await super().run()
+        finally:
+            self._following = False
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; a later look opens new ones."""
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        while self._peers:
+            await self._peers.popitem()[1].close()
+
+    def _visit(self, address: Address) -> None:
+        """Ask the sentinels behind an address, and find out who they are where that is not sure."""
+        hosts = self._hosts(address)
+        self._ask(address, hosts)
+        # A name is looked up again only where someone behind it does not answer: who joins them
+        # is named by the others.
+        if not hosts or any(self._peers[host, address.port].problem for host in hosts):
+            self._start(address, self._resolve(address))
+
+    def _hosts(self, address: Address) -> tuple[str, ...]:
+        if _is_ip(address.host):
+            return (address.host,)
+        return self._resolved.get(address, ())
+
+    def _ask(self, address: Address, hosts: Sequence[str], *, again: bool = True) -> None:
+        for host in hosts:
+            where = host, address.port
+            if where not in self._peers:
+                self._peers[where] = _Peer(address, host, self._name, self._timeout)
+            elif not again:
+                continue
+            self._start(where, self._hear(where, self._peers[where]))
+
+    def _start(self, key: Where | Address, work: Coroutine[Any, Any, None]) -> None:
+        """Work in the background, unless the last such work is not done yet."""
+        if key in self._jobs:
+            work.close()
+            return
+        job = self._jobs[key] = asyncio.get_running_loop().create_task(work)
+        job.add_done_callback(lambda _: self._jobs.pop(key))
+
+    async def _resolve(self, address: Address) -> None:
+        # without a time-out: it would not end the thread that waits for the name server, and the
+        # next one would take another thread
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                address.host, address.port, type=socket.SOCK_STREAM
+            )
+        except (OSError, UnicodeError):
+            return  # the last known ones may still be right
+        finally:
+            self._slow.discard(address)
+        self._resolved[address] = tuple(dict.fromkeys(str(info[4][0]) for info in found))
+        self._ask(address, self._resolved[address], again=False)
+
+    async def _hear(self, where: Where, peer: "_Peer") -> None:
+        """Ask one sentinel, and take over the master when that makes a majority."""
+        await peer.ask()
+        if peer.silent:
+            self._slow.add(where)
+        else:
+            self._slow.discard(where)
+        if peer.word is None:
+            return
+        if self._following:
+            peer.listen(self.doubt)
+        self._take_over()
+        for other in peer.word.others.values():
+            address = self._configured[0].at(*other)
+            if address not in self._named:
+                self._named.add(address)
+                self._ask(address, self._hosts(address), again=False)
+                if not _is_ip(address.host):
+                    self._start(address, self._resolve(address))
+
+    async def _forget(self) -> None:
+        """Leave sentinels that none of the others names any more."""
+        words = [peer.word for peer in self._peers.values() if peer.word]
+        if words:
+            others = {other for word in words for other in word.others.values()}
+            self._named = {self._configured[0].at(*other) for other in others}
+        places = {*self._configured, *self._named}
+        kept = {(host, place.port) for place in places for host in self._hosts(place)}
+        for where in self._peers.keys() - kept - self._jobs.keys():
+            await self._peers.pop(where).close()
+        for place in self._resolved.keys() - places:
+            del self._resolved[place]
+        self._slow &= {*kept, *places}
+
+    def _words(self) -> dict[str, "_Word"]:
+        """The last word of each sentinel, by its id; one may have been asked at two addresses."""
+        words = {where: peer.word for where, peer in self._peers.items() if peer.word}
+        named = {place: id_ for word in words.values() for id_, place in word.others.items()}
+        return {
+            word.id or named.get(where, str(where)): word
+            for where, word in sorted(words.items(), key=lambda item: item[1].sent)
+        }
+
+    def _sentinels(self, words: dict[str, "_Word"]) -> int:
+        """How many sentinels there are at least: of those, more than half must agree."""
+        known = {*words, *(id_ for word in words.values() for id_ in word.others)}
+        configured = 0
+        seen: set[Where] = set()
+        for address in self._configured:
+            new = {(host, address.port) for host in self._hosts(address)} - seen
+            ipv6 = sum(":" in host for host, _ in new)
+            # one that listens on IPv4 and IPv6 has two addresses
+            configured += max(ipv6, len(new) - ipv6) if self._hosts(address) else 1
+            seen |= new
+        return max(len(known), configured)
+
+    def _take_over(self) -> None:
+        """Have the master that a majority agrees on, if there is one."""
+        words = self._words()
+        needed = self._sentinels(words) // 2 + 1
+        sent: dict[Where, list[float]] = {}
+        for word in words.values():
+            if word.master is not None:
+                sent.setdefault(word.master, []).append(word.sent)
+        for (host, port), times in sent.items():
+            if len(times) >= needed:
+                master = self._master.at(host, port)
+                # when there was a majority for it: what the rest say is older
+                confirmed = sorted(times, reverse=True)[needed - 1]
+                if self.masters != (master,):
+                    before = str(self.masters[0]) if self.masters else None
+                    _log.info("the sentinels agree on a master", master=str(master), before=before)
+                    self.masters, self._confirmed = (master,), confirmed
+                    self.problem = None
+                    self._tell(None)
+                self._confirmed = max(self._confirmed, confirmed)
+
+    def _missing(self) -> str | None:
+        """Why the master is not confirmed now, on one line and without what is secret."""
+        words = self._words()
+        total = self._sentinels(words)
+        needed = total // 2 + 1
+        votes = Counter(word.master for word in words.values())
+        if len(words) < needed:
+            answer = "answers" if len(words) == 1 else "answer"
+            return (
+                f"{len(words)} of {total} sentinels {answer}, {needed} must agree{self._failure()}"
+            )
+        master, count = votes.most_common(1)[0]
+        if count >= needed:
+            return None if master else f"the sentinels know no master called {self._name}"
+        said = ", ".join(
+            sorted(
+                f"{_host_and_port(master) if master else 'none'} ({count})"
+                for master, count in votes.items()
+            )
+        )
+        return f"the sentinels disagree, {needed} of {total} must agree: {said}"
+
+    def _failure(self) -> str:
+        """One of those who do not answer, and why."""
+        for peer in self._peers.values():
+            if peer.problem:
+                return f"; {peer} {peer.problem}"
+        for address in self._configured:
+            if not self._hosts(address):
+                return f"; {address.host} has no address"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What a sentinel says."""
+
+    sent: float  # when it was asked, in monotonic seconds
+    id: str  # empty where it does not tell
+    master: Where | None
+    others: dict[str, Where]  # the other sentinels, by id
+
+
+class _Peer:
+    """One sentinel at one IP address, with the connection on which it is asked."""
+
+    def __init__(self, address: Address, host: str, name: str, timeout: float) -> None:
+        self.word: _Word | None = None
+        self.problem: str | None = None  # why there is no word
+        self.silent = False
+        self._address = address
+        self._where = host, address.port
+        self._name = name
+        self._timeout = timeout
+        self._asking: AbstractConnection | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        return _host_and_port(self._where)
+
+    async def ask(self) -> None:
+        """Have its word, or the reason why there is none."""
+        self.silent = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                self.word = await self._exchange()
+            self.problem = None
+        except asyncio.CancelledError:
+            await self._hang_up()
+            raise
+        except Exception as error:  # noqa: BLE001 whatever listens there may answer anything
+            await self._hang_up()
+            self.word = None
+            self.problem = _reason(error)
+            self.silent = isinstance(error, TimeoutError)
+            if self._listening is not None:  # what it says would not arrive either
+                self._listening.cancel()
+
+    async def _exchange(self) -> _Word:
+        if self._asking is not None and await self._asking.can_read():
+            await self._hang_up()  # it closed the connection, perhaps to start anew
+        if self._asking is None:
+            self._asking = await self._connect()
+        connection = self._asking
+        sent = monotonic()
+        await _send(
+            connection,
+            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name),
+            ("SENTINEL", "MYID"),
+            ("SENTINEL", "SENTINELS", self._name),
+        )
+        master = await connection.read_response()
+        try:
+            id_ = (await connection.read_response()).decode()
+        except ResponseError:  # Redis before 6.2, or a user without the right
+            id_ = ""
+        try:
+            others = await connection.read_response()
+        except ResponseError:
+            if master is not None:
+                raise
+            others = []  # it does not know the name
+        return _Word(sent, id_, master and _where(*master), dict(map(_other, others)))
+
+    async def _connect(self) -> AbstractConnection:
+        """Log in at this very address.
+
+        redis-py would resolve the name again, and might come to another sentinel; the certificate
+        is still for the name.
+        """
+        tls = self._address.tls
+        connection: Any = connection_to(self._address)
+        host, port = self._where
+        arguments: dict[str, Any] = {"host": host, "port": port}
+        if tls is not None:
+            # in a thread: to read the system's authorities takes longer than a lookup may
+            arguments["ssl"] = await asyncio.to_thread(tls.context)
+            arguments["server_hostname"] = self._address.host
+        connection._connection_arguments = lambda: arguments  # noqa: SLF001
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection  # type: ignore[no-any-return]
+
+    def listen(self, switched: Callable[[], None]) -> None:
+        """Call `switched` when it has another master; what is missed, the next look finds."""
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.get_running_loop().create_task(self._listen(switched))
+
+    async def _listen(self, switched: Callable[[], None]) -> None:
+        # Silence is normal here. The kernel's keep-alive ends what is dead, and so does `ask`; the
+        # next look that is answered subscribes again.
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                connection = await self._connect()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await _send(connection, ("SUBSCRIBE", _SWITCHED))
+                    await connection.read_response()
+                while True:
+                    *_, message = await connection.read_response()
+                    if message.split()[:1] == [self._name.encode()]:
+                        switched()
+            finally:
+                await connection.disconnect(nowait=True)
+
+    async def _hang_up(self) -> None:
+        connection, self._asking = self._asking, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._hang_up()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait({self._listening})
+
+
+async def _send(connection: AbstractConnection, *commands: Command) -> None:
+    packed = b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type]
+    await connection.send_packed_command(packed, check_health=False)
+
+
+def _where(host: bytes, port: bytes) -> Where:
+    return host.decode(), int(port)
+
+
+def _other(flat: Sequence[bytes]) -> tuple[str, Where]:
+    """The id and the place of a sentinel that another one knows."""
+    said = dict(zip(flat[::2], flat[1::2], strict=True))
+    return said[b"runid"].decode(), _where(said[b"ip"], said[b"port"])
+
+
+def _host_and_port(where: Where) -> str:
+    return Address().at(*where).host_and_port
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what a server quotes."""
+    # redis-py wraps what the network says
+    cause = error if isinstance(error, OSError) else error.__context__
+    code = getattr(error, "status_code", None)
+    if code in _REASONS:
+        reason = _REASONS[code]
+    elif isinstance(error, TimeoutError | RedisTimeoutError):
+        reason = "does not answer"
+    elif isinstance(error, AuthenticationError):
+        reason = "takes no password, or another one"
+    elif isinstance(cause, ssl.SSLCertVerificationError):
+        reason = f"has a certificate that is refused: {cause.verify_message}"
+    elif isinstance(cause, ssl.SSLError):
+        reason = "does not speak TLS as it should"
+    elif isinstance(error, RedisConnectionError | OSError):
+        number = cause.errno if isinstance(cause, OSError) else None
+        reason = "cannot be reached" + (f": {os.strerror(number).lower()}" if number else "")
+    else:
+        reason = "does not answer as a sentinel does"
+    return reason
