@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
 from csms_redis.redis.address import Address, Tls
+from csms_redis.redis.cluster import Cluster
+from csms_redis.redis.sentinel import Sentinel
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.topology import Topology
 from csms_redis.settings import BadSettings, RedisSettings
@@ -219,6 +221,8 @@ def configured(settings: RedisSettings) -> Topology | None:
         settings,
         ({} if said.kind == "sentinel" else _SENTINEL_ONLY) | ({} if said.tls else _TLS_ONLY),
     )
+    if settings.wait_for_disk and not settings.wait_replicas:
+        raise BadSettings("redis.wait_for_disk: is of use only with redis.wait_replicas")
     tls = _tls(settings) if said.tls else None
     password = said.password
     if settings.password_file is not None:
@@ -236,13 +240,9 @@ def configured(settings: RedisSettings) -> Topology | None:
                 username=settings.sentinel_username,
                 password=_sentinel_password(settings),
             )
-            from csms_redis.redis.sentinel import Sentinel  # noqa: PLC0415
-
             sentinels = [own.at(host, port) for host, port in said.hosts]
             return Sentinel(sentinels, said.name, login, timeout=settings.timeout)
         case "cluster":
-            from csms_redis.redis.cluster import Cluster  # noqa: PLC0415
-
             seeds = [login.at(host, port) for host, port in said.hosts]
             return Cluster(seeds, timeout=settings.timeout)
         case "standalone":
@@ -263,6 +263,7 @@ _SENTINEL_ONLY = dict.fromkeys(
 _NOT_EMBEDDED = {
     "password_file": "the embedded store has no password",
     "wait_replicas": "the embedded store has no replicas",
+    "wait_for_disk": "the embedded store always does",
 }
 
 

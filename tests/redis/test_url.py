@@ -8,6 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from csms_redis.redis.address import Address, Tls
+from csms_redis.redis.cluster import Cluster
+from csms_redis.redis.sentinel import Sentinel
 from csms_redis.redis.url import BadUrl, RedisUrl, configured, parse
 from csms_redis.settings import BadSettings, RedisSettings
 from tests.system.service import PASSWORD
@@ -255,6 +257,36 @@ class TestConfigured:
         )
         assert str(topology) == "unix:///run/r.sock"
 
+    def test_sentinels(self, tmp_path: Path) -> None:
+        """They have a user of their own; the master's is the URL's."""
+        (tmp_path / "secret").write_text("s3cret", "utf-8")
+        topology = configured(
+            settings(
+                "redis+sentinel://joe:p@h1:1,[::1]/mymaster/2",
+                sentinel_username="watcher",
+                sentinel_password_file=tmp_path / "secret",
+            )
+        )
+        assert isinstance(topology, Sentinel)
+        assert topology._configured == (
+            Address(host="h1", port=1, username="watcher", password="s3cret"),
+            Address(host="::1", port=26379, username="watcher", password="s3cret"),
+        )
+        assert topology._master == Address(db=2, username="joe", password="p")
+        assert topology._name == "mymaster"
+        assert str(topology) == "redis+sentinel://h1:1,[::1]:26379/mymaster/2"
+        assert topology.masters == ()
+
+    def test_a_cluster(self) -> None:
+        """Every node is spoken to in the same way."""
+        topology = configured(settings("rediss+cluster://joe:p@h1:1,[::1]"))
+        assert isinstance(topology, Cluster)
+        assert topology._seeds == (
+            Address(host="h1", port=1, tls=Tls(), username="joe", password="p"),
+            Address(host="::1", port=6379, tls=Tls(), username="joe", password="p"),
+        )
+        assert topology.masters == ()
+
     def test_tls(self, tmp_path: Path) -> None:
         """The files and whether the name counts are in the address."""
         pair = (authority := Authority(tmp_path)).issue("client")
@@ -361,6 +393,15 @@ class TestConfigured:
         )
         assert refused("embedded", wait_replicas=1) == (
             "redis.wait_replicas: the embedded store has no replicas"
+        )
+        assert refused("embedded", wait_for_disk=True) == (
+            "redis.wait_for_disk: the embedded store always does"
+        )
+
+    def test_disks_without_replicas(self) -> None:
+        """Who is not waited for has no disk to wait for."""
+        assert refused("redis://host", wait_for_disk=True) == (
+            "redis.wait_for_disk: is of use only with redis.wait_replicas"
         )
 
 

@@ -1,0 +1,149 @@
+"""A look at one server: what INFO and CONFIG GET say, or why they do not."""
+
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+
+from csms_redis.check.finding import Finding, error, ok, warning
+from csms_redis.contract.errors import Unavailable
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import Node
+from csms_redis.redis.tls_failure import tls_failure
+
+_CONFIG = (
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "save",
+    "min-replicas-to-write",
+    "min-replicas-max-lag",
+)
+_REPLICA = re.compile(r"slave\d+")
+
+
+class Look:
+    """At one server.
+
+    Attributes:
+        address: of the server.
+        info: what INFO says; empty where it is not known.
+        config: what CONFIG GET says of what matters here; what is not known is not in it.
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        """Take each answer within `timeout` seconds."""
+        self.address = address
+        self.info: dict[str, str] = {}
+        self.config: dict[str, str] = {}
+        self._timeout = timeout
+
+    async def ping(self) -> None:
+        """See whether it answers.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        node = Node(self.address, max_connections=1)
+        try:
+            await node.read("PING", within=self._timeout)
+        finally:
+            await node.close()
+
+    async def look(self) -> AsyncIterator[Finding]:
+        """Fill `info` and `config`; what kept them empty is found."""
+        # one command after the other needs one connection
+        node = Node(self.address, max_connections=1)
+        try:
+            await node.read("PING", within=self._timeout)
+        except Unavailable as unavailable:
+            yield error("redis", f"{self.address}: {self._reason(unavailable)}")
+        else:
+            yield ok("redis", f"{self.address} answers")
+            async for finding in self._ask(node):
+                yield finding
+        finally:
+            await node.close()
+
+    async def _ask(self, node: Node) -> AsyncIterator[Finding]:
+        try:
+            self.info = parse_info(await node.read("INFO", within=self._timeout))
+        except Unavailable as unavailable:
+            yield _not_looked_at(
+                "INFO", "version, persistence, eviction policy and replicas", unavailable
+            )
+            return
+        for name in _CONFIG:
+            try:
+                reply = await node.read("CONFIG", "GET", name, within=self._timeout)
+            except Unavailable as unavailable:
+                yield _not_looked_at("CONFIG GET", ", ".join(_CONFIG), unavailable)
+                return
+            texts = [word.decode("utf-8", "replace") for word in reply]
+            self.config |= dict(zip(texts[::2], texts[1::2], strict=True))
+
+    def replicas(self) -> "list[Look]":
+        """Those that are connected and have all its data, to be looked at."""
+        found = []
+        for name, value in self.info.items():
+            if _REPLICA.fullmatch(name):
+                told = dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair)
+                with suppress(KeyError, ValueError):
+                    if told["state"] == "online":
+                        address = self.address.at(told["ip"], int(told["port"]))
+                        found.append(Look(address, self._timeout))
+        return found
+
+    def nobody_listens(self, unavailable: Unavailable) -> bool:
+        """Whether there is no socket, or one that a killed server left."""
+        gone = (FileNotFoundError, ConnectionRefusedError)
+        return any(isinstance(cause, gone) for cause in _causes(unavailable))
+
+    def _reason(self, unavailable: Unavailable) -> str:
+        """Why there is no answer, in words that are not the server's: they may be a password."""
+        match unavailable.__cause__:
+            case AuthenticationError():
+                return (
+                    "refuses the user or the password, or wants one: set them in redis.url, "
+                    "or redis.password_file"
+                )
+            case NoPermissionError():
+                return "the user lacks permissions: PING may not be used"
+            case ResponseError():
+                return "refuses the connection: is the database's number right?"
+            case TimeoutError():
+                return f"no answer within {self._timeout:g} s (redis.timeout)"
+        return _failure(unavailable)
+
+
+def _failure(unavailable: Unavailable) -> str:
+    for cause in _causes(unavailable):
+        if isinstance(cause, ssl.SSLError):
+            return tls_failure(cause)
+        if isinstance(cause, OSError) and (cause.errno or cause.strerror):
+            number = cause.errno or 0
+            told = os.strerror(number) if number > 0 else cause.strerror or ""
+            return f"cannot be reached: {told.lower()}"
+    return "closed the connection: is it a Redis, and is TLS (rediss://) used on both sides?"
+
+
+def _not_looked_at(command: str, what: str, unavailable: Unavailable) -> Finding:
+    refused = isinstance(unavailable.__cause__, ResponseError)
+    why = "may not be used here" if refused else "got no answer"
+    return warning(command.lower(), f"{command} {why}: look at {what} yourself")
+
+
+def parse_info(reply: bytes) -> dict[str, str]:
+    """Read the reply of INFO: `name:value` lines below `# Section` lines."""
+    lines = reply.decode("utf-8", "replace").splitlines()
+    pairs = (line.partition(":") for line in lines if not line.startswith("#"))
+    return {name: value for name, colon, value in pairs if colon}
+
+
+def _causes(raised: BaseException) -> Iterator[BaseException]:
+    cause = raised.__cause__ or raised.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,102 @@
+"""What one server is, and what its own settings mean for what it acknowledges."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from csms_redis.check.finding import Finding, error, ok, warning
+from csms_redis.redis.url import Kind
+
+_NEXT_SECOND = "set appendfsync always (in exchange, each write waits for the disk)"
+_HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
+
+
+def hash_tag(prefix: str, kind: Kind) -> Iterator[Finding]:
+    """Say whether a prefix puts all keys into one slot of a cluster."""
+    if kind == "cluster" and _HASH_TAG.match(prefix):
+        yield warning(
+            "key_prefix",
+            "has a hash tag: all records are in one slot, at one master; leave out its braces",
+        )
+
+
+def version(info: Mapping[str, str]) -> Finding:
+    """Name the server; Valkey says which Redis it equals and, apart from it, its own version."""
+    if valkey := info.get("valkey_version"):
+        return ok("version", f"Valkey {valkey}")
+    return ok("version", f"Redis {info.get('redis_version', 'of an unknown version')}")
+
+
+def role(info: Mapping[str, str], kind: Kind) -> Iterator[Finding]:
+    """Refuse what is not what `redis.url` takes it for, or takes no writes.
+
+    Args:
+        info: of INFO.
+        kind: of the URL.
+    """
+    mode = info.get("redis_mode")
+    if mode == "sentinel":
+        yield error("role", "this is a sentinel: name it in redis+sentinel://host:26379/mymaster")
+    elif mode == "cluster" and kind != "cluster":
+        yield error("role", "this is a node of a cluster: name it in redis+cluster://host:6379")
+    elif info.get("role") == "slave":
+        yield error("role", "this is a replica, which refuses writes: name its primary")
+
+
+def persistence(info: Mapping[str, str], config: Mapping[str, str]) -> Iterator[Finding]:
+    """Say what of the acknowledged writes would be lost in a crash.
+
+    Args:
+        info: of INFO.
+        config: of CONFIG GET; what is not known is not in it.
+    """
+    if info.get("aof_enabled") != "1":
+        yield _without_append_only_file(config.get("save"))
+        return
+    yield ok("appendonly", "yes")
+    fsync = config.get("appendfsync")
+    if fsync == "always":
+        yield ok("appendfsync", "always: what was acknowledged is on the disk")
+        if config.get("no-appendfsync-on-rewrite") == "yes":
+            yield warning(
+                "appendfsync",
+                "not while the append-only file is rewritten: a crash of the machine then loses "
+                "what was acknowledged meanwhile; set no-appendfsync-on-rewrite no",
+            )
+    elif fsync == "everysec":
+        yield warning(
+            "appendfsync",
+            "everysec: a crash of the machine loses the writes acknowledged in the last second or "
+            f"two; {_NEXT_SECOND}",
+        )
+    elif fsync is not None:
+        yield warning(
+            "appendfsync",
+            f"{fsync}: a crash of the machine loses the writes that the operating system still "
+            f"held, often those of the last 30 seconds; {_NEXT_SECOND}",
+        )
+
+
+def _without_append_only_file(save: str | None) -> Finding:
+    if save == "":
+        loses = "no, and save is empty: nothing is kept on disk, a restart of Redis loses all"
+    else:
+        snapshots = f"snapshots only (save {save})" if save else "at most snapshots"
+        loses = f"no, {snapshots}: a crash loses every write acknowledged since the last one"
+    return warning("appendonly", f"{loses}; set appendonly yes and appendfsync always")
+
+
+def eviction(info: Mapping[str, str]) -> Finding:
+    """Say whether Redis would throw records away when its memory is full."""
+    policy = info.get("maxmemory_policy")
+    about = "maxmemory-policy"
+    if policy is None:
+        return warning(about, "not told by INFO: see that it is noeviction")
+    if policy == "noeviction":
+        return ok(about, "noeviction: when memory is full, writes are refused and nothing is lost")
+    remedy = "set maxmemory-policy noeviction"
+    if policy.startswith("volatile-"):
+        # The registry's records have no expiry, but what shares the Redis may have.
+        return warning(about, f"{policy}: evicts keys that expire when memory is full; {remedy}")
+    limit = info.get("maxmemory_human", "0B")
+    when = f"at maxmemory {limit}" if limit != "0B" else "once maxmemory is set"
+    return warning(about, f"{policy}: evicts records {when}, acknowledged or not; {remedy}")
