@@ -1,16 +1,34 @@
 """Which of a cluster's 16,384 slots a key belongs to (https://valkey.io/topics/cluster-spec/)."""
 
 from binascii import crc_hqx
+from collections.abc import Callable
+from itertools import count
 
 SLOTS = 16384
 
 
 def slot_of(key: bytes) -> int:
     """The slot of a key: of what stands in its first braces where there is something in them."""
+    # XMODEM's CRC, which the standard library calls by the name of a file format that had it first
+    return crc_hqx(_hashed(key), 0) % SLOTS
+
+
+def key_in(start: bytes, belongs: Callable[[int], bool]) -> bytes | None:
+    """A key that begins with `start`, in a slot for which `belongs`; there must be such a slot.
+
+    None where `start` has its slot already, by a hash tag, and that is another one.
+    """
+    if _hashed(start) is not start:
+        return start if belongs(slot_of(start)) else None
+    # each number is as good as a throw of dice: one slot alone is found within 0.2 s at the worst
+    keys = (b"%b{%d}" % (start, number) for number in count())
+    return next(key for key in keys if belongs(slot_of(key)))
+
+
+def _hashed(key: bytes) -> bytes:
     start = key.find(b"{")
     if start >= 0:
         end = key.find(b"}", start + 1)
         if end > start + 1:
-            key = key[start + 1 : end]
-    # XMODEM's CRC, which the standard library calls by the name of a file format that had it first
-    return crc_hqx(key, 0) % SLOTS
+            return key[start + 1 : end]
+    return key
