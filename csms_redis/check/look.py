@@ -114,19 +114,23 @@ class Look:
             case ResponseError():
                 return "refuses the connection: is the database's number right?"
             case TimeoutError():
-                return f"no answer within {self._timeout:g} s (redis.timeout)"
-        return _failure(unavailable)
+                speaks = ": does it speak TLS?" if self.address.tls else ""
+                return f"no answer within {self._timeout:g} s (redis.timeout){speaks}"
+        return self._failure(unavailable)
 
-
-def _failure(unavailable: Unavailable) -> str:
-    for cause in _causes(unavailable):
-        if isinstance(cause, ssl.SSLError):
-            return tls_failure(cause)
-        if isinstance(cause, OSError) and (cause.errno or cause.strerror):
-            number = cause.errno or 0
-            told = os.strerror(number) if number > 0 else cause.strerror or ""
-            return f"cannot be reached: {told.lower()}"
-    return "closed the connection: is it a Redis, and is TLS (rediss://) used on both sides?"
+    def _failure(self, unavailable: Unavailable) -> str:
+        for cause in _causes(unavailable):
+            if isinstance(cause, ssl.SSLError):
+                return tls_failure(cause)
+            if isinstance(cause, ConnectionResetError):
+                break
+            if isinstance(cause, OSError) and (cause.errno or cause.strerror):
+                number = cause.errno or 0
+                told = os.strerror(number) if number > 0 else cause.strerror or ""
+                return f"cannot be reached: {told.lower()}"
+        if self.address.tls:
+            return "closed the connection: does it demand a certificate (redis.tls_cert_file)?"
+        return "closed the connection: is it a Redis, and is TLS (rediss://) used on both sides?"
 
 
 def _not_looked_at(command: str, what: str, unavailable: Unavailable) -> Finding:

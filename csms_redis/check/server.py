@@ -33,7 +33,7 @@ def role(info: Mapping[str, str], kind: Kind) -> Iterator[Finding]:
         info: of INFO.
         kind: of the URL.
     """
-    mode = info.get("redis_mode")
+    mode = info.get("redis_mode") or info.get("server_mode")  # of Redis, of Valkey
     if mode == "sentinel":
         yield error("role", "this is a sentinel: name it in redis+sentinel://host:26379/mymaster")
     elif mode == "cluster" and kind != "cluster":
