@@ -1,14 +1,20 @@
 """The topologies that the fault tests stand on start, fail over and come back."""
 
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
+from subprocess import PIPE
 
 import hiredis
 import pytest
 from redis import Redis
 
+from tests.system.service import until
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.node import Node
 from tests.topologies.sentinels import MASTER, SentinelGroup
@@ -124,6 +130,26 @@ def test_nothing_is_left_running() -> None:
         nodes = group.everyone
         nodes[0].freeze()
     assert not any(node.alive for node in nodes)
+
+
+def test_valkeys_die_with_tests_that_are_killed() -> None:
+    """A stopped one too."""
+    script = (
+        "import time\n"
+        "from tests.topologies.standalone import Standalone\n"
+        "with Standalone() as one:\n"
+        "    one.node.freeze()\n"
+        "    print(one.node.pid, one.node.home.parent, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    home = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", script], cwd=home, stdout=PIPE) as tests:
+        assert tests.stdout is not None
+        pid, left = tests.stdout.readline().decode().split()
+        tests.kill()
+    status = Path(f"/proc/{pid}/status")
+    until(lambda: not status.exists() or "(zombie)" in status.read_text("ascii"), "it is gone")
+    shutil.rmtree(left)
 
 
 def test_a_start_that_fails_says_why() -> None:

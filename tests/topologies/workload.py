@@ -158,7 +158,7 @@ class Pool:
 class Workload:
     """Writers and readers; the block seeds and warms, `start` begins the load.
 
-    The service must be ready. One that is not reachable any more is no reason to stop.
+    A service that is not reachable any more is no reason to stop.
     """
 
     def __init__(
@@ -257,12 +257,17 @@ class Workload:
 
     async def _prepare(self) -> None:
         pools = cycle(self._pools)
-        await _each(self.records, lambda record: self._write(next(pools), record))
-        failed = [write for write in self._history.writes if write.outcome != Outcome.ACKNOWLEDGED]
-        assert not failed, f"{len(failed)} records could not be made, as in {failed[0]}"
-        self._seeded = {write.path: write.version for write in self._history.writes}
+        await _each(self.records, lambda record: self._make(next(pools), record))
         for pool in self._pools:
             await _each(self._cached, partial(self._warm, pool))
+
+    async def _make(self, pool: Pool, record: Record) -> None:
+        """Write a record until that is acknowledged: the service may only just be starting."""
+        deadline = time.monotonic() + ANSWER
+        while (made := await self._write(pool, record)).outcome is not Outcome.ACKNOWLEDGED:
+            assert time.monotonic() < deadline, f"{pool.url} does not take {made}"
+            await asyncio.sleep(0.05)
+        self._seeded[record.path] = made.version
 
     async def _warm(self, pool: Pool, record: Record) -> None:
         version = await _read(pool, record)
@@ -429,7 +434,8 @@ class Workload:
             delete = record.kind == "certificate" and self._random.random() < 0.5
             await self._write(pool, record, delete=delete)
 
-    async def _write(self, pool: Pool, record: Record, *, delete: bool = False) -> None:
+    async def _write(self, pool: Pool, record: Record, *, delete: bool = False) -> Write:
+        """Send one write, once, and record it."""
         self._versions += 1
         version = None if delete else self._versions
         path, body = record.write(self._versions)
@@ -446,7 +452,9 @@ class Workload:
         except OSError:
             pass
         end = time.monotonic()
-        self._history.writes.append(Write(record.path, version, start, end, outcome, missing))
+        write = Write(record.path, version, start, end, outcome, missing)
+        self._history.writes.append(write)
+        return write
 
     def _outcome(self, answer: Answer, record: Record, *, delete: bool) -> Outcome:
         if answer.status in ({204, 404} if delete else {201}):
