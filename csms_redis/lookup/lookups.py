@@ -436,7 +436,7 @@ class Lookups:
         to = None if source is None else error.points_to(source.master)
         if to is not None and error.code == "ASK":
             self._detach(flight.target)  # it is not the one that tells of changes until it owns it
-            if self._send(flight, to):
+            if self._send(flight, self._topology.canonical(to)):
                 return True
         elif to is not None:
             self._topology.moved(flight.key, to)

@@ -51,18 +51,20 @@ class Supervisor:
             tasks.create_task(self._topology.run())
             while True:
                 self._moved.clear()
-                self._follow(tasks)
+                await self._follow(tasks)
                 disowned, self._disowned = self._disowned, False
                 if disowned:
                     await self._lookups.drop_disowned()
                 await self._moved.wait()
 
-    def _follow(self, tasks: asyncio.TaskGroup) -> None:
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Link what has become a master; leave what is none any more."""
         masters = self._topology.masters
-        for gone in self._links.keys() - set(masters):
-            _, task = self._links.pop(gone)
+        left = [self._links.pop(gone)[1] for gone in self._links.keys() - set(masters)]
+        for task in left:
             task.cancel()
+        # what was read through them is stale from here on, and no more to be dropped
+        await asyncio.gather(*left, return_exceptions=True)
         for master in masters:
             if master not in self._links:
                 link = Link(

@@ -2,12 +2,13 @@
 
 import ssl
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """How a connection to Redis is protected; the files are read anew for each connection."""
+    """How a connection to Redis is protected."""
 
     ca_file: Path | None = None  # the system's authorities where there is none
     cert_file: Path | None = None  # with which the service proves who it is
@@ -15,17 +16,25 @@ class Tls:
     check_hostname: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """Make what a new connection uses.
+        """Make what a new connection uses, from the files as they are now.
 
         Raises:
             OSError: a file cannot be read.
             ssl.SSLError: it holds no certificate, or no key that belongs to it.
         """
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.check_hostname = self.check_hostname
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
-        return context
+        files = [file for file in (self.ca_file, self.cert_file, self.key_file) if file]
+        return _context(self, tuple(file.stat().st_mtime_ns for file in files))
+
+
+@lru_cache(maxsize=8)
+def _context(tls: Tls, written: tuple[int, ...]) -> ssl.SSLContext:
+    """Read the files; for the system's authorities it takes as long as a thousand lookups."""
+    del written
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    context.check_hostname = tls.check_hostname
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ class RedisClient:
                 if redirected.to is None:
                     await asyncio.sleep(_TRY_AGAIN)
                 else:
-                    master = redirected.to
+                    master = self._topology.canonical(redirected.to)
                     if redirected.for_good:
                         self._topology.moved(key, master)
             except Unavailable:

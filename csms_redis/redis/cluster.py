@@ -71,6 +71,8 @@ class Cluster(Topology):
         self._aliases: dict[Address, Address] = {}
         self._moved: dict[int, tuple[Address, float]] = {}  # what no map has shown yet, since when
         self._learned: Claims | None = None  # of the last map, if it was wholly believed
+        self._owning: set[str] = set()  # of them, each once
+        self._spares: list[Address] = []  # masters that may have no slots yet
         self._confirmed: dict[Address, float] = {}
         self._samples: dict[tuple[Address, bytes], bytes | None] = {}
         self._nodes: list[Address] = []  # the next to be asked first
@@ -261,6 +263,9 @@ class Cluster(Topology):
         if overtaken or said.claims != self._learned:
             believed = self._take_over(said)
             self._learned = said.claims if believed else None
+            if believed and said.missing < SLOTS:  # a node that was taken out knows itself only
+                # one to which a first slot is being moved is read from before it owns it
+                self._spares = [self._addresses[one.id] for one in said.nodes if one.leads]
             self._settle({node.id for node in said.nodes})
         self._confirm(said)
         return believed
@@ -309,7 +314,7 @@ class Cluster(Topology):
 
     def _settle(self, mentioned: set[str]) -> None:
         """Make `masters` and the slots follow from who owns what; tell of changes."""
-        owners = set(self._owners) - {""}
+        owners = self._owning = set(self._owners) - {""}
         for known in (self._epochs, self._addresses):
             for gone in known.keys() - owners - mentioned:
                 del known[gone]
@@ -321,7 +326,7 @@ class Cluster(Topology):
         pairs = enumerate(zip(slots, self._slots, strict=True))
         changed = {slot for slot, (new, old) in pairs if new is not old and new != old}
         moved_to = [to for to, _ in self._moved.values()]
-        masters = _sorted([*(self._addresses[owner] for owner in owners), *moved_to])
+        masters = _sorted([*(self._addresses[owner] for owner in owners), *moved_to, *self._spares])
         if not changed and masters == self.masters:
             return
         self._slots = slots
@@ -335,7 +340,7 @@ class Cluster(Topology):
         alone = sum(node.live for node in said.nodes) == 1
         for node in said.nodes:
             if (
-                node.owns
+                (node.owns or (node.leads and node.id not in self._owning))
                 and node.linked
                 and "fail?" not in node.flags
                 and node.epoch >= self._epochs.get(node.id, 0)

@@ -32,9 +32,14 @@ class ClusterNode:
         return not self.flags & _GONE
 
     @property
+    def leads(self) -> bool:
+        """Whether it is a working master, with slots or, as a new one, without."""
+        return "master" in self.flags and self.live
+
+    @property
     def owns(self) -> bool:
         """Whether it has slots and may answer for them."""
-        return "master" in self.flags and self.live and bool(self.slots)
+        return self.leads and bool(self.slots)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,7 @@ class ClusterMap:
     def claims(self) -> Claims:
         """What does not differ between nodes that have heard of the same changes."""
         return tuple(
-            (node.id, node.address, node.alias, node.live, node.owns, node.epoch, node.slots)
+            (node.id, node.address, node.alias, node.live, node.leads, node.epoch, node.slots)
             for node in self.nodes
         )
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import structlog
@@ -11,7 +10,6 @@ from hiredis import pack_command
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
-    SSLConnection,
     UnixDomainSocketConnection,
 )
 from redis.asyncio.retry import Retry
@@ -222,8 +220,30 @@ async def _role(connection: AbstractConnection) -> bytes | None:
     return None
 
 
-def connection_to(address: Address) -> AbstractConnection:
-    """A connection of redis-py's, not connected yet, without its retries and time-outs."""
+class _TcpConnection(Connection):
+    """redis-py's, with a TLS context of ours, and to one of a name's IP addresses if need be."""
+
+    def __init__(self, address: Address, ip: str, **options: Any) -> None:
+        super().__init__(host=address.host, port=address.port, **options)
+        self._address = address
+        self._ip = ip
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        address = self._address
+        arguments: dict[str, Any] = {"host": self._ip or address.host, "port": address.port}
+        if address.tls is not None:
+            arguments |= {"ssl": address.tls.context(), "server_hostname": address.host}
+        return arguments
+
+
+def connection_to(address: Address, *, ip: str = "") -> AbstractConnection:
+    """A connection of redis-py's, not connected yet, without its retries and time-outs.
+
+    Args:
+        address: where to.
+        ip: instead of what the address's host name would be resolved to; the certificate is still
+            to be for the name.
+    """
     options: dict[str, Any] = {
         "db": address.db,
         "username": address.username,
@@ -236,21 +256,7 @@ def connection_to(address: Address) -> AbstractConnection:
     }
     if address.path:
         return UnixDomainSocketConnection(path=address.path, **options)
-    options |= {"host": address.host, "port": address.port}
-    if address.tls is None:
-        return Connection(**options)
-    tls = address.tls
-    return SSLConnection(
-        ssl_ca_certs=_text(tls.ca_file),
-        ssl_certfile=_text(tls.cert_file),
-        ssl_keyfile=_text(tls.key_file),
-        ssl_check_hostname=tls.check_hostname,
-        **options,
-    )
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    return _TcpConnection(address, ip, **options)
 
 
 def _check(confirmed: Any, wanted: int) -> None:

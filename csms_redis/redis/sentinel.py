@@ -352,21 +352,14 @@ class _Peer:
         redis-py would resolve the name again, and might come to another sentinel; the certificate
         is still for the name.
         """
-        tls = self._address.tls
-        connection: Any = connection_to(self._address)
-        host, port = self._where
-        arguments: dict[str, Any] = {"host": host, "port": port}
-        if tls is not None:
-            # in a thread: to read the system's authorities takes longer than a lookup may
-            arguments["ssl"] = await asyncio.to_thread(tls.context)
-            arguments["server_hostname"] = self._address.host
-        connection._connection_arguments = lambda: arguments  # noqa: SLF001
+        host, _ = self._where
+        connection = connection_to(self._address, ip=host)
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return connection  # type: ignore[no-any-return]
+        return connection
 
     def listen(self, switched: Callable[[], None]) -> None:
         """Call `switched` when it has another master; what is missed, the next look finds."""

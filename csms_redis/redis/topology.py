@@ -59,6 +59,10 @@ class Topology(ABC):
         del key, to
         self.doubt()
 
+    def canonical(self, address: Address) -> Address:
+        """A server's address as `masters` has it, for one by which a redirection may call it."""
+        return address
+
     def sample_key(self, master: Address, start: bytes) -> bytes | None:
         """A key that belongs to a master, existing or not; None where no such key can be.
 

@@ -812,6 +812,7 @@ async def test_real_nodes_come_and_go(group: ClusterGroup) -> None:
     async with following(group) as cluster:
         await _until(lambda: is_right(cluster, group))
         new = await asyncio.to_thread(group.add_node)
+        await _until(lambda: address_of(new) in cluster.masters)  # it may be named by an ASK
         source = await asyncio.to_thread(group.master, 0)
         await asyncio.to_thread(group.migrate_slots, 0, 0, source, new)
         await _until(lambda: is_right(cluster, group))
