@@ -21,6 +21,7 @@ _CONFIG = (
     "min-replicas-to-write",
     "min-replicas-max-lag",
 )
+_UNKNOWN = "unknown command"  # of a server that is older than HELLO, or a proxy
 _REPLICA = re.compile(r"slave\d+")
 
 
@@ -40,7 +41,7 @@ class Look:
         self.config: dict[str, str] = {}
         self._timeout = timeout
 
-    async def ping(self) -> None:
+    async def reach(self) -> None:
         """See whether it answers.
 
         Raises:
@@ -48,7 +49,7 @@ class Look:
         """
         node = Node(self.address, max_connections=1)
         try:
-            await node.read("PING", within=self._timeout)
+            await self._reach(node)
         finally:
             await node.close()
 
@@ -57,7 +58,7 @@ class Look:
         # one command after the other needs one connection
         node = Node(self.address, max_connections=1)
         try:
-            await node.read("PING", within=self._timeout)
+            await self._reach(node)
         except Unavailable as unavailable:
             yield error("redis", f"{self.address}: {self._reason(unavailable)}")
         else:
@@ -66,6 +67,14 @@ class Look:
                 yield finding
         finally:
             await node.close()
+
+    async def _reach(self, node: Node) -> None:
+        try:
+            # what no user can be forbidden to ask
+            await node.read("HELLO", within=self._timeout)
+        except Unavailable as unavailable:
+            if _UNKNOWN not in str(unavailable.__cause__):
+                raise
 
     async def _ask(self, node: Node) -> AsyncIterator[Finding]:
         try:
@@ -110,7 +119,7 @@ class Look:
                     "or redis.password_file"
                 )
             case NoPermissionError():
-                return "the user lacks permissions: PING may not be used"
+                return "the user may not SELECT the database of redis.url"
             case ResponseError():
                 return "refuses the connection: is the database's number right?"
             case TimeoutError():

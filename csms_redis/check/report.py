@@ -41,7 +41,7 @@ async def _look_at_embedded(settings: RedisSettings) -> AsyncIterator[Finding]:
     data_dir = settings.data_dir.absolute()
     look = Look(Address(path=EmbeddedValkey(data_dir).socket), settings.timeout)
     try:
-        await look.ping()
+        await look.reach()
     except Unavailable as unavailable:
         if look.nobody_listens(unavailable):
             yield ok("redis", f"embedded, not running: csms-redis serve starts it in {data_dir}")

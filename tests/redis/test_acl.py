@@ -1,0 +1,383 @@
+"""The least rights in `Redis` of deploy/README.md: they are enough, and each is needed."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hiredis
+import pytest
+
+from tests.conftest import DATA, Reply, Service, running_service, wait_for
+from tests.topologies.cluster import ClusterGroup, key_slot
+from tests.topologies.node import Node
+from tests.topologies.sentinels import MASTER, SentinelGroup
+from tests.topologies.standalone import Standalone
+from tests.topologies.topology import Topology
+
+README = Path(__file__).parents[2] / "deploy" / "README.md"
+ON_REDIS, ON_SENTINELS = re.findall(r"^ACL SETUSER .+$", README.read_text("utf-8"), re.MULTILINE)
+PASSWORD = "s3cret"
+PEM = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text("ascii")
+PEM_HASH = "1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"
+TOKEN = {
+    "countryCode": "GB",
+    "partyId": "TWK",
+    "type": "RFID",
+    "uid": "DEADBEEF",
+    "contractId": "GBTWK012345678V",
+    "issuer": "Thoughtworks",
+    "valid": True,
+    "cacheMode": "ALWAYS",
+}
+
+
+def permit(nodes: list[Node], line: str, without: str = "") -> None:
+    """Make the user of a line on each of these, perhaps without one word of it."""
+    assert not without or f" {without}" in line
+    words = line.replace(">password", f">{PASSWORD}").split()
+    for node in nodes:
+        node.call(*(word for word in words if word != without))
+
+
+@contextmanager
+def service_as(topology: Topology, **settings: str) -> Iterator[Service]:
+    """A service that is the user of the documentation."""
+    url = {"redis__url": topology.url_as("csms", PASSWORD)}
+    with running_service(**topology.settings | url | settings) as service:
+        yield service
+
+
+def ready(service: Service) -> bool:
+    """Whether it is."""
+    return service.request("GET", "/health/ready").status == 200
+
+
+def write_all(service: Service) -> list[Reply]:
+    """Every kind of write, each of a new record and of one that is there."""
+    replies = []
+    for _ in range(2):
+        replies += [
+            service.post("/cs/cs001", {"securityProfile": 2}),
+            service.post("/token", TOKEN),
+            service.post("/certificate", {"certificate": PEM}),
+        ]
+    return [*replies, service.delete(f"/certificate/{PEM_HASH}")]
+
+
+def statuses(replies: list[Reply]) -> list[int]:
+    return [reply.status for reply in replies]
+
+
+def logged(service: Service, event: str) -> list[dict[str, Any]]:
+    """The lines about this, once there is one."""
+    wait_for(lambda: service.events(event), f"a line: {event}")
+    return service.events(event)
+
+
+def see_it_work(service: Service, *, near_cache: bool = True) -> None:
+    """Reads, writes, and what someone else changes."""
+    wait_for(lambda: ready(service), "ready")
+    assert statuses(write_all(service)) == [201] * 6 + [204]
+    assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+    assert service.get("/token/deadbeef").status == 200
+    assert service.get(f"/certificate/{PEM_HASH}").status == 404
+    assert {line["near_cache"] for line in service.events("Redis reached")} == {near_cache}
+    assert "NOPERM" not in service.log
+
+
+@pytest.fixture(scope="module")
+def one() -> Iterator[Standalone]:
+    with Standalone() as running:
+        yield running
+
+
+@pytest.fixture
+def empty(one: Standalone) -> Standalone:
+    """Without records."""
+    one.node.call("FLUSHALL")
+    return one
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterGroup]:
+    with ClusterGroup(replicas=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[SentinelGroup]:
+    with SentinelGroup(replicas=1) as running:
+        yield running
+
+
+class TestStandalone:
+    """One Redis."""
+
+    def test_it_is_enough(self, empty: Standalone) -> None:
+        """The near cache follows what others write."""
+        permit(empty.nodes, ON_REDIS)
+        with service_as(empty) as service:
+            see_it_work(service)
+            empty.node.call("HSET", "cs:cs001", "securityProfile", "3")
+            wait_for(
+                lambda: service.get("/cs/cs001/auth").json == {"securityProfile": 3},
+                "the change is seen",
+            )
+
+    def test_with_a_prefix_and_a_database(self, empty: Standalone) -> None:
+        permit(empty.nodes, ON_REDIS.replace("~", "~a:"))
+        url = empty.url_as("csms", PASSWORD).removesuffix("/0") + "/3"
+        with service_as(empty, redis__url=url, redis__key_prefix="a:") as service:
+            see_it_work(service)
+
+    def test_it_is_not_more_than_enough(self, empty: Standalone) -> None:
+        """The user reads and writes nothing else, and administers nothing."""
+        permit(empty.nodes, ON_REDIS)
+        empty.node.credentials = ("csms", PASSWORD)
+        try:
+            for command in (
+                ("HMGET", "other", "x"),
+                ("EVAL", "return redis.call('HSET', KEYS[1], 'a', 'b')", 1, "other"),
+                ("EVAL", "return redis.call('FLUSHALL')", 0),
+                ("FLUSHALL",),
+                ("KEYS", "*"),
+                ("CONFIG", "GET", "*"),
+                ("ACL", "LIST"),
+                ("CLIENT", "KILL", "TYPE", "normal"),
+                ("CLUSTER", "RESET"),
+                ("SHUTDOWN",),
+                ("SUBSCRIBE", "x"),
+                ("PUBLISH", "x", "y"),
+            ):
+                with pytest.raises(hiredis.ReplyError, match=r"NOPERM|ACL failure"):
+                    empty.node.call(*command)
+        finally:
+            empty.node.credentials = None
+
+    def test_without_hmget(self, empty: Standalone) -> None:
+        """Not ready, with the reason in the log and in the reply."""
+        permit(empty.nodes, ON_REDIS, "+hmget")
+        with service_as(empty) as service:
+            (line,) = logged(service, "Redis cannot be reached")
+            assert line["reason"] == "its user may not run what a lookup needs"
+            reply = service.request("GET", "/health/ready")
+            assert reply.status == 503
+            assert "its user may not run what a lookup needs" in reply.json["error"]
+            assert service.get("/cs/cs001/auth").status == 503
+
+    @pytest.mark.parametrize("key", ["~cs:*", "~token:*", "~certificate:*"])
+    def test_without_a_kind_of_key(self, key: str, empty: Standalone) -> None:
+        """No write of that kind is accepted."""
+        permit(empty.nodes, ON_REDIS, key)
+        with service_as(empty) as service:
+            replies = write_all(service)
+            assert 503 in statuses(replies)
+            assert "an operator must look at Redis" in str([reply.body for reply in replies])
+            assert "NOPERM" in service.log
+
+    @pytest.mark.parametrize("right", ["+hget", "+hset", "+del", "+type", "+eval"])
+    def test_without_a_right_to_write(self, right: str, empty: Standalone) -> None:
+        """Such writes are refused, and the log says so; a record that was there is whole."""
+        permit(empty.nodes, ON_REDIS)
+        with service_as(empty) as service:
+            wait_for(lambda: ready(service), "ready")
+            assert {reply.status for reply in write_all(service)[:-1]} == {201}
+            assert service.post("/certificate", {"certificate": PEM}).status == 201
+        permit(empty.nodes, ON_REDIS, right)
+        with service_as(empty) as service:
+            wait_for(lambda: ready(service), "ready")
+            replies = write_all(service)[:-1]
+            refused = [reply for reply in replies if reply.status != 201]
+            assert refused
+            for reply in refused:
+                assert reply.status == 503
+                assert "an operator must look at Redis" in reply.error
+            assert len(logged(service, "Redis refused a command")) >= len(refused)
+            assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+            assert service.get("/token/deadbeef").json.items() > TOKEN.items()
+
+    @pytest.mark.parametrize(
+        "right",
+        [
+            *(
+                pytest.param(
+                    right,
+                    marks=pytest.mark.xfail(
+                        reason="a script's error begins with ERR and not with NOPERM: node._code"
+                    ),
+                )
+                for right in ("+hget", "+hset", "+type")
+            ),
+            "+del",
+            "+eval",
+        ],
+    )
+    def test_the_log_says_that_a_right_is_missing(self, right: str, empty: Standalone) -> None:
+        permit(empty.nodes, ON_REDIS, right)
+        empty.node.call("HSET", "cs:cs001", "securityProfile", "1")
+        with service_as(empty) as service:
+            wait_for(lambda: ready(service), "ready")
+            service.post("/cs/cs001", {"securityProfile": 2})
+            service.delete(f"/certificate/{PEM_HASH}")
+            assert "NOPERM" in {
+                line["reason"] for line in logged(service, "Redis refused a command")
+            }
+
+    def test_without_tracking(self, empty: Standalone) -> None:
+        """Everything works, read from Redis each time, and the log says so once."""
+        permit(empty.nodes, ON_REDIS, "+client|tracking")
+        with service_as(empty) as service:
+            wait_for(lambda: ready(service), "ready")
+            assert statuses(write_all(service)) == [201] * 6 + [204]
+            assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+            empty.node.call("HSET", "cs:cs001", "securityProfile", "3")
+            assert service.get("/cs/cs001/auth").json == {"securityProfile": 3}
+            (line,) = logged(service, "every lookup is read from Redis, none is kept")
+            assert line["reason"] == "it refuses CLIENT TRACKING (NOPERM)"
+            assert [line["near_cache"] for line in service.events("Redis reached")] == [False]
+
+    def test_without_select(self, empty: Standalone) -> None:
+        """Not ready on another database than 0."""
+        permit(empty.nodes, ON_REDIS, "+select")
+        url = empty.url_as("csms", PASSWORD).removesuffix("/0") + "/3"
+        with service_as(empty, redis__url=url) as service:
+            (line,) = logged(service, "Redis cannot be reached")
+            assert "may not" in line["reason"]
+            assert not ready(service)
+        with service_as(empty) as service:
+            see_it_work(service)
+
+    @pytest.mark.parametrize(("right", "on_disk"), [("+wait", "false"), ("+waitaof", "true")])
+    def test_without_wait(self, right: str, on_disk: str, empty: Standalone) -> None:
+        """Nothing is acknowledged, and the log says why."""
+        permit(empty.nodes, ON_REDIS, right)
+        waiting = {"redis__wait_replicas": "1", "redis__wait_for_disk": on_disk}
+        with service_as(empty, **waiting) as service:
+            wait_for(lambda: ready(service), "ready")
+            reply = service.post("/cs/cs001", {"securityProfile": 2})
+            assert reply.status == 503
+            assert "may have been applied" in reply.error
+            (line,) = logged(service, "Redis could not wait for its replicas")
+            assert line["reason"] == "NOPERM"
+
+    def test_check(self, empty: Standalone) -> None:
+        """It needs none of these; what it may not look at, it names."""
+        from tests.test_check import about, check  # noqa: PLC0415
+
+        permit(empty.nodes, ON_REDIS)
+        url = empty.url_as("csms", PASSWORD)
+        code, told = check(Path("/tmp"), url)
+        assert code == 0
+        assert [level for level, _ in about(told, "redis", "info")] == ["ok", "warning"]
+        permit(empty.nodes, f"{ON_REDIS} +info +config|get")
+        code, told = check(Path("/tmp"), url)
+        assert code == 0
+        assert about(told, "info", "config") == []
+
+
+class TestCluster:
+    """A cluster."""
+
+    def test_it_is_enough(self, cluster: ClusterGroup) -> None:
+        """Also while a slot is being moved."""
+        permit(cluster.nodes, ON_REDIS)
+        with service_as(cluster, redis__wait_replicas="1") as service:
+            see_it_work(service)
+            self._look_up_while_a_slot_moves(cluster, service, 200)
+            assert "NOPERM" not in service.log
+
+    def test_without_cluster_nodes(self, cluster: ClusterGroup) -> None:
+        permit(cluster.nodes, ON_REDIS, "+cluster|nodes")
+        with service_as(cluster) as service:
+            wait_for(
+                lambda: (
+                    "may not run CLUSTER NODES" in str(service.request("GET", "/health/ready").body)
+                ),
+                "readiness says why",
+            )
+            assert service.post("/cs/cs001", {"securityProfile": 2}).status == 503
+
+    def test_without_asking(self, cluster: ClusterGroup) -> None:
+        """All is well until a slot is moved."""
+        permit(cluster.nodes, ON_REDIS, "+asking")
+        with service_as(cluster) as service:
+            see_it_work(service)
+            self._look_up_while_a_slot_moves(cluster, service, 503)
+
+    def _look_up_while_a_slot_moves(
+        self, cluster: ClusterGroup, service: Service, status: int
+    ) -> None:
+        slot = key_slot(b"cs:moved")
+        assert service.post("/cs/moved", {"securityProfile": 2}).status == 201
+        source = cluster.master(slot)
+        target = next(node for node in cluster.masters() if node is not source)
+        cluster.begin_migration(slot, source, target)
+        try:
+            cluster.move_keys(slot, source, target)
+            assert service.get("/cs/moved/auth").status == status
+            assert service.post("/cs/moved", {"securityProfile": 2}).status == (
+                201 if status == 200 else status
+            )
+        finally:
+            cluster.end_migration(slot, source, target)
+            cluster.wait_until_settled()
+
+
+class TestSentinels:
+    """Sentinels, whose user is another one than the master's."""
+
+    @contextmanager
+    def _service(
+        self, group: SentinelGroup, tmp_path: Path, without: str = ""
+    ) -> Iterator[Service]:
+        permit(group.nodes, ON_REDIS)
+        permit(group.sentinels, ON_SENTINELS, without)
+        (tmp_path / "secret").write_text(PASSWORD, "utf-8")
+        settings = {
+            "redis__sentinel_username": "csms",
+            "redis__sentinel_password_file": str(tmp_path / "secret"),
+        }
+        with service_as(group, **settings) as service:
+            yield service
+
+    def test_it_is_enough(self, group: SentinelGroup, tmp_path: Path) -> None:
+        """Each sentinel has a subscriber."""
+        with self._service(group, tmp_path) as service:
+            see_it_work(service)
+            for sentinel in group.sentinels:
+                wait_for(
+                    lambda s=sentinel: "user=csms" in s.call("CLIENT", "LIST", "TYPE", "pubsub"),  # type: ignore[misc]
+                    "it is followed",
+                )
+
+    @pytest.mark.parametrize("right", ["+sentinel|get-master-addr-by-name", "+sentinel|sentinels"])
+    def test_without_a_right_to_ask(self, right: str, group: SentinelGroup, tmp_path: Path) -> None:
+        with self._service(group, tmp_path, right) as service:
+            wait_for(
+                lambda: (
+                    "does not let its user ask" in str(service.request("GET", "/health/ready").body)
+                ),
+                "readiness says why",
+            )
+            assert "does not let its user ask" in service.log
+
+    @pytest.mark.parametrize("right", ["+subscribe", "&+switch-master", "+sentinel|myid"])
+    def test_without_a_right_that_only_helps(
+        self, right: str, group: SentinelGroup, tmp_path: Path
+    ) -> None:
+        """The master is asked for every second all the same."""
+        with self._service(group, tmp_path, right) as service:
+            see_it_work(service)
+
+    def test_the_user_may_not_administer(self, group: SentinelGroup) -> None:
+        permit(group.sentinels, ON_SENTINELS)
+        sentinel = group.sentinels[0]
+        sentinel.credentials = ("csms", PASSWORD)
+        try:
+            for command in (("SENTINEL", "FAILOVER", MASTER), ("SENTINEL", "REMOVE", MASTER)):
+                with pytest.raises(hiredis.ReplyError, match="NOPERM"):
+                    sentinel.call(*command)
+        finally:
+            sentinel.credentials = None
