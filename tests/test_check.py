@@ -265,7 +265,7 @@ class TestCluster:
             code, told = check(tmp_path, url)
         ((level, text),) = about(told, "redis")
         assert (level, code) == ("error", 1)
-        assert text.endswith("it is no cluster")
+        assert text == f"redis+cluster://{one.node.address}: it is no cluster"
 
     def test_a_wrong_password(self, cluster: ClusterGroup, tmp_path: Path) -> None:
         code, told = check(tmp_path, cluster.url_as("", "wr0ng-one"))

@@ -80,6 +80,11 @@ class Cluster(Topology):
         self._connections: dict[Address, AbstractConnection] = {}
         self._resolving: dict[Address, asyncio.Task[list[Address]]] = {}
 
+    def __str__(self) -> str:
+        """The URL for people, without users and passwords."""
+        seeds = ",".join(seed.host_and_port for seed in self._seeds)
+        return f"redis{'s' if self._seeds[0].tls else ''}+cluster://{seeds}"
+
     def owner(self, key: bytes) -> Address | None:
         """The master of the key's slot."""
         return self._slots[slot_of(key)]

@@ -9,8 +9,9 @@ from typing import Any
 import hiredis
 import pytest
 
+from csms_redis.redis.slots import slot_of
 from tests.conftest import DATA, Reply, Service, running_service, wait_for
-from tests.topologies.cluster import ClusterGroup, key_slot
+from tests.topologies.cluster import ClusterGroup
 from tests.topologies.node import Node
 from tests.topologies.sentinels import MASTER, SentinelGroup
 from tests.topologies.standalone import Standalone
@@ -309,7 +310,7 @@ class TestCluster:
     def _look_up_while_a_slot_moves(
         self, cluster: ClusterGroup, service: Service, status: int
     ) -> None:
-        slot = key_slot(b"cs:moved")
+        slot = slot_of(b"cs:moved")
         assert service.post("/cs/moved", {"securityProfile": 2}).status == 201
         source = cluster.master(slot)
         target = next(node for node in cluster.masters() if node is not source)

@@ -285,6 +285,7 @@ class TestConfigured:
             Address(host="h1", port=1, tls=Tls(), username="joe", password="p"),
             Address(host="::1", port=6379, tls=Tls(), username="joe", password="p"),
         )
+        assert str(topology) == "rediss+cluster://h1:1,[::1]:6379"
         assert topology.masters == ()
 
     def test_tls(self, tmp_path: Path) -> None:
