@@ -13,7 +13,6 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
 
-import structlog
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
@@ -33,7 +32,6 @@ _REASONS = {
     "NOPERM": "does not let its user ask",
     "WRONGPASS": "refuses the user or the password",
 }
-_log = structlog.get_logger()
 
 
 class Sentinel(Topology):
@@ -97,10 +95,7 @@ class Sentinel(Topology):
             if not done:
                 self._slow.update(self._jobs)
         await self._forget()
-        problem = self._missing()
-        if problem not in {None, self.problem}:
-            _log.warning("the sentinels do not confirm a master", redis=str(self), reason=problem)
-        self.problem = problem
+        self.problem = self._missing()
 
     async def run(self) -> None:
         """Ask again each second, and as soon as a sentinel says that it has another master."""
@@ -235,8 +230,6 @@ class Sentinel(Topology):
                 # when there was a majority for it: what the rest say is older
                 confirmed = sorted(times, reverse=True)[needed - 1]
                 if self.masters != (master,):
-                    before = str(self.masters[0]) if self.masters else None
-                    _log.info("the sentinels agree on a master", master=str(master), before=before)
                     self.masters, self._confirmed = (master,), confirmed
                     self.problem = None
                     self._tell(None)

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 
+import structlog
+
 from csms_redis.redis.address import Address
 
 Changed: TypeAlias = Callable[[Collection[int] | None], None]
@@ -16,6 +18,9 @@ another master now, None for all."""
 
 POLL = 1.0
 """Seconds between looks at the topology, while nothing gives reason to doubt it."""
+
+
+_log = structlog.get_logger()
 
 
 class Topology(ABC):
@@ -45,9 +50,20 @@ class Topology(ABC):
         """
 
     async def run(self) -> None:
-        """Keep them known until cancelled."""
+        """Keep them known until cancelled, and say when they change or cannot be confirmed."""
+        masters: tuple[Address, ...] = ()
+        problem: str | None = None
         while True:
             await self.look()
+            if self.masters != masters:
+                masters = self.masters
+                _log.info("Redis's masters", redis=str(self), masters=", ".join(map(str, masters)))
+            if self.problem != problem:
+                problem = self.problem
+                if problem:
+                    _log.warning("Redis's masters are in doubt", redis=str(self), reason=problem)
+                else:
+                    _log.info("Redis's masters are certain", redis=str(self))
             await self._until_doubted(POLL)
 
     def doubt(self) -> None:

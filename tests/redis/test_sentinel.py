@@ -537,13 +537,11 @@ async def test_lost_majority_keeps_the_master(three: list[Fake]) -> None:
         lost = monotonic()
         await three[0].stop()
         await three[1].stop()
-        with capture_logs() as logs:
-            for _ in range(3):
-                await sentinel.look()
+        for _ in range(3):
+            await sentinel.look()
         assert sentinel.masters == (master,)
         assert sentinel.confirmed(master) < lost
         assert str(sentinel.problem).startswith("1 of 3 sentinels answers")
-        assert [log["log_level"] for log in logs] == ["warning"]  # and is told once
         await three[0].start()
         await sentinel.look()
         assert sentinel.problem is None
