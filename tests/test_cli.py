@@ -474,8 +474,10 @@ class TestCheck:
             code, found = findings(tmp_path, _url(port, "joe", _quoted()))
         assert found["info"] == (
             "warning",
-            "INFO may not be used here: look at version, persistence, eviction policy and "
-            "replicas yourself",
+            (
+                "INFO may not be used here: look at version, persistence, eviction policy and "
+                "replicas yourself"
+            ),
         )
         assert code == 0
 
