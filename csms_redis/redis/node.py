@@ -59,10 +59,13 @@ class Durability:
     on_disk: bool = False  # whether all must have it in their append-only files, and not in memory
 
     @property
-    def command(self) -> "Command":
-        """What asks for it, after the write and on its connection (https://valkey.io/commands/waitaof/)."""
-        wait: Command = ("WAITAOF", 1) if self.on_disk else ("WAIT",)
-        return (*wait, self.replicas, round(self.timeout * 1000))
+    def commands(self) -> "list[Command]":
+        """What asks for it, after the write and on its connection."""
+        milliseconds = round(self.timeout * 1000)
+        wait: list[Command] = [("WAIT", self.replicas, milliseconds)]
+        # WAITAOF alone would take a second: asked for the first time, replicas tell how far they
+        # are before they write to their disks, and after that only once a second
+        return [*wait, ("WAITAOF", 1, self.replicas, milliseconds)] if self.on_disk else wait
 
 
 _MASTER_ONLY = Durability()
@@ -153,7 +156,7 @@ class Node:
                     commands: list[Command] = [("ASKING",)] if asking else []
                     commands.append(command)
                     if replicas:
-                        commands.append(self._durability.command)
+                        commands += self._durability.commands
                     replies = await _exchange(connection, commands)
                     if self._closed or any(isinstance(reply, _ERRORS) for reply in replies):
                         await connection.disconnect(nowait=True)
@@ -171,7 +174,7 @@ class Node:
         if isinstance(reply, _ERRORS):
             raise self._refused(command[0], reply) from reply
         if replicas:
-            _check(replies[-1], replicas)
+            _check(replies[-1], self._durability)
         return reply
 
     def _refused(self, command: bytes | str | int, error: RedisError) -> Exception:
@@ -259,23 +262,25 @@ def connection_to(address: Address, *, ip: str = "") -> AbstractConnection:
     return _TcpConnection(address, ip, **options)
 
 
-def _check(confirmed: Any, wanted: int) -> None:
-    """Raise OutcomeUnknown unless WAIT or WAITAOF says that enough replicas have the write."""
-    on_disk = isinstance(confirmed, list)
+def _check(confirmed: Any, wanted: Durability) -> None:
+    """Raise OutcomeUnknown unless WAIT or WAITAOF says that the write is where it must be."""
     if isinstance(confirmed, _ERRORS):  # such as UNBLOCKED, when the master is demoted
         _log.error("Redis could not wait for its replicas", reason=_code(confirmed))
         raise OutcomeUnknown(_UNKNOWN) from confirmed
-    replicas = confirmed[1] if on_disk else confirmed
-    if replicas < wanted:
-        _log.error(
-            "not enough replicas have a write", confirmed=replicas, wanted=wanted, on_disk=on_disk
-        )
+    on_master, replicas = confirmed if wanted.on_disk else (1, confirmed)
+    if not on_master:
+        _log.error("the master did not write to its disk in time")
+        raise OutcomeUnknown(_UNKNOWN)
+    if replicas < wanted.replicas:
+        _log.error("not enough replicas have a write", confirmed=replicas, wanted=wanted.replicas)
         raise OutcomeUnknown(
-            f"Only {replicas} of {wanted} replicas confirmed the write. It may have been applied, "
-            "and may be lost; send it again."
+            f"Only {replicas} of {wanted.replicas} replicas confirmed the write. It may have been "
+            "applied, and may be lost; send it again."
         )
 
 
 def _code(error: RedisError) -> str:
     """The error's code, such as OOM or NOPERM; the rest may quote what was stored."""
+    if str(error).startswith("ACL failure in script"):
+        return "NOPERM"
     return error.status_code or (str(error).split(maxsplit=1) or ["ERR"])[0]

@@ -202,15 +202,9 @@ class TestStandalone:
     @pytest.mark.parametrize(
         "right",
         [
-            *(
-                pytest.param(
-                    right,
-                    marks=pytest.mark.xfail(
-                        reason="a script's error begins with ERR and not with NOPERM: node._code"
-                    ),
-                )
-                for right in ("+hget", "+hset", "+type")
-            ),
+            "+hget",
+            "+hset",
+            "+type",
             "+del",
             "+eval",
         ],

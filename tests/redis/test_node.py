@@ -52,12 +52,24 @@ async def test_all_replicas_have_it(group: SentinelGroup) -> None:
 
 
 async def test_all_disks_have_it(group: SentinelGroup) -> None:
-    """A replica tells of its disk once a second, so that such a write takes as long."""
+    """The master's and the replicas'."""
+    for each in group.nodes:
+        each.call("CONFIG", "SET", "appendfsync", "always")
     async with writing(group, REPLICAS, on_disk=True) as node:
-        for number in range(3):
+        for number in range(20):
             assert await node.write("SET", "cs:a", number, within=1) == b"OK"
 
-    assert "cmdstat_waitaof:calls=3" in group.nodes[0].call("INFO", "commandstats")
+    assert "cmdstat_waitaof:calls=20" in group.nodes[0].call("INFO", "commandstats")
+
+
+async def test_a_master_that_does_not_write_to_its_disk(group: SentinelGroup) -> None:
+    """Its replicas' disks are not enough."""
+    group.nodes[0].call("CONFIG", "SET", "appendfsync", "no")
+    async with writing(group, REPLICAS, patience=1, on_disk=True) as node:
+        with capture_logs() as logged, pytest.raises(OutcomeUnknown):
+            await node.write(*SET, within=1)
+
+    assert [event["event"] for event in logged] == ["the master did not write to its disk in time"]
 
 
 async def test_one_replica_too_few(group: SentinelGroup) -> None:
@@ -70,7 +82,7 @@ async def test_one_replica_too_few(group: SentinelGroup) -> None:
     assert "1 of 2 replicas" in caught.value.error
     assert "send it again" in caught.value.error
     (event,) = logged
-    assert (event["confirmed"], event["wanted"], event["on_disk"]) == (1, 2, False)
+    assert (event["confirmed"], event["wanted"]) == (1, 2)
 
 
 async def test_a_replica_that_hangs(group: SentinelGroup) -> None:
