@@ -1,4 +1,7 @@
-"""The contract holds however Redis is run: its suites run on each way of it."""
+"""The contract holds however Redis is run: its suites run on each way of it.
+
+But for the embedded store, the service is the user with the least rights of the documentation.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +13,9 @@ from redis import Redis, RedisCluster
 
 from tests.conftest import Service, running_service
 from tests.topologies.cluster import ClusterGroup
+from tests.topologies.rights import ON_REDIS, PASSWORD, permit
 from tests.topologies.sentinels import SentinelGroup
+from tests.topologies.topology import Topology
 
 _CONTRACT = {"test_stations", "test_tokens", "test_certificates", "test_errors"}
 
@@ -31,11 +36,16 @@ def _embedded() -> Iterator[Deployment]:
         yield Deployment(service, redis)
 
 
+def _least_rights(group: Topology, **settings: str) -> AbstractContextManager[Service]:
+    permit(group.nodes, ON_REDIS)
+    return running_service(redis__url=group.url_as("csms", PASSWORD), **settings)
+
+
 @contextmanager
 def _sentinel() -> Iterator[Deployment]:
     with (
         SentinelGroup() as group,
-        running_service(redis__url=group.url, redis__wait_replicas="2") as service,
+        _least_rights(group, redis__wait_replicas="2") as service,
     ):
         host, port = group.master().address
         with Redis(host=host, port=port) as redis:
@@ -46,7 +56,7 @@ def _sentinel() -> Iterator[Deployment]:
 def _cluster() -> Iterator[Deployment]:
     with (
         ClusterGroup() as group,
-        running_service(redis__url=group.url, redis__wait_replicas="1") as service,
+        _least_rights(group, redis__wait_replicas="1") as service,
     ):
         host, port = group.nodes[0].address
         with RedisCluster(host=host, port=port) as redis:

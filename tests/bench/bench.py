@@ -9,9 +9,9 @@ from rich.console import Console
 
 from . import cache_memory, reconnect_storm, stations
 from .cache_memory import Memory
-from .cases import CASES, STATIONS, STORM_STATIONS, Row
+from .cases import CASES, CLUSTERED, STATIONS, STORM_STATIONS, Row
 from .figures import Figure
-from .machine import Cores, Started, Store, describe, servers, store, warm
+from .machine import Cores, Started, Store, describe, servers, store, warm, with_cluster
 from .report import as_json, print_case, print_memory
 from .sample import Sample
 from .servers import Server, csms_redis
@@ -80,7 +80,12 @@ class Bench:
 
     def _rounds(self, case: str, kept: Store) -> dict[str, list[Sample]]:
         stations.store(kept.redis, first=0, count=STATIONS)
-        rows = CASES[case](self.peers)
+        if case not in CLUSTERED:
+            return self._in_turn(CASES[case](self.peers), kept)
+        with with_cluster(kept, count=STATIONS) as both:
+            return self._in_turn(CASES[case](self.peers), both)
+
+    def _in_turn(self, rows: list[Row], kept: Store) -> dict[str, list[Sample]]:
         samples: dict[str, list[Sample]] = {row.name: [] for row in rows}
         with self._servers(rows, kept) as started:
             for _ in range(self.rounds):

@@ -14,6 +14,7 @@ UNKNOWN_STATIONS = 1000
 LOOKUPS_PER_WRITE = 99
 SERVICE = "csms-redis"
 SERVICE_HIT = "csms-redis, hit"
+STANDALONE = "csms-redis, standalone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,33 @@ def _mixed(_: Sequence[Server]) -> list[Row]:
     ]
 
 
+def _cluster(_: Sequence[Server]) -> list[Row]:
+    return _beside_standalone(csms_redis(cluster=True), csms_redis())
+
+
+def _cluster_read_through(_: Sequence[Server]) -> list[Row]:
+    return _beside_standalone(
+        csms_redis(cluster=True, cache_entries=0), csms_redis(cache_entries=0)
+    )
+
+
+def _beside_standalone(clustered: Server, standalone: Server) -> list[Row]:
+    return [
+        _row(clustered, _known(clustered)),
+        Row(STANDALONE, standalone, _known(standalone), standalone.right),
+    ]
+
+
 CASES: dict[str, Rows] = {
     "hit": _hit,
     "read-through": _read_through,
     "new-connection": _new_connection,
     "unknown": _unknown_station,
     "mixed": _mixed,
+    "cluster": _cluster,
+    "cluster-read-through": _cluster_read_through,
 }
 """The cases under wrk; the storm and the memory are run by modules of their own."""
+
+CLUSTERED = frozenset(["cluster", "cluster-read-through"])
+"""Those that need a cluster beside the one Redis."""

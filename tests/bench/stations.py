@@ -4,7 +4,7 @@ import base64
 import hashlib
 
 import orjson
-from redis import Redis
+from redis import Redis, RedisCluster
 
 PATTERN = "cs%06d"
 UNKNOWN_PATTERN = "unknown%06d"
@@ -36,7 +36,7 @@ def is_written_auth(number: int, status: int, body: bytes) -> bool:
     return is_auth(number, status, body) or is_auth(0, status, body)
 
 
-def store(redis: Redis, *, first: int, count: int) -> None:
+def store(redis: Redis | RedisCluster, *, first: int, count: int) -> None:
     """Write stations in the storage layout: a hash per station, each field's value is JSON."""
     for start in range(first, first + count, _BATCH):
         pipeline = redis.pipeline(transaction=False)

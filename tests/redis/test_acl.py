@@ -1,6 +1,5 @@
 """The least rights in `Redis` of deploy/README.md: they are enough, and each is needed."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +11,11 @@ import pytest
 from csms_redis.redis.slots import slot_of
 from tests.conftest import DATA, Reply, Service, running_service, wait_for
 from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node
+from tests.topologies.rights import ON_REDIS, ON_SENTINELS, PASSWORD, permit
 from tests.topologies.sentinels import MASTER, SentinelGroup
 from tests.topologies.standalone import Standalone
 from tests.topologies.topology import Topology
 
-README = Path(__file__).parents[2] / "deploy" / "README.md"
-ON_REDIS, ON_SENTINELS = re.findall(r"^ACL SETUSER .+$", README.read_text("utf-8"), re.MULTILINE)
-PASSWORD = "s3cret"
 PEM = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text("ascii")
 PEM_HASH = "1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"
 TOKEN = {
@@ -32,14 +28,6 @@ TOKEN = {
     "valid": True,
     "cacheMode": "ALWAYS",
 }
-
-
-def permit(nodes: list[Node], line: str, without: str = "") -> None:
-    """Make the user of a line on each of these, perhaps without one word of it."""
-    assert not without or f" {without}" in line
-    words = line.replace(">password", f">{PASSWORD}").split()
-    for node in nodes:
-        node.call(*(word for word in words if word != without))
 
 
 @contextmanager
