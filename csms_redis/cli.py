@@ -17,8 +17,9 @@ from csms_redis import __version__
 from csms_redis.check import Finding, Level, check
 from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
 from csms_redis.contract.openapi import document
+from csms_redis.listener import CannotListen
 from csms_redis.redis.embedded import EmbeddedError
-from csms_redis.serve import CannotListen, serve
+from csms_redis.serve import serve
 from csms_redis.settings import BadSettings, Settings, load
 from csms_redis.telemetry import log
 

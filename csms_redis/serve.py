@@ -1,11 +1,11 @@
 """The service from its settings to its end: Redis, lookups, application, listener, drain."""
 
 import asyncio
-import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from csms_redis.api.app import make_app
 from csms_redis.api.protocol import StatusRequestHandler
+from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
@@ -30,11 +31,8 @@ from csms_redis.settings import RedisSettings, ServerSettings, Settings
 
 _MOST_DESCRIPTORS = 2**20
 _OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
+_AFTER_DRAIN = 0.1  # seconds that aiohttp has to end handlers whose connections are gone
 _log = structlog.get_logger()
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on; the message is one line for the operator."""
 
 
 async def serve(settings: Settings) -> None:
@@ -45,7 +43,7 @@ async def serve(settings: Settings) -> None:
         EmbeddedError: the embedded store cannot be started.
         CannotListen: the address is taken or not ours.
     """
-    stopping = _Stopping()
+    signals = _Signals()
     prefix = settings.redis.key_prefix.encode()
     async with _topology(settings.redis) as topology:
         lookups = Lookups(settings.lookup, prefix, topology)
@@ -53,7 +51,7 @@ async def serve(settings: Settings) -> None:
         supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=settings.redis.timeout)
 
         def components() -> Mapping[str, str | None]:
-            return {"redis": supervisor.problem, "server": stopping.problem}
+            return {"redis": supervisor.problem, "server": signals.problem}
 
         app = make_app(
             stations=Stations(redis, prefix),
@@ -70,10 +68,10 @@ async def serve(settings: Settings) -> None:
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 supervising = background.create_task(supervisor.run())
-                async with _listening(app, lookups, settings.server, stopping) as front:
+                async with _listening(app, lookups, settings.server, signals) as front:
                     sweeping = background.create_task(front.run())
-                    await stopping.first.wait()
-                    await stopping.delay(settings.server.drain_delay)
+                    await signals.first.wait()
+                    await signals.delay(settings.server.drain_delay)
                     _log.info("draining", seconds=settings.server.drain_timeout)
                 sweeping.cancel()
                 supervising.cancel()
@@ -87,18 +85,33 @@ async def serve(settings: Settings) -> None:
     _log.info("stopped")
 
 
-class _Stopping:
-    """SIGTERM and SIGINT: the first asks for an orderly end, the second for a quick one."""
+class _Signals:
+    """What the operator asks for by signals.
+
+    SIGTERM and SIGINT: the first asks for an orderly end, the second for a quick one. SIGHUP: what
+    can be read anew without a restart is.
+    """
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self.reloads: list[Callable[[], None]] = []
+        """What SIGHUP does; each logs what came of it."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._signalled)
+            loop.add_signal_handler(signum, self._stop, signum)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
 
-    def _signalled(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
+    def _stop(self, signum: signal.Signals) -> None:
+        hurry = self.first.is_set()
+        _log.info("stopping at once" if hurry else "stopping", signal=signum.name)
+        (self.second if hurry else self.first).set()
+
+    def _reload(self) -> None:
+        if not self.reloads:
+            _log.info("nothing to reload: settings are read at the start", signal="SIGHUP")
+        for reload in self.reloads:
+            reload()
 
     @property
     def problem(self) -> str | None:
@@ -153,10 +166,10 @@ def _client(settings: RedisSettings, topology: Topology) -> RedisClient:
 
 @asynccontextmanager
 async def _listening(
-    app: web.Application, lookups: Lookups, settings: ServerSettings, stopping: _Stopping
+    app: web.Application, lookups: Lookups, settings: ServerSettings, signals: _Signals
 ) -> AsyncIterator[Front]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
-    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=settings.drain_timeout)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_AFTER_DRAIN)
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 setup made it
@@ -168,26 +181,26 @@ async def _listening(
         max_connections=settings.max_connections or _descriptors(),
     )
     try:
+        listener = await listen(settings)
         try:
-            listener = await asyncio.get_running_loop().create_server(
-                front.protocol, settings.host, settings.port, backlog=settings.backlog
-            )
-        except OSError as error:
-            # not strerror of the error, in which uvloop repeats the address
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
-            raise CannotListen(
-                f"cannot listen on {settings.host} port {settings.port}: {reason}"
-            ) from None
-        host, port, *_ = listener.sockets[0].getsockname()
-        _log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        try:
+            await listener.start(front.protocol, settings.backlog)
+            for url in listener.urls:
+                _log.info("listening", url=url)
             yield front
+            front.begin_drain()
+            await signals.unless_hurried(_drain(listener, front, settings.drain_timeout))
         finally:
             listener.close()
-            await stopping.unless_hurried(front.drain(settings.drain_timeout))
             front.abort()
     finally:
         await runner.cleanup()
+
+
+async def _drain(listener: Listener, front: Front, seconds: float) -> None:
+    """Answer whoever is connected by now, and end within some seconds."""
+    end = monotonic() + seconds
+    await listener.stop()
+    await front.drain(max(0.0, end - monotonic()))
 
 
 def _descriptors() -> int:

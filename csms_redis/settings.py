@@ -62,6 +62,8 @@ class ServerSettings(_Section):
     max_connections: Count = 0
     drain_delay: Seconds = 0
     drain_timeout: Seconds = 15
+    reuse_port: bool = False
+    ready_without_redis: bool = True
 
 
 class ApiSettings(_Section):

@@ -9,6 +9,7 @@ the connection closes after the answer, because nobody but aiohttp knows where t
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from operator import itemgetter
 from time import monotonic
@@ -26,6 +27,12 @@ LINGER = 5.0
 """Seconds that a client has to take what was written before its connection is cut.
 
 More than the second for which aiohttp reads on after an answer that came before the body's end.
+"""
+
+_DRAIN_GRACE = 1.0
+"""Seconds in which a connection that was just used may send one more request when all are closed.
+
+To close it at once would fail the requests that are on their way.
 """
 
 _MAX_KNOWN_HEADERS = 1024
@@ -141,18 +148,33 @@ class Front:
                     break
                 connection.timed_out()
 
-    async def drain(self, seconds: float) -> None:
-        """Close what is idle, let the rest finish, close that too after `seconds`."""
+    def begin_drain(self) -> None:
+        """Let every connection end with its next answer."""
         self.draining = True
         self.known_headers.clear()
+
+    async def drain(self, seconds: float) -> None:
+        """Close what is idle, let the rest finish, close that too after `seconds`."""
+        self.begin_drain()
+        try:
+            async with asyncio.timeout(seconds):
+                self._close_idle(since=monotonic() - _DRAIN_GRACE)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_DRAIN_GRACE):
+                        await self._all_closed()
+                self._close_idle(since=monotonic())
+                await self._all_closed()
+        except TimeoutError:
+            self.abort()
+
+    def _close_idle(self, *, since: float) -> None:
         for connection in list(self._connections):
-            connection.drain()
-        if self._connections:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._closed.wait()
-            except TimeoutError:
-                self.abort()
+            connection.drain(since)
+
+    async def _all_closed(self) -> None:
+        while self._connections:
+            self._closed.clear()
+            await self._closed.wait()
 
     def abort(self) -> None:
         """Close every connection at once."""
@@ -305,10 +327,11 @@ class FrontProtocol(asyncio.Protocol):
                 self._write(REQUEST_TIMEOUT, _TIMED_OUT)
             self.close()
 
-    def drain(self) -> None:
-        """Close when idle; else with the next answer."""
+    def drain(self, since: float) -> None:
+        """Close when idle since then; else with the next answer."""
         if self._state == _READY and not self._buffer:
-            self.close()
+            if self._since <= since:
+                self.close()
         elif self._state == _ASKED:
             self._style = Style(self._style | 1)
         elif self._fallback is not None:
