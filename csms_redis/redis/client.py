@@ -1,13 +1,13 @@
-"""Writes to Redis, each to the master that its key belongs to."""
+"""Writes and plain reads of Redis, each at the master that its key belongs to."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import monotonic
 from typing import Any
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import AWAY, Node, Redirected
+from csms_redis.redis.node import AWAY, Command, Node, Redirected
 from csms_redis.redis.topology import Topology
 
 _MOST_REDIRECTIONS = 5
@@ -15,17 +15,17 @@ _TRY_AGAIN = 0.02  # seconds
 
 
 class RedisClient:
-    """The masters of a topology, for writes."""
+    """The masters of a topology, for all but the lookups."""
 
     def __init__(
         self, topology: Topology, new_node: Callable[[Address], Node], *, timeout: float
     ) -> None:
-        """Write to what `topology` names.
+        """Use what `topology` names.
 
         Args:
             topology: which master has a key.
-            new_node: how to write to one.
-            timeout: seconds for a write, besides the time that replicas have.
+            new_node: how to speak to one.
+            timeout: seconds for each, besides the time that replicas have.
         """
         self._topology = topology
         self._new_node = new_node
@@ -41,6 +41,61 @@ class RedisClient:
             Unavailable: it was not carried out.
             OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
         """
+
+        def send(node: Node, within: float, asking: bool) -> Awaitable[Any]:  # noqa: FBT001 as it is called
+            return node.write(*command, within=within, asking=asking)
+
+        return await self._at_owner(key, send)
+
+    async def read(self, key: bytes, *command: bytes | str | int) -> Any:
+        """Send one command that reads the record at `key`.
+
+        Raises:
+            Unavailable: there is no answer.
+        """
+
+        async def send(node: Node, within: float, asking: bool) -> Any:  # noqa: FBT001 as it is called
+            commands: list[Command] = [("ASKING",)] if asking else []
+            return (await node.read_many([*commands, command], within=within))[-1]
+
+        return await self._at_owner(key, send)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the masters share what there is, each with slots of its own."""
+        return self._topology.clustered
+
+    @property
+    def masters(self) -> tuple[Address, ...]:
+        """Those that take writes, as far as is known."""
+        return self._topology.masters
+
+    async def read_at(self, master: Address, commands: Sequence[Command]) -> list[Any]:
+        """Send commands that change nothing to one of the masters, all at once.
+
+        Raises:
+            Unavailable: one has no answer.
+            Redirected: another master has what one asks for.
+        """
+        try:
+            return await self.node(master).read_many(commands, within=self._timeout)
+        except (Redirected, Unavailable):
+            self._topology.doubt()
+            raise
+
+    async def _at_owner(
+        self, key: bytes, send: Callable[[Node, float, bool], Awaitable[Any]]
+    ) -> Any:
+        """Send to the master that has a key, and after it where it is said to be.
+
+        Args:
+            key: of the record.
+            send: to a server, to be answered within some seconds, perhaps as one that the key is
+                just being moved to.
+
+        Raises:
+            Unavailable: nobody could be asked.
+        """
         master = self._topology.owner(key)
         asking = False
         deadline = monotonic() + self._timeout
@@ -49,7 +104,7 @@ class RedisClient:
                 break
             try:
                 node = self.node(master)
-                return await node.write(*command, within=deadline - monotonic(), asking=asking)
+                return await send(node, deadline - monotonic(), asking)
             except Redirected as redirected:
                 asking = redirected.to is not None and not redirected.for_good
                 if redirected.to is None:
@@ -63,6 +118,41 @@ class RedisClient:
                 raise
         self._topology.doubt()
         raise Unavailable(AWAY)
+
+    async def write_all(self, writes: Sequence[tuple[bytes, Command]]) -> list[Any]:
+        """Send commands that each change the record at a key, each once, many together.
+
+        Args:
+            writes: keys and commands; those of one key are carried out in order only if none of
+                them fails.
+
+        Returns:
+            For each its reply, or the `Unavailable` or `OutcomeUnknown` that `write` would raise.
+        """
+        groups: dict[Address | None, list[int]] = {}
+        for index, (key, _) in enumerate(writes):
+            groups.setdefault(self._topology.owner(key), []).append(index)
+        replies: list[Any] = [None] * len(writes)
+
+        async def write(master: Address | None, group: list[int]) -> None:
+            if master is None:
+                said: list[Any] = [Redirected()] * len(group)
+            else:
+                commands = [writes[index][1] for index in group]
+                said = await self.node(master).write_all(commands, within=self._timeout)
+            for index, reply in zip(group, said, strict=True):
+                replies[index] = reply
+                if isinstance(reply, Unavailable):
+                    self._topology.doubt()
+                elif isinstance(reply, Redirected):
+                    key, command = writes[index]
+                    try:
+                        replies[index] = await self.write(key, *command)
+                    except Unavailable as unavailable:
+                        replies[index] = unavailable
+
+        await asyncio.gather(*(write(master, group) for master, group in groups.items()))
+        return replies
 
     def node(self, address: Address) -> Node:
         """The server at an address."""

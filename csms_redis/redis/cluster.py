@@ -53,6 +53,8 @@ class Cluster(Topology):
     served until its replica takes over.
     """
 
+    clustered = True
+
     def __init__(self, seeds: Sequence[Address], *, timeout: float) -> None:
         """Know no more than where to ask.
 

@@ -115,9 +115,45 @@ class Node:
             OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
             Redirected: it was not carried out.
         """
-        return await self._send(
-            command, broken=OutcomeUnknown(_UNKNOWN), within=within, write=True, asking=asking
+        commands: list[Command] = [("ASKING",)] if asking else []
+        commands.append(command)
+        replicas = self._durability.replicas
+        if replicas:
+            within += self._durability.timeout
+            commands += self._durability.commands
+        replies = await self._send(
+            commands, broken=OutcomeUnknown(_UNKNOWN), within=within, master=True
         )
+        reply = replies[asking]
+        if isinstance(reply, _ERRORS):
+            raise self._refused(command[0], reply) from reply
+        if replicas:
+            _check(replies[-1], self._durability)
+        return reply
+
+    async def write_all(self, commands: Sequence[Command], *, within: float) -> list[Any]:
+        """Send commands that change something, each once, all together.
+
+        Returns:
+            For each its reply, or the exception that `write` would raise.
+        """
+        sent = [*commands]
+        replicas = self._durability.replicas
+        if replicas:
+            within += self._durability.timeout
+            sent += self._durability.commands
+        try:
+            replies = await self._send(
+                sent, broken=OutcomeUnknown(_UNKNOWN), within=within, master=True
+            )
+            if replicas:
+                _check(replies[-1], self._durability)
+        except (Unavailable, Redirected) as failure:
+            return [failure] * len(commands)
+        return [
+            self._refused(command[0], reply) if isinstance(reply, _ERRORS) else reply
+            for command, reply in zip(commands, replies[: len(commands)], strict=True)
+        ]
 
     async def read(self, *command: bytes | str | int, within: float) -> Any:
         """Send one command that changes nothing, and be answered `within` seconds.
@@ -126,7 +162,30 @@ class Node:
             Unavailable: there is no answer.
             Redirected: another server has it.
         """
-        return await self._send(command, broken=Unavailable(AWAY), within=within)
+        (reply,) = await self._send([command], broken=Unavailable(AWAY), within=within)
+        if isinstance(reply, _ERRORS):
+            raise self._refused(command[0], reply) from reply
+        return reply
+
+    async def read_many(self, commands: Sequence[Command], *, within: float) -> list[Any]:
+        """Send commands that change nothing to a master, all at once on one connection.
+
+        Args:
+            commands: each with its arguments.
+            within: seconds in which all must be answered.
+
+        Returns:
+            Their replies, in order.
+
+        Raises:
+            Unavailable: one has no answer, or this is no master.
+            Redirected: another server has what one asks for.
+        """
+        replies = await self._send(commands, broken=Unavailable(AWAY), within=within, master=True)
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, _ERRORS):
+                raise self._refused(command[0], reply) from reply
+        return replies
 
     async def close(self) -> None:
         """Close every connection, those in use when they are free."""
@@ -136,27 +195,20 @@ class Node:
 
     async def _send(
         self,
-        command: Command,
+        commands: Sequence[Command],
         *,
         broken: Unavailable,
         within: float,
-        write: bool = False,
-        asking: bool = False,
-    ) -> Any:
+        master: bool = False,
+    ) -> list[Any]:
+        """Send commands together; their replies, the errors among them."""
         fault = Unavailable(AWAY)
-        replicas = self._durability.replicas if write else 0
-        if replicas:
-            within += self._durability.timeout
         try:
             async with asyncio.timeout(within), self._slots:
                 connection = self._free.pop() if self._free else self._new_connection(self.address)
                 try:
-                    await _ensure_connected(connection, master=write)
+                    await _ensure_connected(connection, master=master)
                     fault = broken
-                    commands: list[Command] = [("ASKING",)] if asking else []
-                    commands.append(command)
-                    if replicas:
-                        commands += self._durability.commands
                     replies = await _exchange(connection, commands)
                     if self._closed or any(isinstance(reply, _ERRORS) for reply in replies):
                         await connection.disconnect(nowait=True)
@@ -170,12 +222,7 @@ class Node:
             raise self._refused("connect", error) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise fault from error
-        reply = replies[asking]
-        if isinstance(reply, _ERRORS):
-            raise self._refused(command[0], reply) from reply
-        if replicas:
-            _check(replies[-1], self._durability)
-        return reply
+        return replies
 
     def _refused(self, command: bytes | str | int, error: RedisError) -> Exception:
         if isinstance(error, AskError):  # MOVED is one

@@ -6,7 +6,7 @@ One module for each way in which Redis is run keeps that known: `standalone`, `s
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import structlog
 
@@ -25,6 +25,9 @@ _log = structlog.get_logger()
 
 class Topology(ABC):
     """The masters of a Redis deployment."""
+
+    clustered: ClassVar[bool] = False
+    """Whether each master has slots of its own, and tells which (`CLUSTER NODES`)."""
 
     def __init__(self) -> None:
         """Know nothing yet."""
