@@ -17,17 +17,11 @@ from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.redis.address import Address
-from csms_redis.redis.client import RedisClient
-from csms_redis.redis.embedded import EmbeddedValkey
-from csms_redis.redis.node import Durability, Node
-from csms_redis.redis.standalone import Standalone
-from csms_redis.redis.topology import Topology
-from csms_redis.redis.url import configured
+from csms_redis.redis.deployment import client, running
 from csms_redis.registry.certificates import Certificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
-from csms_redis.settings import RedisSettings, ServerSettings, Settings
+from csms_redis.settings import ServerSettings, Settings
 
 _MOST_DESCRIPTORS = 2**20
 _OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
@@ -45,9 +39,9 @@ async def serve(settings: Settings) -> None:
     """
     signals = _Signals()
     prefix = settings.redis.key_prefix.encode()
-    async with _topology(settings.redis) as topology:
+    async with running(settings.redis) as topology:
         lookups = Lookups(settings.lookup, prefix, topology)
-        redis = _client(settings.redis, topology)
+        redis = client(settings.redis, topology)
         supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=settings.redis.timeout)
 
         def components() -> Mapping[str, str | None]:
@@ -131,37 +125,6 @@ class _Signals:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-@asynccontextmanager
-async def _topology(settings: RedisSettings) -> AsyncIterator[Topology]:
-    """Where Redis is; the embedded one runs meanwhile."""
-    if topology := configured(settings):
-        try:
-            yield topology
-        finally:
-            await topology.close()
-        return
-    valkey = EmbeddedValkey(settings.data_dir)
-    await valkey.start()
-    _log.info("embedded store", data_dir=str(settings.data_dir.resolve()))
-    try:
-        yield Standalone(Address(path=valkey.socket))
-    finally:
-        await valkey.stop()
-
-
-def _client(settings: RedisSettings, topology: Topology) -> RedisClient:
-    durability = Durability(
-        replicas=settings.wait_replicas,
-        timeout=settings.wait_timeout,
-        on_disk=settings.wait_for_disk,
-    )
-
-    def node(address: Address) -> Node:
-        return Node(address, max_connections=settings.max_connections, durability=durability)
-
-    return RedisClient(topology, node, timeout=settings.timeout)
 
 
 @asynccontextmanager

@@ -1,0 +1,54 @@
+"""The Redis that `[redis]` names: where it is, and the client that writes to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from csms_redis.redis.address import Address
+from csms_redis.redis.client import RedisClient
+from csms_redis.redis.embedded import EmbeddedValkey
+from csms_redis.redis.node import Durability, Node
+from csms_redis.redis.standalone import Standalone
+from csms_redis.redis.topology import Topology
+from csms_redis.redis.url import configured
+from csms_redis.settings import RedisSettings
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running(settings: RedisSettings) -> AsyncIterator[Topology]:
+    """Where Redis is; the embedded one runs meanwhile.
+
+    Raises:
+        BadSettings: a setting cannot be used.
+        EmbeddedError: the embedded store cannot be started.
+    """
+    if topology := configured(settings):
+        try:
+            yield topology
+        finally:
+            await topology.close()
+        return
+    valkey = EmbeddedValkey(settings.data_dir)
+    await valkey.start()
+    _log.info("embedded store", data_dir=str(settings.data_dir.resolve()))
+    try:
+        yield Standalone(Address(path=valkey.socket))
+    finally:
+        await valkey.stop()
+
+
+def client(settings: RedisSettings, topology: Topology) -> RedisClient:
+    """Writes to a topology, as `[redis]` wants them."""
+    durability = Durability(
+        replicas=settings.wait_replicas,
+        timeout=settings.wait_timeout,
+        on_disk=settings.wait_for_disk,
+    )
+
+    def node(address: Address) -> Node:
+        return Node(address, max_connections=settings.max_connections, durability=durability)
+
+    return RedisClient(topology, node, timeout=settings.timeout)
