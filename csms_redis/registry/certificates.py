@@ -3,7 +3,7 @@
 from csms_redis.contract.certificates import ClientCertificate, certificate_hash
 from csms_redis.contract.models import Certificate
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Resource, lookup_fields, now, replace
+from csms_redis.registry.resource import Record, Resource, lookup_fields, now, replace
 
 CERTIFICATE = Resource(
     name="certificate",
@@ -11,6 +11,21 @@ CERTIFICATE = Resource(
     canonical=certificate_hash,
     fields=lookup_fields(Certificate),
 )
+
+
+def certificate_record(
+    prefix: bytes, certificate: ClientCertificate, *, updated: bytes | None = None
+) -> Record:
+    """A certificate as it is stored.
+
+    Args:
+        prefix: of every key.
+        certificate: it.
+        updated: its `lastUpdated`, JSON; None for now.
+    """
+    fields = Certificate(certificate=certificate.pem).hash_fields()
+    fields[b"lastUpdated"] = updated or now()
+    return Record(CERTIFICATE.key(prefix, certificate.hash), fields)
 
 
 class Certificates:
@@ -28,9 +43,7 @@ class Certificates:
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        key = CERTIFICATE.key(self._prefix, certificate.hash)
-        fields = Certificate(certificate=certificate.pem).hash_fields() | {b"lastUpdated": now()}
-        await replace(self._redis, key, fields)
+        await replace(self._redis, certificate_record(self._prefix, certificate))
 
     async def delete(self, hash_: str) -> bool:
         """Remove a certificate; whether there was one.

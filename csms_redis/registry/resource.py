@@ -1,11 +1,14 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import gmtime, strftime, time
 
+from csms_redis.contract.errors import Unavailable
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.models import ContractModel
 from csms_redis.redis.client import RedisClient
+from csms_redis.redis.node import Command
 
 
 class Resource:
@@ -77,12 +80,20 @@ def now() -> bytes:
     return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime(time())).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is to be stored, and where."""
+
+    key: bytes
+    fields: dict[bytes, bytes]
+
+
 # One command, so that a cluster can send it elsewhere as a whole while its slot is being moved, as
 # it cannot do with MULTI. Redis undoes nothing of a script that fails, and checks its memory at a
 # script's first write only. So the fields are set before the rest goes: an HSET that is refused,
 # for want of rights or of memory, leaves the record as it was. A key of another type is replaced
 # as well.
-_REPLACE = """
+REPLACE = """
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'hash' then
   redis.call('HSET', KEYS[1], unpack(ARGV))
@@ -94,20 +105,49 @@ redis.call('HSET', KEYS[1], unpack(ARGV))
 """
 
 
-async def replace(
-    redis: RedisClient, key: bytes, fields: dict[bytes, bytes], script: str = _REPLACE
-) -> None:
+_UNLESS_THERE = "if redis.call('TYPE', KEYS[1]).ok ~= 'none' then return 0 end"
+
+
+async def replace(redis: RedisClient, record: Record, script: str = REPLACE) -> None:
     """Put a record in the place of whatever is at its key.
 
     Args:
         redis: where.
-        key: of the record.
-        fields: of the record.
+        record: to be stored.
         script: that does it, given the key, and the fields with their values as arguments.
 
     Raises:
         Unavailable: nothing was changed.
         OutcomeUnknown: it may have been.
     """
-    arguments = [part for pair in fields.items() for part in pair]
-    await redis.write(key, "EVAL", script, 1, key, *arguments)
+    await redis.write(record.key, *_evaluate(script, record))
+
+
+async def replace_all(
+    redis: RedisClient,
+    records: Sequence[Record],
+    script: str = REPLACE,
+    *,
+    only_new: bool = False,
+) -> list[bool | Unavailable]:
+    """Store records, many together.
+
+    Args:
+        redis: where.
+        records: to be stored; of two with one key, the later counts only if the other is stored
+            at the first attempt.
+        script: as for `replace`.
+        only_new: whether to leave what is there.
+
+    Returns:
+        For each whether it is stored, False where another was there, or what `replace` would raise.
+    """
+    if only_new:
+        script = _UNLESS_THERE + script
+    replies = await redis.write_all([(record.key, _evaluate(script, record)) for record in records])
+    return [reply if isinstance(reply, Unavailable) else reply != 0 for reply in replies]
+
+
+def _evaluate(script: str, record: Record) -> Command:
+    arguments = [part for pair in record.fields.items() for part in pair]
+    return ("EVAL", script, 1, record.key, *arguments)

@@ -3,8 +3,9 @@
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import ChargeStationAuth
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Resource, lookup_fields, now, replace
+from csms_redis.registry.resource import Record, Resource, lookup_fields, now, replace
 
+PENDING = b'"Pending"'
 REJECTED = b'"Rejected"'
 
 STATION = Resource(
@@ -17,7 +18,7 @@ STATION = Resource(
 )
 
 # As any record is replaced, but a rejected station stays rejected.
-_REGISTER = """
+REGISTER = """
 local kind = redis.call('TYPE', KEYS[1]).ok
 local status
 if kind == 'hash' then
@@ -32,6 +33,30 @@ if status == '"Rejected"' then
   redis.call('HSET', KEYS[1], 'registrationStatus', status)
 end
 """
+
+
+def station_record(
+    prefix: bytes,
+    cs_id: str,
+    auth: ChargeStationAuth,
+    *,
+    status: bytes = PENDING,
+    updated: bytes | None = None,
+) -> Record:
+    """A station as it is stored.
+
+    Args:
+        prefix: of every key.
+        cs_id: its id.
+        auth: how it is authenticated.
+        status: its `registrationStatus`, JSON.
+        updated: its `lastUpdated`, JSON; None for now.
+    """
+    fields = auth.hash_fields() | {
+        b"registrationStatus": status,
+        b"lastUpdated": updated or now(),
+    }
+    return Record(STATION.key(prefix, cs_id), fields)
 
 
 class Stations:
@@ -49,8 +74,4 @@ class Stations:
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        fields = auth.hash_fields() | {
-            b"registrationStatus": b'"Pending"',
-            b"lastUpdated": now(),
-        }
-        await replace(self._redis, STATION.key(self._prefix, cs_id), fields, _REGISTER)
+        await replace(self._redis, station_record(self._prefix, cs_id, auth), REGISTER)

@@ -3,9 +3,21 @@
 from csms_redis.contract.identifiers import token_uid
 from csms_redis.contract.models import Token
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Resource, lookup_fields, now, replace
+from csms_redis.registry.resource import Record, Resource, lookup_fields, now, replace
 
 TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=lookup_fields(Token))
+
+
+def token_record(prefix: bytes, token: Token, *, updated: bytes | None = None) -> Record:
+    """A token as it is stored.
+
+    Args:
+        prefix: of every key.
+        token: it.
+        updated: its `lastUpdated`, JSON; None for now.
+    """
+    fields = token.hash_fields() | {b"lastUpdated": updated or now()}
+    return Record(TOKEN.key(prefix, token.key), fields)
 
 
 class Tokens:
@@ -23,6 +35,4 @@ class Tokens:
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        key = TOKEN.key(self._prefix, token.key)
-        fields = token.hash_fields() | {b"lastUpdated": now()}
-        await replace(self._redis, key, fields)
+        await replace(self._redis, token_record(self._prefix, token))
