@@ -5,8 +5,10 @@
 
 import os
 import tomllib
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,6 +17,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -50,6 +53,20 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TlsSettings(_Section):
+    """TLS on the listener; off without a certificate."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    client_ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.certificate_file is None and (self.key_file or self.client_ca_file):
+            raise ValueError("certificate_file is missing: without it there is no TLS")
+        return self
+
+
 class ServerSettings(_Section):
     """The listener; times in seconds, sizes in bytes."""
 
@@ -64,6 +81,30 @@ class ServerSettings(_Section):
     drain_timeout: Seconds = 15
     reuse_port: bool = False
     ready_without_redis: bool = True
+    trusted_proxies: list[IPv4Network | IPv6Network] = []
+    tls: TlsSettings = TlsSettings()
+
+
+class Role(StrEnum):
+    """What a client may do."""
+
+    GATEWAY = "gateway"  # the three lookups
+    OPERATOR = "operator"  # every other operation
+    METRICS = "metrics"  # /metrics
+
+
+class ClientSettings(_Section):
+    """One client: what it may do, and the SHA-256 hashes of its secrets."""
+
+    roles: Annotated[list[Role], Field(min_length=1)]
+    secret_hashes: list[Annotated[str, Field(pattern="^[0-9A-Fa-f]{64}$")]] = []
+    secret_file: Path | None = None
+
+
+class AuthSettings(_Section):
+    """Who may call; everyone while no client is named."""
+
+    clients: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ClientSettings] = {}
 
 
 class ApiSettings(_Section):
@@ -123,6 +164,7 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
     api: ApiSettings = ApiSettings()
     redis: RedisSettings = RedisSettings()
     lookup: LookupSettings = LookupSettings()

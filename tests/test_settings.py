@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from csms_redis.redis.url import configured
 from csms_redis.settings import BadSettings, Settings, load
@@ -32,7 +32,33 @@ def plain(value: Any) -> Any:
     """A default as TOML can say it."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if isinstance(value, BaseModel):
+        return {
+            key: plain(field.default)
+            for key, field in type(value).model_fields.items()
+            if field.default is not None
+        }
     return str(value) if isinstance(value, Path) else value
+
+
+def keys_of(table: dict[str, Any], *above: str) -> set[tuple[str, ...]]:
+    """The names of all settings in a table, with those of the tables around them."""
+    return {
+        found
+        for key, value in table.items()
+        for found in (keys_of(value, *above, key) if isinstance(value, dict) else {(*above, key)})
+    }
+
+
+def without_default(section: BaseModel, *above: str) -> set[tuple[str, ...]]:
+    """The names of the settings that have no default."""
+    found = set()
+    for key, field in type(section).model_fields.items():
+        if field.default is None:
+            found.add((*above, key))
+        elif isinstance(field.default, BaseModel):
+            found |= without_default(field.default, *above, key)
+    return found
 
 
 def refused(**environment: str) -> str:
@@ -52,33 +78,14 @@ class TestConfigToml:
     def test_has_every_setting_with_its_default(self) -> None:
         """No more, no less; what has no default stands in a comment."""
         listed = tomllib.loads(OPTIONAL.sub("", CONFIG.read_text("utf-8")))
-        defaults = {
-            section: {
-                key: plain(field.default)
-                for key, field in type(getattr(Settings(), section)).model_fields.items()
-                if field.default is not None
-            }
-            for section in Settings.model_fields
-        }
-        assert listed == defaults
+        assert listed == {name: plain(getattr(Settings(), name)) for name in Settings.model_fields}
 
     def test_has_the_optional_ones_in_comments(self) -> None:
         """Taken out of the comment, each is a setting of that section that has no default."""
         text = CONFIG.read_text("utf-8")
-        everything = tomllib.loads(OPTIONAL.sub(r"\1", text))
-        listed = tomllib.loads(text)
-        commented = {
-            (section, key)
-            for section, keys in everything.items()
-            for key in keys.keys() - listed[section].keys()
-        }
-        without_default = {
-            (section, key)
-            for section in Settings.model_fields
-            for key, field in type(getattr(Settings(), section)).model_fields.items()
-            if field.default is None
-        }
-        assert commented == without_default
+        everything = keys_of(tomllib.loads(OPTIONAL.sub(r"\1", text)))
+        listed = keys_of(tomllib.loads(text))
+        assert everything - listed == without_default(Settings())
 
     def test_explains_each(self) -> None:
         """In a comment of its own."""

@@ -2,6 +2,9 @@
 
 from http import HTTPStatus
 
+_CHALLENGE = 'Basic realm="csms-redis", charset="UTF-8", Bearer realm="csms-redis"'
+"""RFC 9110, 11.6.1: both schemes in one field; RFC 7617, 2.1: names and secrets are UTF-8."""
+
 
 class Problem(Exception):
     """A request that cannot be answered as asked; becomes a `Status` reply."""
@@ -25,10 +28,43 @@ class BadRequest(Problem):
     status = HTTPStatus.BAD_REQUEST
 
 
+class Unauthorized(Problem):
+    """Nobody is known by these credentials (RFC 9110, 15.5.2)."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, error: str, *, wrong: bool = False) -> None:
+        """Say whether credentials were `wrong`, or there were none."""
+        super().__init__(error)
+        self.wrong = wrong
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenges; a Bearer's tells of a wrong one (RFC 6750, 3.1)."""
+        return {"WWW-Authenticate": _CHALLENGE + (', error="invalid_token"' if self.wrong else "")}
+
+
+class Forbidden(Problem):
+    """The caller is known and has not the role (RFC 9110, 15.5.4)."""
+
+    status = HTTPStatus.FORBIDDEN
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenges, and why others are needed (RFC 6750, 3.1)."""
+        return {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"'}
+
+
 class NotFound(Problem):
     """There is no such record."""
 
     status = HTTPStatus.NOT_FOUND
+
+
+class Gone(Problem):
+    """What a cursor goes on from is no more."""
+
+    status = HTTPStatus.GONE
 
 
 class RequestTimeout(Problem):
@@ -41,6 +77,22 @@ class UnsupportedMediaType(Problem):
     """The body is not JSON."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class TooManyRequests(Problem):
+    """Too many wrong credentials came from this address (RFC 6585, 4)."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, retry_after: int) -> None:
+        """Let wrong ones wait `retry_after` seconds."""
+        super().__init__("Too many attempts with wrong credentials; right ones are always taken.")
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """`Retry-After`, in seconds (RFC 9110, 10.2.3)."""
+        return {"Retry-After": str(self.retry_after)}
 
 
 class Unavailable(Problem):

@@ -1,0 +1,1 @@
+"""Who may come in, and how: clients and their secrets, roles, failed attempts, TLS."""

@@ -1,0 +1,63 @@
+"""Whose address a request comes from, when proxies that are trusted stand in between."""
+
+import re
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple, TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+UNKNOWN = "unknown"  # of a Unix socket, or a peer that has left
+_FOR = re.compile(r'(?:^|;)\s*for="?([^;"]*)"?', re.IGNORECASE)
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+")
+
+
+class Origin(NamedTuple):
+    """Where a request says it comes from."""
+
+    peer: str | None  # the other end of the connection
+    x_forwarded_for: str = ""
+    forwarded: str = ""  # RFC 7239
+
+
+def client_address(origin: Origin, trusted: Collection[Network]) -> str:
+    """The nearest address that is no trusted proxy's: what stands left of it, anyone may write.
+
+    An IPv6 address gives its /64, of which one customer has all.
+    """
+    if origin.x_forwarded_for:
+        hops = origin.x_forwarded_for.split(",")
+    else:
+        hops = [_forwarded_for(element) for element in origin.forwarded.split(",")]
+    nearest = None
+    for hop in (origin.peer or "", *reversed(hops)):
+        address = _read(hop)
+        if address is None:
+            break
+        nearest = address
+        if not _is_in(address, trusted):
+            break
+    if nearest is None:
+        return UNKNOWN
+    return str(nearest if nearest.version == 4 else IPv6Network((nearest, 64), strict=False))
+
+
+def _forwarded_for(element: str) -> str:
+    found = _FOR.search(element)
+    return found[1] if found else ""
+
+
+def _read(hop: str) -> Address | None:
+    text = hop.strip()
+    with_port = _WITH_PORT.fullmatch(text)
+    try:
+        address = ip_address((with_port[1] or with_port[2] or "") if with_port else text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)

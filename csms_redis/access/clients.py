@@ -1,0 +1,76 @@
+"""The clients of `[auth]`: read from the settings and the secret files, recognised by a secret."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hmac import compare_digest
+from pathlib import Path
+
+from csms_redis.access.credentials import Credentials
+from csms_redis.access.secret import hash_of
+from csms_redis.settings import AuthSettings, BadSettings, Role
+
+_HASH = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Someone who may call."""
+
+    name: str
+    roles: frozenset[Role]
+    hashes: tuple[bytes, ...]  # SHA-256 of each secret that holds
+
+
+def read_clients(settings: AuthSettings) -> tuple[Client, ...]:
+    """Read the clients, and their secret files.
+
+    Raises:
+        BadSettings: a file cannot be read or holds something else than hashes; or two clients have
+            the same secret, so that a Bearer would name both.
+    """
+    owners: dict[bytes, str] = {}
+    clients = []
+    for name, client in settings.clients.items():
+        hashes = [bytes.fromhex(digits) for digits in client.secret_hashes]
+        if client.secret_file is not None:
+            hashes += _read_file(client.secret_file)
+        for known in hashes:
+            if owners.setdefault(known, name) != name:
+                raise BadSettings(f"auth.clients: {owners[known]} and {name} have the same secret")
+        clients.append(Client(name, frozenset(client.roles), tuple(hashes)))
+    return tuple(clients)
+
+
+def recognise(clients: Iterable[Client], credentials: Credentials) -> Client | None:
+    """Find who has a secret, in a time that does not depend on what is right in it."""
+    presented = hash_of(credentials.secret)
+    found = None
+    for client in clients:
+        named = credentials.name is None or compare_digest(client.name.encode(), credentials.name)
+        for known in client.hashes:
+            if compare_digest(known, presented) & named:
+                found = client
+    return found
+
+
+def _read_file(path: Path) -> Iterator[bytes]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadSettings(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSettings(f"{path}: is not UTF-8 text") from None
+    if not text.strip():
+        # most likely still being written; who wants nobody in leaves a comment
+        raise BadSettings(f"{path}: is empty; a line with a # revokes every secret")
+    for number, line in enumerate(text.splitlines(), 1):
+        digits = line.partition("#")[0].strip()
+        if not digits:
+            continue
+        if not _HASH.fullmatch(digits):
+            raise BadSettings(
+                f"{path}: line {number} is no SHA-256 hash of 64 hex digits: "
+                "csms-redis new-secret prints one"
+            )
+        yield bytes.fromhex(digits)

@@ -1,0 +1,33 @@
+"""What an `Authorization` header says: HTTP Basic (RFC 7617) or a Bearer token (RFC 6750)."""
+
+import re
+from base64 import b64decode
+from binascii import Error
+from typing import NamedTuple
+
+# RFC 9110, 11.4: the scheme in any case, spaces, a token68
+_CREDENTIALS = re.compile(rb"([A-Za-z]+) +([A-Za-z0-9._~+/-]+=*)")
+
+
+class Credentials(NamedTuple):
+    """Who a caller says it is, and its proof; neither is ever logged."""
+
+    name: bytes | None  # None with Bearer, which names nobody
+    secret: bytes
+
+
+def read(authorization: bytes) -> Credentials | None:
+    """Read a header's value; None where it is neither Basic nor Bearer."""
+    given = _CREDENTIALS.fullmatch(authorization)
+    if given is None:
+        return None
+    scheme = given[1].lower()
+    if scheme == b"bearer":
+        return Credentials(None, given[2])
+    if scheme != b"basic":
+        return None
+    try:
+        name, colon, secret = b64decode(given[2], validate=True).partition(b":")
+    except Error:
+        return None
+    return Credentials(name, secret) if colon else None

@@ -1,0 +1,51 @@
+"""Failed attempts, slowed for each address; a right credential never comes here."""
+
+from collections import OrderedDict
+from heapq import heappop, heappush
+from typing import Final
+
+BURST: Final = 10
+"""Failures of an address that are answered at once, as after someone's mistake."""
+
+INTERVAL: Final = 1.0
+"""Seconds between two answers to failures of an address from then on."""
+
+MAX_DELAY: Final = 5.0
+"""Seconds that an answer is held at most; what would wait longer is refused unheard."""
+
+_MAX_ADDRESSES = 10_000
+_MAX_HELD = 1000
+
+
+class Throttle:
+    """When each failed attempt is answered (the generic cell rate algorithm, ITU-T I.371).
+
+    For each address one number is kept: until when its failures have used up its answers. The
+    longest unheard of is forgotten first.
+    """
+
+    def __init__(self) -> None:
+        """Know of no failures."""
+        self._used_until: OrderedDict[str, float] = OrderedDict()
+        self._held: list[float] = []  # when each held answer leaves, the next first
+
+    def delay(self, address: str, now: float) -> float | None:
+        """Count a failed attempt.
+
+        Returns:
+            Seconds until it is to be answered; None where it is to be refused at once, because too
+            many wait already.
+        """
+        until = max(self._used_until.pop(address, 0.0), now) + INTERVAL
+        delay = max(0.0, until - now - BURST * INTERVAL)
+        while self._held and self._held[0] <= now:
+            heappop(self._held)
+        too_many = delay > MAX_DELAY or (delay > 0 and len(self._held) >= _MAX_HELD)
+        self._used_until[address] = until - INTERVAL if too_many else until
+        if len(self._used_until) > _MAX_ADDRESSES:
+            self._used_until.popitem(last=False)
+        if too_many:
+            return None
+        if delay > 0:
+            heappush(self._held, now + delay)
+        return delay
