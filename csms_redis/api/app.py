@@ -59,6 +59,13 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "uploadCertificate": certificate_handlers.upload,
         "lookupCertificate": lookup_handlers.certificate,
         "deleteCertificate": certificate_handlers.delete,
+        "listChargeStations": station_handlers.list,
+        "getChargeStation": station_handlers.get,
+        "deleteChargeStation": station_handlers.delete,
+        "setRegistrationStatus": station_handlers.set_status,
+        "listTokens": token_handlers.list,
+        "deleteToken": token_handlers.delete,
+        "listCertificates": certificate_handlers.list,
     }
     app = web.Application(middlewares=[errors_and_log], client_max_size=max_body)
     for operation in OPERATIONS:
@@ -66,7 +73,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         wanted = "(?s:.+)" if operation.path.endswith("{certificateHash}") else "[^/]+"
         path = BASE_PATH + operation.path.replace("}", f":{wanted}}}")
         handler = handlers.pop(operation.id)
-        if operation.is_lookup:
+        if operation.method == "GET":  # HEAD comes with it
             app.router.add_get(path, handler, name=operation.id)
         else:
             app.router.add_route(operation.method, path, handler, name=operation.id)

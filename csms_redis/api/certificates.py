@@ -1,4 +1,4 @@
-"""Writes of client certificates."""
+"""Client certificates: all but their lookup."""
 
 from http import HTTPStatus
 
@@ -6,10 +6,12 @@ from aiohttp import web
 
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
-from csms_redis.api.path_ids import path_id
+from csms_redis.api.pages import page_reply, read_query
+from csms_redis.api.path_ids import known_id
 from csms_redis.contract.certificates import InvalidCertificate, read_pem
 from csms_redis.contract.errors import BadRequest, NotFound
 from csms_redis.contract.models import Certificate
+from csms_redis.contract.queries import CertificateQuery
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 
@@ -37,12 +39,15 @@ class CertificateHandlers:
 
     async def delete(self, request: web.Request) -> web.Response:
         """`deleteCertificate`."""
-        found = path_id(request, CERTIFICATE)
-        if found is None:
-            raise NotFound(CERTIFICATE.not_found)
+        found = known_id(request, CERTIFICATE)
         request[RECORD] = {"certificateHash": found}
         with self._lookups.changing(CERTIFICATE, found):
             deleted = await self._certificates.delete(found)
         if not deleted:
             raise NotFound(CERTIFICATE.not_found)
         return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """`listCertificates`."""
+        query = read_query(request, CertificateQuery)
+        return page_reply(request, query, await self._certificates.page(query))

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from csms_redis.contract.errors import NotFound
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.resource import Resource
 
@@ -16,3 +17,15 @@ def path_id(request: web.Request, resource: Resource) -> str | None:
         # the slashes of base64 may come unescaped, and nothing follows the hash
         return resource.read_id("/".join(segments[_POSITION:]))
     return resource.read_id(segments[_POSITION])
+
+
+def known_id(request: web.Request, resource: Resource) -> str:
+    """The id as the record's key has it.
+
+    Raises:
+        NotFound: it is one that no record can have.
+    """
+    found = path_id(request, resource)
+    if found is None:
+        raise NotFound(resource.not_found)
+    return found

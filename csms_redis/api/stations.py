@@ -1,4 +1,4 @@
-"""Writes of charge stations."""
+"""Charge stations: all but their lookup."""
 
 from http import HTTPStatus
 
@@ -7,9 +7,12 @@ from aiohttp import web
 
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
-from csms_redis.api.path_ids import path_id
-from csms_redis.contract.errors import BadRequest
-from csms_redis.contract.models import ChargeStationAuth
+from csms_redis.api.pages import page_reply, read_query
+from csms_redis.api.path_ids import known_id, path_id
+from csms_redis.api.replies import JSON
+from csms_redis.contract.errors import BadRequest, NotFound
+from csms_redis.contract.models import ChargeStationAuth, ChargeStationRegistration
+from csms_redis.contract.queries import StationQuery
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION, Stations
 
@@ -37,3 +40,37 @@ class StationHandlers:
         with self._lookups.changing(STATION, station):
             await self._stations.register(station, auth)
         return web.Response(status=HTTPStatus.CREATED)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """`listChargeStations`."""
+        query = read_query(request, StationQuery)
+        return page_reply(request, query, await self._stations.page(query))
+
+    async def get(self, request: web.Request) -> web.Response:
+        """`getChargeStation`."""
+        body = await self._stations.get(known_id(request, STATION))
+        if body is None:
+            raise NotFound(STATION.not_found)
+        return web.Response(body=body, content_type=JSON)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """`deleteChargeStation`."""
+        station = known_id(request, STATION)
+        request[RECORD] = {"csId": station}
+        with self._lookups.changing(STATION, station):
+            deleted = await self._stations.delete(station)
+        if not deleted:
+            raise NotFound(STATION.not_found)
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def set_status(self, request: web.Request) -> web.Response:
+        """`setRegistrationStatus`."""
+        station = known_id(request, STATION)
+        request[RECORD] = {"csId": station}
+        body = await self._bodies.read(request, ChargeStationRegistration)
+        request[RECORD]["registrationStatus"] = body.registrationStatus
+        with self._lookups.changing(STATION, station):
+            changed = await self._stations.set_status(station, body.registrationStatus)
+        if not changed:
+            raise NotFound(STATION.not_found)
+        return web.Response(status=HTTPStatus.NO_CONTENT)

@@ -1,4 +1,4 @@
-"""Writes of authorization tokens."""
+"""Authorization tokens: all but their lookup."""
 
 from http import HTTPStatus
 
@@ -6,7 +6,11 @@ from aiohttp import web
 
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
+from csms_redis.api.pages import page_reply, read_query
+from csms_redis.api.path_ids import known_id
+from csms_redis.contract.errors import NotFound
 from csms_redis.contract.models import Token
+from csms_redis.contract.queries import TokenQuery
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.tokens import TOKEN, Tokens
 
@@ -27,3 +31,18 @@ class TokenHandlers:
         with self._lookups.changing(TOKEN, token.key):
             await self._tokens.set(token)
         return web.Response(status=HTTPStatus.CREATED)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """`listTokens`."""
+        query = read_query(request, TokenQuery)
+        return page_reply(request, query, await self._tokens.page(query))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """`deleteToken`."""
+        uid = known_id(request, TOKEN)
+        request[RECORD] = {"uid": uid}
+        with self._lookups.changing(TOKEN, uid):
+            deleted = await self._tokens.delete(uid)
+        if not deleted:
+            raise NotFound(TOKEN.not_found)
+        return web.Response(status=HTTPStatus.NO_CONTENT)

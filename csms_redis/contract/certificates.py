@@ -3,8 +3,10 @@
 import re
 import warnings
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 
 from cryptography import x509
@@ -15,6 +17,9 @@ MAX_PEM_BYTES = 65536
 
 MAX_BLOCKS = 10
 """The most certificates in one text; OCPP chains have three or four."""
+
+MAX_NAME = 512
+"""The most characters that are told of a subject or an issuer."""
 
 _BOUNDARY = re.compile(r"-----(?:BEGIN|END)")
 _BEGIN = re.compile(r"-----BEGIN ([^-]*)-----[ \t]*\r?")
@@ -42,10 +47,13 @@ class ClientCertificate:
     Attributes:
         hash: SHA-256 of the first certificate's DER bytes, in padded base64url.
         pem: The whole text, to be kept and given back, with any chain and any text around it.
+        details: What the first certificate says of itself, each by its name in the API; what
+            cannot be read is left out.
     """
 
     hash: str
     pem: str
+    details: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def read_pem(text: str) -> ClientCertificate:
@@ -75,13 +83,14 @@ def read_pem(text: str) -> ClientCertificate:
             "this holds a private key, which must never leave its owner; nothing was kept: "
             "send the certificate only, and replace the key if others may have seen it"
         )
-    ders = [_certificate_der(number, body) for number, body in enumerate(_bodies(pem), 1)]
-    if not ders:
+    found = [_certificate(number, body) for number, body in enumerate(_bodies(pem), 1)]
+    if not found:
         raise InvalidCertificate(
             "there is no PEM certificate; send the text from -----BEGIN CERTIFICATE----- "
             "to -----END CERTIFICATE-----"
         )
-    return ClientCertificate(hash=der_hash(ders[0]), pem=pem)
+    der, certificate = found[0]
+    return ClientCertificate(hash=der_hash(der), pem=pem, details=_details(certificate))
 
 
 def _bodies(pem: str) -> Iterator[str]:
@@ -128,7 +137,7 @@ def _expect(boundary: re.Pattern[str], word: str, line: str, number: int) -> Non
         )
 
 
-def _certificate_der(number: int, body: str) -> bytes:
+def _certificate(number: int, body: str) -> tuple[bytes, x509.Certificate]:
     try:
         der = b64decode(body.translate(_WITHOUT_SPACE), validate=True)
     except ValueError:
@@ -140,13 +149,40 @@ def _certificate_der(number: int, body: str) -> bytes:
         # of zero. Such a certificate identifies its station as well as any other.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         try:
-            x509.load_der_x509_certificate(der)
+            return der, x509.load_der_x509_certificate(der)
         except (ValueError, x509.InvalidVersion):
             raise InvalidCertificate(
                 f"certificate {number} is broken: its body is not an X.509 certificate; "
                 "send it whole and unchanged"
             ) from None
-    return der
+
+
+def _details(certificate: x509.Certificate) -> dict[str, str]:
+    """What a certificate says of itself."""
+    readers: dict[str, Callable[[], str]] = {
+        "subject": lambda: certificate.subject.rfc4514_string()[:MAX_NAME],
+        "issuer": lambda: certificate.issuer.rfc4514_string()[:MAX_NAME],
+        "serialNumber": lambda: _hexadecimal(certificate.serial_number),
+        "notBefore": lambda: _utc(certificate.not_valid_before_utc),
+        "notAfter": lambda: _utc(certificate.not_valid_after_utc),
+    }
+    details = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        for name, read in readers.items():
+            # a certificate is as good as any whose names nobody can read
+            with suppress(ValueError, TypeError):
+                details[name] = read()
+    return details
+
+
+def _hexadecimal(serial: int) -> str:
+    digits = f"{abs(serial):X}"
+    return f"{'-' if serial < 0 else ''}{digits.zfill(len(digits) + len(digits) % 2)}"
+
+
+def _utc(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(len("2019-08-24T14:15:22Z"), "0")
 
 
 def der_hash(der: bytes) -> str:

@@ -3,39 +3,53 @@
 import binascii
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.config import JsonDict
 
 from csms_redis.contract import emaid
-from csms_redis.contract.certificates import MAX_PEM_BYTES
+from csms_redis.contract.certificates import MAX_NAME, MAX_PEM_BYTES
 from csms_redis.contract.errors import BadRequest
+
+ADDITION: JsonDict = {"x-addition": True}
+"""In the OpenAPI document, what marks everything that is not in MaEVe's own."""
 
 _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:(\d{2})(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 
 
-def _date_time(text: str) -> str:
-    """Accept what RFC 3339 5.6 calls a date-time, its leap seconds included."""
+def moment(text: str) -> datetime:
+    """Read what RFC 3339 5.6 calls a date-time; a leap second is the one before it.
+
+    Raises:
+        ValueError: it is none.
+    """
     match = _RFC3339.fullmatch(text)
     if match:
         start, end = match.span(1)
         seconds = "59" if match[1] == "60" else match[1]
-        try:
-            datetime.fromisoformat(f"{text[:start]}{seconds}{text[end:]}".upper())
-        except ValueError:
-            pass
-        else:
-            return text
+        with suppress(ValueError):
+            return datetime.fromisoformat(f"{text[:start]}{seconds}{text[end:]}".upper())
     raise ValueError("must be a date-time with its time zone, such as 2019-08-24T14:15:22Z")
+
+
+def _date_time(text: str) -> str:
+    moment(text)
+    return text
 
 
 DateTime = Annotated[
     str, AfterValidator(_date_time), Field(json_schema_extra={"format": "date-time"})
 ]
+
+
+RegistrationStatus: TypeAlias = Literal["Accepted", "Pending", "Rejected"]
+"""OCPP 1.6 5.2, OCPP 2.0.1 part 2, B01: what a BootNotification is answered."""
 
 
 class ContractModel(BaseModel):
@@ -62,13 +76,26 @@ class ContractModel(BaseModel):
             raise BadRequest("The body is not valid JSON (RFC 8259, UTF-8).") from None
         if not isinstance(data, dict):
             raise BadRequest("The body must be a JSON object.")
+        return cls.check(data, strict=strict)
+
+    @classmethod
+    def check(cls, data: dict[str, Any], *, strict: bool) -> Self:
+        """Check what was read from JSON elsewhere.
+
+        Args:
+            data: the properties.
+            strict: as for `read`.
+
+        Raises:
+            BadRequest: as `read`.
+        """
         if strict and not data.keys() <= cls.model_fields.keys():
             known = ", ".join(cls.model_fields)
             raise BadRequest(f"The body has a property that is not one of {known}.")
         try:
             model = cls.model_validate(data)
         except ValidationError as error:
-            raise BadRequest(_explain(error)) from None
+            raise BadRequest(explain(error)) from None
         if strict:
             for doubt in model.doubts():
                 raise BadRequest(f"{doubt[0].upper()}{doubt[1:]}.")
@@ -238,6 +265,86 @@ class Certificate(ContractModel):
     ]
 
 
+class ChargeStationRegistration(ContractModel):
+    """Whether a charge station may work."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    registrationStatus: Annotated[
+        RegistrationStatus,
+        Field(
+            description="What the station's BootNotification is to be answered (OCPP). A "
+            "`Rejected` station is not found by lookups, so that no gateway lets it in."
+        ),
+    ]
+
+
+class ChargeStation(BaseModel):
+    """A charge station, without its credential."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    csId: Annotated[str, Field(description="The charge station identifier")]
+    securityProfile: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2,
+            json_schema_extra={"enum": [0, 1, 2]},
+            description="The security profile that the charge station uses",
+        ),
+    ]
+    invalidUsernameAllowed: Annotated[
+        bool | None,
+        Field(description="Whether an invalid username does not prevent the station connecting"),
+    ] = None
+    registrationStatus: Annotated[
+        RegistrationStatus | None,
+        Field(description="What the station's BootNotification is to be answered (OCPP)"),
+    ] = None
+    lastUpdated: Annotated[
+        DateTime | None, Field(description="The date the record was last updated")
+    ] = None
+
+
+class CertificateSummary(BaseModel):
+    """What a client certificate says of itself.
+
+    What cannot be read from a certificate is left out.
+    """
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    certificateHash: Annotated[
+        str,
+        Field(description="The SHA-256 hash of the certificate's DER bytes, as padded base64url"),
+    ]
+    subject: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_NAME,
+            description="Whom it was issued to (RFC 4514), cut where it is too long",
+        ),
+    ] = None
+    issuer: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_NAME, description="Who issued it (RFC 4514), cut where it is too long"
+        ),
+    ] = None
+    serialNumber: Annotated[
+        str | None,
+        Field(description="Its serial number in hexadecimal, as OpenSSL spells it"),
+    ] = None
+    notBefore: Annotated[DateTime | None, Field(description="When its validity begins, in UTC")] = (
+        None
+    )
+    notAfter: Annotated[DateTime | None, Field(description="When its validity ends, in UTC")] = None
+    lastUpdated: Annotated[
+        DateTime | None, Field(description="The date the record was last updated")
+    ] = None
+
+
 class Status(BaseModel):
     """HTTP status."""
 
@@ -253,7 +360,7 @@ def _is_sha256(text: str) -> bool:
     return len(digest) == 32 and binascii.b2a_base64(digest, newline=False).decode() == text
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Name the first wrong property and the rule it breaks; pydantic's messages quote no value."""
     problem: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
     name = problem["loc"][0]

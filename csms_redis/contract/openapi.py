@@ -5,10 +5,17 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from csms_redis.contract.models import Status
-from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation
+from csms_redis.contract.models import ADDITION, Status
+from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation, Parameter
+from csms_redis.contract.queries import Query
 
 _JSON = "application/json"
+_ADDITIONS = "additions"
+_PAGES = (
+    "A page has a `Link` to the next one (RFC 8288) unless it is the last. Each record that is "
+    "there from the first page to the last is on one of them; it may be on two."
+)
+_IS_ADDITION = "An addition: MaEVe's own API does not have it."
 
 
 def document(version: str) -> dict[str, Any]:
@@ -30,37 +37,85 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": BASE_PATH}],
+        "tags": [{"name": _ADDITIONS, "description": "What MaEVe's own API does not have"}],
         "paths": paths,
         "components": {"schemas": _schemas()},
     }
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
+    texts = [operation.description]
+    marks: dict[str, Any] = {}
+    if operation.query:
+        texts.append(_PAGES)
+    if operation.addition:
+        texts.append(_IS_ADDITION)
+        marks = {"tags": [_ADDITIONS], **ADDITION}
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "description": operation.description,
+        "description": "\n\n".join(texts),
     }
     if operation.parameter:
-        described["parameters"] = [
-            {
-                "name": operation.parameter.name,
-                "in": "path",
-                "required": True,
-                "description": operation.parameter.description,
-                "schema": {"type": "string", "pattern": operation.parameter.pattern},
-                "example": operation.parameter.example,
-            }
-        ]
+        described["parameters"] = [_path_parameter(operation.parameter)]
+    if operation.query:
+        described["parameters"] = _query_parameters(operation.query)
     if operation.request:
         described["requestBody"] = {"required": True, "content": _content(operation.request)}
-    responses: dict[str, Any] = {
-        str(int(operation.status)): _response(operation.answer, operation.response)
+    return described | marks | {"responses": _responses(operation)}
+
+
+def _path_parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": "path",
+        "required": True,
+        "description": parameter.description,
+        "schema": {"type": "string", "pattern": parameter.pattern},
+        "example": parameter.example,
     }
+
+
+def _query_parameters(query: type[Query]) -> list[dict[str, Any]]:
+    described = query.model_json_schema()
+    _leave_out(described)
+    parameters = []
+    for name, schema in described["properties"].items():
+        # what is left out is absent, never null
+        choices: list[dict[str, Any]] = schema.pop("anyOf", [{}])
+        description = schema.pop("description")
+        parameters.append(
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": description,
+                "schema": schema | choices[0],
+            }
+        )
+    return parameters
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    success = _response(operation.answer, operation.response)
+    responses: dict[str, Any] = {str(int(operation.status)): success}
+    if operation.query:
+        content = success["content"][_JSON]
+        content["schema"] = {"type": "array", "items": content["schema"]}
+        success["headers"] = {
+            "Link": {
+                "description": 'The next page, if there is one: `<…>; rel="next"`',
+                "schema": {"type": "string"},
+            }
+        }
+        responses["400"] = _response("A parameter is wrong, or the cursor is none", Status)
+        responses["410"] = _response(
+            "What the cursor goes on from is no more, as after a failover: start again", Status
+        )
     if operation.not_found:
         responses["404"] = _response(operation.not_found, Status)
     responses["default"] = _response("Unexpected error", Status)
-    return described | {"responses": responses}
+    return responses
 
 
 def _response(description: str, model: type[BaseModel] | None) -> dict[str, Any]:
@@ -82,9 +137,14 @@ def _schemas() -> dict[str, Any]:
     )
     schemas: dict[str, Any] = schema["$defs"]
     for described in schemas.values():
-        described.pop("title")
-        for described_property in described["properties"].values():
-            described_property.pop("title")
-            if described_property.get("default", ...) is None:
-                described_property.pop("default")
+        _leave_out(described)
     return schemas
+
+
+def _leave_out(described: dict[str, Any]) -> None:
+    """Leave out what pydantic adds: titles, and that what is absent is null."""
+    described.pop("title")
+    for described_property in described["properties"].values():
+        described_property.pop("title")
+        if described_property.get("default", ...) is None:
+            described_property.pop("default")

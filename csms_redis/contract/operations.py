@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from csms_redis.contract.models import Certificate, ChargeStationAuth, ContractModel, Token
+from pydantic import BaseModel
+
+from csms_redis.contract.models import (
+    Certificate,
+    CertificateSummary,
+    ChargeStation,
+    ChargeStationAuth,
+    ChargeStationRegistration,
+    ContractModel,
+    Token,
+)
+from csms_redis.contract.queries import CertificateQuery, Query, StationQuery, TokenQuery
 
 BASE_PATH = "/api/v0"
 
@@ -28,16 +39,18 @@ class Operation:
     summary: str
     description: str
     parameter: Parameter | None = None
+    query: type[Query] | None = None  # of an operation that answers pages of its response
     request: type[ContractModel] | None = None
     status: HTTPStatus
     answer: str  # what the success means
-    response: type[ContractModel] | None = None
+    response: type[BaseModel] | None = None
     not_found: str | None = None  # what a 404 means; None where there is none
+    addition: bool = False  # whether MaEVe's own document does not have it
 
     @property
     def is_lookup(self) -> bool:
-        """Whether it only reads; reads are not logged one by one."""
-        return self.method == "GET"
+        """Whether it is one of those that gateways make by the thousand."""
+        return self.id.startswith("lookup")
 
 
 _CS_ID = Parameter(
@@ -146,5 +159,95 @@ OPERATIONS = (
         status=HTTPStatus.NO_CONTENT,
         answer="No content",
         not_found="Not found",
+    ),
+    Operation(
+        id="listChargeStations",
+        method="GET",
+        path="/cs",
+        summary="List charge stations",
+        description="Lists the charge stations without their credentials.",
+        query=StationQuery,
+        status=HTTPStatus.OK,
+        answer="A page of charge stations",
+        response=ChargeStation,
+        addition=True,
+    ),
+    Operation(
+        id="getChargeStation",
+        method="GET",
+        path="/cs/{csId}",
+        summary="Returns a charge station",
+        description="Returns what is known of a charge station, a rejected one too, without its "
+        "credential.",
+        parameter=_CS_ID,
+        status=HTTPStatus.OK,
+        answer="Charge station details",
+        response=ChargeStation,
+        not_found="Unknown charge station",
+        addition=True,
+    ),
+    Operation(
+        id="deleteChargeStation",
+        method="DELETE",
+        path="/cs/{csId}",
+        summary="Delete a charge station",
+        description="Deletes a charge station with its credential. Registered again, it is new: a "
+        "block ends with its station.",
+        parameter=_CS_ID,
+        status=HTTPStatus.NO_CONTENT,
+        answer="No content",
+        not_found="Unknown charge station",
+        addition=True,
+    ),
+    Operation(
+        id="setRegistrationStatus",
+        method="PUT",
+        path="/cs/{csId}/registrationStatus",
+        summary="Accept or block a charge station",
+        description="Sets what the BootNotification of a charge station is answered. Once it is "
+        "`Rejected` no gateway finds the station, and only this operation lifts that: registering "
+        "the station again does not.",
+        parameter=_CS_ID,
+        request=ChargeStationRegistration,
+        status=HTTPStatus.NO_CONTENT,
+        answer="No content",
+        not_found="Unknown charge station",
+        addition=True,
+    ),
+    Operation(
+        id="listTokens",
+        method="GET",
+        path="/token",
+        summary="List authorization tokens",
+        description="Lists the tokens that can be used to authorize a charge.",
+        query=TokenQuery,
+        status=HTTPStatus.OK,
+        answer="A page of authorization tokens",
+        response=Token,
+        addition=True,
+    ),
+    Operation(
+        id="deleteToken",
+        method="DELETE",
+        path="/token/{tokenUid}",
+        summary="Delete an authorization token",
+        description="Deletes a token, so that it is not known any more.",
+        parameter=_TOKEN_UID,
+        status=HTTPStatus.NO_CONTENT,
+        answer="No content",
+        not_found="Not found",
+        addition=True,
+    ),
+    Operation(
+        id="listCertificates",
+        method="GET",
+        path="/certificate",
+        summary="List client certificates",
+        description="Lists what the client certificates that have been uploaded say of themselves.",
+        query=CertificateQuery,
+        status=HTTPStatus.OK,
+        answer="A page of certificates",
+        response=CertificateSummary,
+        addition=True,
     ),
 )

@@ -1,9 +1,32 @@
 """Client certificates: `certificate:{hash}`, the hash in padded base64url as gateways send it."""
 
-from csms_redis.contract.certificates import ClientCertificate, certificate_hash
-from csms_redis.contract.models import Certificate
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from csms_redis.contract.certificates import (
+    ClientCertificate,
+    InvalidCertificate,
+    certificate_hash,
+    read_pem,
+)
+from csms_redis.contract.errors import Unavailable
+from csms_redis.contract.models import Certificate, CertificateSummary, moment
+from csms_redis.contract.queries import CertificateQuery
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Record, Resource, lookup_fields, now, replace
+from csms_redis.redis.scan import MastersChanged, Scan
+from csms_redis.registry.listing import MOST_AT_ONCE, Listing, Page, Values
+from csms_redis.registry.resource import (
+    Record,
+    Resource,
+    delete,
+    json_object,
+    lookup_fields,
+    now,
+    replace,
+)
 
 CERTIFICATE = Resource(
     name="certificate",
@@ -12,18 +35,27 @@ CERTIFICATE = Resource(
     fields=lookup_fields(Certificate),
 )
 
+SOON = timedelta(days=30)
+
+_SHOWN = lookup_fields(CertificateSummary)
+_STORED = _SHOWN[1:]  # the hash is in the key only
+_NOT_AFTER = _STORED.index(b"notAfter")
+_PEMS_AT_ONCE = 10  # each has up to 64 KiB
+_PAUSE = 0.005  # seconds between two looks at Redis
+_EVERY, _FIRST = 300.0, 5.0  # seconds from one count to the next; until there is a first one
+
 
 def certificate_record(
     prefix: bytes, certificate: ClientCertificate, *, updated: bytes | None = None
 ) -> Record:
-    """A certificate as it is stored.
+    """A certificate as it is stored, and beside it what it says of itself, for listings.
 
     Args:
         prefix: of every key.
         certificate: it.
         updated: its `lastUpdated`, JSON; None for now.
     """
-    fields = Certificate(certificate=certificate.pem).hash_fields()
+    fields = Certificate(certificate=certificate.pem).hash_fields() | _details(certificate)
     fields[b"lastUpdated"] = updated or now()
     return Record(CERTIFICATE.key(prefix, certificate.hash), fields)
 
@@ -35,6 +67,7 @@ class Certificates:
         """Keep them in `redis`, every key after `prefix`."""
         self._redis = redis
         self._prefix = prefix
+        self._listing = Listing(redis, prefix, CERTIFICATE, _read)
 
     async def upload(self, certificate: ClientCertificate) -> None:
         """Keep a certificate under its hash.
@@ -52,5 +85,101 @@ class Certificates:
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        key = CERTIFICATE.key(self._prefix, hash_)
-        return bool(await self._redis.write(key, "DEL", key))
+        return await delete(self._redis, CERTIFICATE.key(self._prefix, hash_))
+
+    async def page(self, query: CertificateQuery) -> Page:
+        """A page of what certificates say of themselves.
+
+        Raises:
+            BadRequest: the cursor is none of this listing.
+            Gone: the cursor goes on from what is no more.
+            Unavailable: Redis cannot be read.
+        """
+        before = query.expires_before
+
+        def show(hash_: str, values: Values) -> bytes | None:
+            if before is not None and not _expires_before(values, before):
+                return None
+            return json_object(_SHOWN, [orjson.dumps(hash_), *values])
+
+        return await self._listing.page(query, show)
+
+    async def count_expiring(self, before: datetime) -> int:
+        """How many certificates run out before a moment, those that have run out among them.
+
+        Redis is asked for little at once, so it takes a second for each 100,000 records of any
+        kind.
+
+        Raises:
+            Unavailable: Redis cannot be read, or its masters have changed meanwhile.
+        """
+        scan = await Scan.begin(self._redis)
+        start = CERTIFICATE.key(self._prefix, "")
+        expiring: set[bytes] = set()  # SCAN may give a key twice
+        try:
+            for number in range(len(scan)):
+                cursor: int | None = None
+                while cursor != 0:
+                    cursor, keys = await scan.keys(
+                        number, cursor or 0, start=start, count=MOST_AT_ONCE
+                    )
+                    read = await _read(scan, number, keys)
+                    pairs = zip(keys, read, strict=True)
+                    expiring.update(key for key, values in pairs if _expires_before(values, before))
+                    await asyncio.sleep(_PAUSE)
+        except MastersChanged:
+            raise Unavailable("Redis's masters have changed meanwhile.") from None
+        return len(expiring)
+
+
+class ExpiringCertificates:
+    """How many certificates run out soon, counted anew now and then."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        """Count those of `certificates`; `run` does it."""
+        self._certificates = certificates
+        self.number: int | None = None
+        """That run out within `SOON` or have run out; None as long as it is not known."""
+
+    async def run(self) -> None:
+        """Count every few minutes until cancelled; while Redis is away the last number stands."""
+        while True:
+            with suppress(Unavailable):
+                self.number = await self._certificates.count_expiring(datetime.now(UTC) + SOON)
+            await asyncio.sleep(_EVERY if self.number is not None else _FIRST)
+
+
+async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes | None]]:
+    """What certificates say of themselves; read from those that were stored without it."""
+    found = await scan.values(number, keys, _STORED)
+    bare = [at for at, values in enumerate(found) if values[_NOT_AFTER] is None]
+    for start in range(0, len(bare), _PEMS_AT_ONCE):
+        some = bare[start : start + _PEMS_AT_ONCE]
+        pems = await scan.values(number, [keys[at] for at in some], [b"certificate"])
+        for at, (pem,) in zip(some, pems, strict=True):
+            details = _parse(pem)
+            found[at] = [
+                details.get(name, value) for name, value in zip(_STORED, found[at], strict=True)
+            ]
+    return found
+
+
+def _parse(pem: bytes | None) -> dict[bytes, bytes]:
+    if pem is None:
+        return {}
+    try:
+        return _details(read_pem(orjson.loads(pem)))
+    except (orjson.JSONDecodeError, AttributeError, InvalidCertificate):
+        return {}  # not written by this service
+
+
+def _details(certificate: ClientCertificate) -> dict[bytes, bytes]:
+    return {name.encode(): orjson.dumps(value) for name, value in certificate.details.items()}
+
+
+def _expires_before(values: Values, before: datetime) -> bool:
+    stored = values[_NOT_AFTER]
+    try:
+        return stored is not None and moment(orjson.loads(stored)) < before
+    except (ValueError, TypeError):
+        return False  # not written by this service

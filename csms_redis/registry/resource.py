@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import gmtime, strftime, time
 
+import orjson
+from pydantic import BaseModel
+
 from csms_redis.contract.errors import Unavailable
 from csms_redis.contract.identifiers import decode_segment
-from csms_redis.contract.models import ContractModel
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.node import Command
 
@@ -50,6 +52,14 @@ class Resource:
         """The Redis key of a record."""
         return b"%b%b:%b" % (prefix, self.name.encode(), record_id.encode())
 
+    def id_of(self, prefix: bytes, key: bytes) -> str | None:
+        """The record's id in its key; None for a key that no record of ours has."""
+        try:
+            text = key.removeprefix(self.key(prefix, "")).decode()
+        except UnicodeDecodeError:
+            return None
+        return text if self._canonical(text) == text else None
+
     def read_id(self, segment: str | bytes) -> str | None:
         """The record's id as its key has it, from a path's raw segment; None for no id."""
         text = decode_segment(segment)
@@ -69,9 +79,27 @@ class Resource:
         return b"{%b}" % b",".join(shown)
 
 
-def lookup_fields(model: type[ContractModel]) -> tuple[bytes, ...]:
+def lookup_fields(model: type[BaseModel]) -> tuple[bytes, ...]:
     """A model's properties as hash fields, in the contract's order."""
     return tuple(name.encode() for name in model.model_fields)
+
+
+def json_object(names: Sequence[bytes], values: Sequence[bytes | None]) -> bytes:
+    """The JSON of what is set of some fields."""
+    pairs = zip(names, values, strict=True)
+    return b"{%b}" % b",".join(
+        b'"%b":%b' % (name, value) for name, value in pairs if value is not None
+    )
+
+
+def is_value(stored: bytes | None, wanted: object) -> bool:
+    """Whether a field is set to a value, however its JSON is spelled."""
+    if stored is None:
+        return False
+    try:
+        return bool(orjson.loads(stored) == wanted)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def now() -> bytes:
@@ -151,3 +179,13 @@ async def replace_all(
 def _evaluate(script: str, record: Record) -> Command:
     arguments = [part for pair in record.fields.items() for part in pair]
     return ("EVAL", script, 1, record.key, *arguments)
+
+
+async def delete(redis: RedisClient, key: bytes) -> bool:
+    """Remove a record; whether there was one.
+
+    Raises:
+        Unavailable: nothing was changed.
+        OutcomeUnknown: it may have been.
+    """
+    return bool(await redis.write(key, "DEL", key))

@@ -1,9 +1,23 @@
 """Charge stations: `cs:{csId}`."""
 
+import orjson
+
 from csms_redis.contract.identifiers import station_id
-from csms_redis.contract.models import ChargeStationAuth
+from csms_redis.contract.models import ChargeStation, ChargeStationAuth, RegistrationStatus
+from csms_redis.contract.queries import StationQuery
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Record, Resource, lookup_fields, now, replace
+from csms_redis.redis.scan import Scan
+from csms_redis.registry.listing import Listing, Page, Values
+from csms_redis.registry.resource import (
+    Record,
+    Resource,
+    delete,
+    is_value,
+    json_object,
+    lookup_fields,
+    now,
+    replace,
+)
 
 PENDING = b'"Pending"'
 REJECTED = b'"Rejected"'
@@ -16,6 +30,11 @@ STATION = Resource(
     hidden=(b"registrationStatus",),
     refused=REJECTED,
 )
+
+_SHOWN = lookup_fields(ChargeStation)
+_STORED = _SHOWN[1:]  # the id is in the key only
+_PROFILE = _STORED.index(b"securityProfile")
+_STATUS = _STORED.index(b"registrationStatus")
 
 # As any record is replaced, but a rejected station stays rejected.
 REGISTER = """
@@ -59,6 +78,19 @@ def station_record(
     return Record(STATION.key(prefix, cs_id), fields)
 
 
+# Nothing is made where there is no station, so that a race with its deletion leaves none behind.
+_SET_STATUS = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+  return 0
+end
+if not redis.call('HGET', KEYS[1], 'securityProfile') then
+  return 0
+end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+
 class Stations:
     """The stations in Redis."""
 
@@ -66,6 +98,7 @@ class Stations:
         """Keep them in `redis`, every key after `prefix`."""
         self._redis = redis
         self._prefix = prefix
+        self._listing = Listing(redis, prefix, STATION, _read)
 
     async def register(self, cs_id: str, auth: ChargeStationAuth) -> None:
         """Replace a station's record; it is `Pending` after that, unless it was `Rejected`.
@@ -75,3 +108,61 @@ class Stations:
             OutcomeUnknown: it may have been.
         """
         await replace(self._redis, station_record(self._prefix, cs_id, auth), REGISTER)
+
+    async def set_status(self, cs_id: str, status: RegistrationStatus) -> bool:
+        """Set a station's `registrationStatus`; whether there is such a station.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        key = STATION.key(self._prefix, cs_id)
+        fields = ("registrationStatus", orjson.dumps(status), "lastUpdated", now())
+        return bool(await self._redis.write(key, "EVAL", _SET_STATUS, 1, key, *fields))
+
+    async def delete(self, cs_id: str) -> bool:
+        """Remove a station; whether there was one.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        return await delete(self._redis, STATION.key(self._prefix, cs_id))
+
+    async def get(self, cs_id: str) -> bytes | None:
+        """What is known of a station, without its credential, as JSON; None for an unknown one.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        key = STATION.key(self._prefix, cs_id)
+        return _show(cs_id, await self._redis.read(key, "HMGET", key, *_STORED))
+
+    async def page(self, query: StationQuery) -> Page:
+        """A page of stations, each as `get` gives it.
+
+        Raises:
+            BadRequest: the cursor is none of this listing.
+            Gone: the cursor goes on from what is no more.
+            Unavailable: Redis cannot be read.
+        """
+
+        def show(cs_id: str, values: Values) -> bytes | None:
+            profile, status = query.securityProfile, query.registrationStatus
+            if profile is not None and not is_value(values[_PROFILE], profile):
+                return None
+            if status is not None and not is_value(values[_STATUS], status):
+                return None
+            return _show(cs_id, values)
+
+        return await self._listing.page(query, show, start=query.csIdPrefix or "")
+
+
+async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes | None]]:
+    return await scan.values(number, keys, _STORED)
+
+
+def _show(cs_id: str, values: Values) -> bytes | None:
+    if values[_PROFILE] is None:
+        return None
+    return json_object(_SHOWN, [orjson.dumps(cs_id), *values])

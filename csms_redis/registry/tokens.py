@@ -2,8 +2,19 @@
 
 from csms_redis.contract.identifiers import token_uid
 from csms_redis.contract.models import Token
+from csms_redis.contract.queries import TokenQuery
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Record, Resource, lookup_fields, now, replace
+from csms_redis.redis.scan import Scan
+from csms_redis.registry.listing import Listing, Page, Values
+from csms_redis.registry.resource import (
+    Record,
+    Resource,
+    delete,
+    is_value,
+    lookup_fields,
+    now,
+    replace,
+)
 
 TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=lookup_fields(Token))
 
@@ -27,6 +38,7 @@ class Tokens:
         """Keep them in `redis`, every key after `prefix`."""
         self._redis = redis
         self._prefix = prefix
+        self._listing = Listing(redis, prefix, TOKEN, _read)
 
     async def set(self, token: Token) -> None:
         """Replace a token's record; `lastUpdated` is now.
@@ -36,3 +48,34 @@ class Tokens:
             OutcomeUnknown: it may have been.
         """
         await replace(self._redis, token_record(self._prefix, token))
+
+    async def delete(self, uid: str) -> bool:
+        """Remove a token by its uid in upper case; whether there was one.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: it may have been.
+        """
+        return await delete(self._redis, TOKEN.key(self._prefix, uid))
+
+    async def page(self, query: TokenQuery) -> Page:
+        """A page of tokens.
+
+        Raises:
+            BadRequest: the cursor is none of this listing.
+            Gone: the cursor goes on from what is no more.
+            Unavailable: Redis cannot be read.
+        """
+        filters = [(TOKEN.asked.index(name.encode()), of) for name, of in query.filters.items()]
+
+        def show(uid: str, values: Values) -> bytes | None:
+            del uid
+            if all(is_value(values[index], wanted) for index, wanted in filters):
+                return TOKEN.answer(values)
+            return None
+
+        return await self._listing.page(query, show, offset=query.offset)
+
+
+async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes | None]]:
+    return await scan.values(number, keys, TOKEN.asked)

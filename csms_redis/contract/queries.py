@@ -1,0 +1,179 @@
+"""What the query string of a listing may say. All of it is an addition to the contract."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from csms_redis.contract import emaid
+from csms_redis.contract.errors import BadRequest
+from csms_redis.contract.identifiers import station_id
+from csms_redis.contract.models import DateTime, RegistrationStatus, explain, moment
+
+MAX_LIMIT = 100
+MAX_OFFSET = 10_000
+MAX_CURSOR = 4096
+
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+_FLAGS = {"true": True, "false": False}
+
+
+def _integer(text: Any) -> Any:
+    if isinstance(text, str):
+        if not _INTEGER.fullmatch(text):
+            raise ValueError("must be a whole number")
+        return int(text)
+    return text
+
+
+def _flag(text: Any) -> Any:
+    if isinstance(text, str):
+        if text not in _FLAGS:
+            raise ValueError("must be true or false")
+        return _FLAGS[text]
+    return text
+
+
+def _prefix(text: str) -> str:
+    if station_id(text) is None:
+        raise ValueError("must be 1 to 48 characters, none a control character")
+    return text
+
+
+class Query(BaseModel):
+    """What all listings take."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    limit: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_LIMIT,
+            description="The most records of one page. A page may have fewer, even none, and a "
+            "next one all the same.",
+        ),
+        BeforeValidator(_integer),
+    ] = 20
+    cursor: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_CURSOR,
+            pattern=r"^[A-Za-z0-9_-]+$",
+            description="Where the page begins: from the `Link` of the page before it, whose "
+            "filters it must come with",
+        ),
+    ] = None
+
+    @classmethod
+    def read(cls, pairs: Sequence[tuple[str, str]]) -> Self:
+        """Read a query string's names and values.
+
+        Raises:
+            BadRequest: which of them is wrong and how, without its value.
+        """
+        query = dict(pairs)
+        if not query.keys() <= cls.model_fields.keys():
+            known = ", ".join(cls.model_fields)
+            raise BadRequest(f"The query has a parameter that is not one of {known}.")
+        if len(query) < len(pairs):
+            raise BadRequest("The query has a parameter twice; send it once.")
+        try:
+            return cls.model_validate(query)
+        except ValidationError as error:
+            raise BadRequest(explain(error)) from None
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The parameters that say which records are listed, those that are set."""
+        page = {"limit", "cursor", "offset"}
+        return {name: value for name, value in self if name not in page and value is not None}
+
+
+class StationQuery(Query):
+    """Which stations are listed."""
+
+    registrationStatus: Annotated[
+        RegistrationStatus | None, Field(description="Only stations of this status")
+    ] = None
+    securityProfile: Annotated[
+        Annotated[
+            int,
+            Field(ge=0, le=2, json_schema_extra={"enum": [0, 1, 2]}),
+            BeforeValidator(_integer),
+        ]
+        | None,
+        Field(description="Only stations of this security profile"),
+    ] = None
+    csIdPrefix: Annotated[
+        Annotated[
+            str,
+            AfterValidator(_prefix),
+            Field(
+                json_schema_extra={
+                    "minLength": 1,
+                    "maxLength": 48,
+                    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]{1,48}$",
+                }
+            ),
+        ]
+        | None,
+        Field(description="Only stations whose identifiers start with this"),
+    ] = None
+
+
+class TokenQuery(Query):
+    """Which tokens are listed."""
+
+    offset: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_OFFSET,
+            description="How many tokens are left out at the beginning. The order is Redis's own, "
+            "and changes as tokens come and go: follow `Link` to have them all.",
+        ),
+        BeforeValidator(_integer),
+    ] = 0
+    groupId: Annotated[
+        str | None, Field(max_length=36, description="Only tokens of this group")
+    ] = None
+    contractId: Annotated[
+        Annotated[str, AfterValidator(emaid.normalise), Field(min_length=1, max_length=36)] | None,
+        Field(description="Only tokens of this contract; an eMAID in any spelling"),
+    ] = None
+    valid: Annotated[
+        Annotated[bool, BeforeValidator(_flag)] | None,
+        Field(description="Only tokens that are valid, or not"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.cursor is not None and "offset" in self.model_fields_set:
+            raise BadRequest("A cursor has its own beginning; send it without offset.")
+        return self
+
+
+class CertificateQuery(Query):
+    """Which certificates are listed."""
+
+    expiresBefore: Annotated[
+        DateTime | None,
+        Field(description="Only certificates that run out before this (their `notAfter`)"),
+    ] = None
+
+    @property
+    def expires_before(self) -> datetime | None:
+        """`expiresBefore` as a moment."""
+        return None if self.expiresBefore is None else moment(self.expiresBefore)

@@ -1,0 +1,188 @@
+"""Keys by SCAN, over all masters one after another, and proof that none of them was missed.
+
+SCAN returns each key that is there from its first call to its last
+(https://valkey.io/commands/scan/). A cursor of it means nothing to another process, so the run id
+must stay; and a key could move from a master that is still to be scanned to one that has been, so
+the slots must stay too, as each master itself has them: it knows first what it gained and lost.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from csms_redis.contract.errors import Unavailable
+from csms_redis.redis.address import Address
+from csms_redis.redis.client import RedisClient
+from csms_redis.redis.node import Command, Redirected
+from csms_redis.redis.slots import SLOTS, slot_of
+
+DIGEST_SIZE = 12
+
+_READ_AT_ONCE = 100  # records, so that Redis answers lookups between two reads
+_RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
+_GLOB = re.compile(rb"([*?\[\]\\^])")
+_INFO: Command = ("INFO", "server")
+_NODES: Command = ("CLUSTER", "NODES")
+
+
+class MastersChanged(Exception):
+    """A master was restarted or replaced, or a slot was moved: a key may have been missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a master says of itself that must not change."""
+
+    run_id: bytes
+    slots: tuple[bytes, ...] = ()  # its id, its epoch, then ranges as CLUSTER NODES has them
+
+    @property
+    def moving(self) -> bool:
+        """Whether keys of one of its slots are leaving or arriving one by one."""
+        return any(slot.startswith(b"[") for slot in self.slots)
+
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        return tuple(_range(slot) for slot in self.slots[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Master:
+    address: Address
+    state: _State
+    ranges: tuple[range, ...]
+
+    def owns(self, key: bytes) -> bool:
+        return not self.ranges or any(slot_of(key) in slots for slots in self.ranges)
+
+
+class Scan:
+    """The masters at one moment, to be scanned as long as they stay what they are."""
+
+    def __init__(self, redis: RedisClient, masters: Sequence[_Master]) -> None:
+        """Scan `masters` in this order; `begin` makes it."""
+        self._redis = redis
+        self._masters = masters
+
+    @classmethod
+    async def begin(cls, redis: RedisClient) -> "Scan":
+        """Ask every master what it is.
+
+        Raises:
+            Unavailable: one cannot be asked, or slots have no master or are just being moved.
+        """
+        addresses = redis.masters
+        if not addresses:
+            raise Unavailable("Redis cannot be reached. Try again.")
+        try:
+            states = await asyncio.gather(*(_state(redis, address) for address in addresses))
+        except Redirected:  # not by such commands
+            raise Unavailable("Redis cannot be read. Try again.") from None
+        masters = sorted(
+            (
+                _Master(address, state, state.ranges if not state.moving else ())
+                for address, state in zip(addresses, states, strict=True)
+            ),
+            key=lambda master: (master.state.slots, master.state.run_id),
+        )
+        if redis.clustered:
+            if any(state.moving for state in states):
+                raise Unavailable(
+                    "Slots are being moved between Redis's masters, and what moves could be "
+                    "missed. Try again when that is done."
+                )
+            if sum(len(slots) for master in masters for slots in master.ranges) != SLOTS:
+                raise Unavailable("Not every slot of Redis's cluster has a master. Try again.")
+            masters = [master for master in masters if master.ranges]
+        return cls(redis, masters)
+
+    @property
+    def digest(self) -> bytes:
+        """Different for other masters, for restarted ones and for other slots of theirs."""
+        states = (b" ".join((*one.state.slots, one.state.run_id)) for one in self._masters)
+        return blake2b(b"\n".join(states), digest_size=DIGEST_SIZE).digest()
+
+    def __len__(self) -> int:
+        """How many masters there are to be scanned."""
+        return len(self._masters)
+
+    async def keys(
+        self, number: int, cursor: int, *, start: bytes, count: int
+    ) -> tuple[int, list[bytes]]:
+        """Some keys of hashes, and the cursor that goes on from there; it is 0 after the last.
+
+        Args:
+            number: of the master, from 0.
+            cursor: 0, or as it was returned.
+            start: of the keys.
+            count: how many keys Redis looks at, more or less, whatever they start with.
+
+        Raises:
+            Unavailable: the master cannot be read.
+            MastersChanged: it is not what it was.
+        """
+        master = self._masters[number]
+        pattern = _GLOB.sub(rb"\\\1", start) + b"*"
+        scan: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "hash")
+        # on one connection, so that all are of one process; the state after the keys
+        (after, keys), *said = await self._redis.read_at(
+            master.address, [scan, *_state_commands(self._redis)]
+        )
+        if _read_state(said) != master.state:
+            raise MastersChanged
+        return int(after), [key for key in dict.fromkeys(keys) if master.owns(key)]
+
+    async def values(
+        self, number: int, keys: Sequence[bytes], fields: Sequence[bytes]
+    ) -> list[list[bytes | None]]:
+        """Fields of hashes; None for what is not there (any more).
+
+        Args:
+            number: of the master that has them.
+            keys: of the hashes.
+            fields: of each.
+
+        Raises:
+            Unavailable: the master cannot be read.
+            MastersChanged: it does not have them any more.
+        """
+        found: list[list[bytes | None]] = []
+        for start in range(0, len(keys), _READ_AT_ONCE):
+            commands: list[Command] = [
+                ("HMGET", key, *fields) for key in keys[start : start + _READ_AT_ONCE]
+            ]
+            try:
+                found += await self._redis.read_at(self._masters[number].address, commands)
+            except Redirected:
+                raise MastersChanged from None
+        return found
+
+
+async def _state(redis: RedisClient, address: Address) -> _State:
+    return _read_state(await redis.read_at(address, _state_commands(redis)))
+
+
+def _state_commands(redis: RedisClient) -> list[Command]:
+    return [_INFO, _NODES] if redis.clustered else [_INFO]
+
+
+def _read_state(said: Sequence[Any]) -> _State:
+    """Read the replies to `_state_commands`."""
+    run_id = _RUN_ID.search(said[0])
+    if run_id is None:
+        raise Unavailable("Redis does not tell its run id. An operator must look at Redis.")
+    if len(said) == 1:
+        return _State(run_id[1])
+    for line in said[1].splitlines():
+        id_, _address, flags, _master, _ping, _pong, epoch, _link, *slots = line.split()
+        if b"myself" in flags.split(b","):
+            return _State(run_id[1], (id_, epoch, *slots))
+    raise Unavailable("A node of Redis's cluster does not know itself. Try again.")
+
+
+def _range(text: bytes) -> range:
+    first, _, last = text.partition(b"-")
+    return range(int(first), int(last or first) + 1)

@@ -1,0 +1,149 @@
+"""Pages of records, by SCAN: no index is kept, that a crash could leave wrong.
+
+Each record that is there from the first page to the last is on one of them at least. A page is
+bounded in what it has and in what Redis does for it.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from csms_redis.contract.errors import BadRequest, Gone, Unavailable
+from csms_redis.contract.queries import Query
+from csms_redis.redis.client import RedisClient
+from csms_redis.redis.scan import MastersChanged, Scan
+from csms_redis.registry.cursor import Cursor, key_name, listing_name
+from csms_redis.registry.resource import Resource
+
+Values: TypeAlias = Sequence[bytes | None]
+"""The values of a record's fields, as they were asked for."""
+
+Show: TypeAlias = Callable[[str, Values], bytes | None]
+"""Gives a record with this id as JSON; None where it is not to be listed."""
+
+ReadValues: TypeAlias = Callable[[Scan, int, list[bytes]], Awaitable[Sequence[Values]]]
+"""Reads what is shown of the records at some keys of a master, by its number in the scan."""
+
+MOST_AT_ONCE = 1000
+"""Keys that one SCAN looks at, at most: for 0.3 ms Redis does nothing else."""
+
+_MOST_SCANNED = 10_000  # keys that one page looks at, and two more for each record it leaves out
+
+_CHANGED = (
+    "Redis's masters are not what they were when this listing began: one was restarted or "
+    "replaced, or slots were moved, and records could be missed. Start again without a cursor."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records of a listing, each as JSON, and the cursor of the next page, if there is one."""
+
+    records: list[bytes]
+    next: str | None
+
+
+class Listing:
+    """The records of one kind."""
+
+    def __init__(
+        self, redis: RedisClient, prefix: bytes, resource: Resource, read: ReadValues
+    ) -> None:
+        """List what is in Redis.
+
+        Args:
+            redis: where.
+            prefix: of every key.
+            resource: the kind.
+            read: reads what `page` is to show.
+        """
+        self._redis = redis
+        self._prefix = prefix
+        self._resource = resource
+        self._read = read
+
+    async def page(self, query: Query, show: Show, *, start: str = "", offset: int = 0) -> Page:
+        """A page.
+
+        Args:
+            query: which one.
+            show: makes JSON of a record that is to be listed.
+            start: of the ids.
+            offset: how many records are left out, from the first page on.
+
+        Raises:
+            BadRequest: the cursor is none of this listing.
+            Gone: the cursor goes on from what is no more.
+            Unavailable: Redis cannot be read.
+        """
+        name = listing_name(self._resource.name, query.filters)
+        given = Cursor.decode(query.cursor, name) if query.cursor is not None else None
+        scan = await Scan.begin(self._redis)
+        at = given or Cursor(listing=name, masters=scan.digest, skip=offset)
+        if at.masters != scan.digest:
+            raise Gone(_CHANGED)
+        if at.master >= len(scan):
+            raise BadRequest("This is no cursor. Take it from Link as it is.")
+        try:
+            return await self._fill(scan, at, query.limit, start, show)
+        except MastersChanged:
+            if given:
+                raise Gone(_CHANGED) from None
+            raise Unavailable("Redis's masters have just changed. Try again.") from None
+
+    async def _fill(self, scan: Scan, at: Cursor, limit: int, start: str, show: Show) -> Page:
+        first = self._resource.key(self._prefix, start)
+        records: dict[bytes, bytes] = {}
+        after: Cursor | None = at
+        count = _count(limit, at.skip)
+        left = _MOST_SCANNED + 2 * at.skip
+        while after and left > 0 and 4 * len(records) < 3 * limit:
+            at = after
+            left -= count
+            scanned, keys = await scan.keys(at.master, at.scanned, start=first, count=count)
+            unseen = [key for key in keys if key_name(key) not in at.seen]
+            found = await self._found(scan, at.master, unseen, show)
+            shown = found[at.skip :]
+            room = limit - len(records)
+            if len(shown) > room:
+                if records:
+                    break  # they begin the next page
+                if count > 1:
+                    count = max(1, count // 4)
+                    continue
+                # SCAN gives no fewer: next time it gives them again
+                taken = found[: at.skip + room]
+                after = replace(at, skip=0, seen=at.seen | {key_name(key) for key, _ in taken})
+                records.update(taken[at.skip :])
+                break
+            records.update(shown)
+            skip = at.skip - (len(found) - len(shown))
+            if scanned:
+                after = replace(at, scanned=scanned, skip=skip, seen=frozenset())
+            elif at.master + 1 < len(scan):
+                after = replace(at, master=at.master + 1, scanned=0, skip=skip, seen=frozenset())
+            else:
+                after = None
+            # as many keys as there were for each record until now
+            count = _count(limit - len(records), skip) * count // max(1, len(found))
+            count = min(max(1, count), MOST_AT_ONCE)
+        return Page([*records.values()], after.encode() if after else None)
+
+    async def _found(
+        self, scan: Scan, number: int, keys: list[bytes], show: Show
+    ) -> list[tuple[bytes, bytes]]:
+        """Those of some records that are to be listed: their keys, and their JSON."""
+        ids = [self._resource.id_of(self._prefix, key) for key in keys]
+        ours = [(key, id_) for key, id_ in zip(keys, ids, strict=True) if id_ is not None]
+        read = await self._read(scan, number, [key for key, _ in ours])
+        found = []
+        for (key, id_), values in zip(ours, read, strict=True):
+            record = show(id_, values)
+            if record is not None:
+                found.append((key, record))
+        return found
+
+
+def _count(room: int, skip: int) -> int:
+    """How many records to look for: not quite as many as there is room for, SCAN gives more."""
+    return min(skip or max(1, 2 * room // 3), MOST_AT_ONCE)
