@@ -18,7 +18,7 @@ from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.redis.deployment import client, running
-from csms_redis.registry.certificates import Certificates
+from csms_redis.registry.certificates import Certificates, ExpiringCertificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import ServerSettings, Settings
@@ -47,10 +47,12 @@ async def serve(settings: Settings) -> None:
         def components() -> Mapping[str, str | None]:
             return {"redis": supervisor.problem, "server": signals.problem}
 
+        certificates = Certificates(redis, prefix)
+        expiring = ExpiringCertificates(certificates)
         app = make_app(
             stations=Stations(redis, prefix),
             tokens=Tokens(redis, prefix),
-            certificates=Certificates(redis, prefix),
+            certificates=certificates,
             lookups=lookups,
             components=components,
             strict=settings.api.strict,
@@ -58,10 +60,11 @@ async def serve(settings: Settings) -> None:
             request_timeout=settings.server.request_timeout,
         )
         try:
-            # should one of these two ever fail, the group ends the service instead of letting it
+            # should one of these ever fail, the group ends the service instead of letting it
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 supervising = background.create_task(supervisor.run())
+                counting = background.create_task(expiring.run())
                 async with _listening(app, lookups, settings.server, signals) as front:
                     sweeping = background.create_task(front.run())
                     await signals.first.wait()
@@ -69,6 +72,7 @@ async def serve(settings: Settings) -> None:
                     _log.info("draining", seconds=settings.server.drain_timeout)
                 sweeping.cancel()
                 supervising.cancel()
+                counting.cancel()
         except BaseExceptionGroup as group:
             refused, others = group.split(CannotListen)
             if refused is None or others is not None:

@@ -1,7 +1,6 @@
 """Client certificates: `certificate:{hash}`, the hash in padded base64url as gateways send it."""
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -42,7 +41,8 @@ _STORED = _SHOWN[1:]  # the hash is in the key only
 _NOT_AFTER = _STORED.index(b"notAfter")
 _PEMS_AT_ONCE = 10  # each has up to 64 KiB
 _PAUSE = 0.005  # seconds between two looks at Redis
-_EVERY, _FIRST = 300.0, 5.0  # seconds from one count to the next; until there is a first one
+_EVERY = 300.0  # seconds from one count to the next
+_SOONER = 10.0  # seconds to the first count, and to the next try after one that failed
 
 
 def certificate_record(
@@ -143,10 +143,14 @@ class ExpiringCertificates:
 
     async def run(self) -> None:
         """Count every few minutes until cancelled; while Redis is away the last number stands."""
+        pause = _SOONER
         while True:
-            with suppress(Unavailable):
+            await asyncio.sleep(pause)
+            try:
                 self.number = await self._certificates.count_expiring(datetime.now(UTC) + SOON)
-            await asyncio.sleep(_EVERY if self.number is not None else _FIRST)
+                pause = _EVERY
+            except Unavailable:
+                pause = min(2 * pause, _EVERY)
 
 
 async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes | None]]:
