@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from itertools import takewhile
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -312,6 +311,8 @@ class Lookups:
             source.unknown.clear()
             kept = list(source.fresh)
             for start in range(0, len(kept), _CHUNK):
+                if source not in self.sources or source.master not in self._topology.masters:
+                    break  # it is stale now, and wanted until the next master can be read
                 for target in kept[start : start + _CHUNK]:
                     key = targets.key_of(target, self._prefix)
                     if self._topology.owner(key) != source.master:
@@ -495,7 +496,7 @@ class Lookups:
         self._sweeper = asyncio.get_running_loop().call_later(_AFTER_READING, self._sweep)
 
     def _sweep(self) -> None:
-        """Answer those whose time is over; the oldest flights are first, for replies keep order.
+        """Answer those whose time is over; not only the first, for some were sent elsewhere before.
 
         A flight that is late stays attached: who asks again joins it, and its reply is kept, so
         that a Redis slower than `lookup.timeout` still fills the cache.
@@ -511,8 +512,8 @@ class Lookups:
                 self._give_up(flight)
         pending = [source.connection.pending for source in self.sources]
         for sent in pending:
-            for waiting in list(takewhile(lambda each: each.deadline <= now, sent)):
-                if isinstance(waiting, _Flight) and waiting.waiters:
+            for waiting in list(sent):
+                if waiting.deadline <= now and isinstance(waiting, _Flight) and waiting.waiters:
                     self._wait_no_more(waiting)
         self._sweeper = None
         if any(pending) or self._backlog:

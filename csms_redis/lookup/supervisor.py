@@ -29,7 +29,7 @@ class Supervisor:
         self._timeout = timeout
         self._links: dict[Address, tuple[Link, asyncio.Task[None]]] = {}
         self._moved = asyncio.Event()
-        self._disowned = False
+        self._disowned = asyncio.Event()
         topology.changed.append(self._topology_changed)
 
     @property
@@ -49,13 +49,18 @@ class Supervisor:
         """Follow the topology until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._topology.run())
+            tasks.create_task(self._drop_disowned())
             while True:
                 self._moved.clear()
                 await self._follow(tasks)
-                disowned, self._disowned = self._disowned, False
-                if disowned:
-                    await self._lookups.drop_disowned()
                 await self._moved.wait()
+
+    async def _drop_disowned(self) -> None:
+        # takes seconds where much is kept, in which masters may come and go
+        while True:
+            await self._disowned.wait()
+            self._disowned.clear()
+            await self._lookups.drop_disowned()
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Link what has become a master; leave what is none any more."""
@@ -78,5 +83,6 @@ class Supervisor:
         self._lookups.send_backlog()
 
     def _topology_changed(self, slots: Collection[int] | None) -> None:
-        self._disowned = self._disowned or slots is not None
+        if slots is not None:
+            self._disowned.set()
         self._moved.set()

@@ -204,6 +204,27 @@ class TestMoves:
         assert turns > 9
         assert len(cluster.lookups.cache) == 48
 
+    @pytest.mark.parametrize("how", ["its connection ended", "it is no master any more"])
+    async def test_what_becomes_stale_meanwhile_is_kept(
+        self, how: str, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A master dies while one looks for what has moved: another is to have all of its slots."""
+        monkeypatch.setattr(module, "_CHUNK", 10)
+        for number in range(50):
+            await cluster.fill(f"a{number}", cluster.a, record(1))
+        dropping = asyncio.create_task(cluster.lookups.drop_disowned())
+        await asyncio.sleep(0)
+        for number in range(50):
+            cluster.topology.owners[b"cs:a%d" % number] = Address(host="c.test")
+        if how == "its connection ended":
+            cluster.a.lose()
+        else:
+            cluster.topology.masters = (B, Address(host="c.test"))
+        await dropping
+
+        cluster.a.lose()
+        assert [await cluster.hit(f"a{number}") for number in range(50)] == [FOUND[1]] * 50
+
     async def test_a_reply_of_the_former_master_is_not_kept(self, cluster: Cluster) -> None:
         """It was on its way when the slot moved."""
         cluster.client.ask("a")
@@ -229,6 +250,17 @@ class TestRedirections:
         assert cluster.client.take() == [FOUND[1]]
         assert await cluster.hit("a") == FOUND[1]
         assert cluster.topology.owner(b"cs:a") == B
+
+    async def test_moved_late_to_one_that_is_slow(self, cluster: Cluster) -> None:
+        """The time counts from when the lookup came, not from when others asked the second one."""
+        cluster.client.ask("a")
+        await cluster.a.sent()
+        await asyncio.sleep(TIMEOUT - 0.02)
+        cluster.client.ask("b")
+        cluster.a.receive(b"-MOVED 1 b.test:7002\r\n")
+        await asyncio.sleep(0.06)
+
+        assert cluster.client.take() == [AWAY]
 
     async def test_moved_to_the_host_that_was_asked(self, cluster: Cluster) -> None:
         """As a node says that does not know its own name."""

@@ -444,3 +444,18 @@ class TestReconnect:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_masters_are_followed_while_one_looks_for_what_has_moved(
+    fake: FakeRedis, home: Path, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes seconds where much is kept."""
+    monkeypatch.setattr(lookups, "drop_disowned", asyncio.Event().wait)
+    async with supervised(lookups, home / "redis.sock"), fake_redis(home / "other.sock"):
+        await leased(lookups)
+        lookups._topology._tell({1})
+        await asyncio.sleep(INTERVAL)
+        lookups._topology.masters = (Address(path=str(home / "other.sock")),)
+        lookups._topology._tell({2})
+        await until(lambda: not fake.open, "the former master is left")
+        await leased(lookups)
