@@ -115,7 +115,8 @@ class Link:
     def _renew(self, connection: ReadConnection, sent: float, *, tracked: bool) -> None:
         confirmed = self._topology.confirmed(self._address)
         until = min(sent + LEASE, confirmed + CONFIRMATION) if tracked else 0.0
-        self._lookups.renew(connection, sent=sent, until=until)
+        # one that nobody else takes for the master proves nothing by answering
+        self._lookups.renew(connection, sent=min(sent, confirmed), until=until)
 
     async def _connect(self) -> ReadConnection:
         loop = asyncio.get_running_loop()

@@ -459,3 +459,17 @@ async def test_masters_are_followed_while_one_looks_for_what_has_moved(
         lookups._topology._tell({2})
         await until(lambda: not fake.open, "the former master is left")
         await leased(lookups)
+
+
+async def test_probes_of_a_master_that_nobody_confirms_are_not_good(
+    fake: FakeRedis, home: Path, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So what a zombie said is stale from when others last took it for the master."""
+    confirmed = monotonic() - 10
+    monkeypatch.setattr(Standalone, "confirmed", lambda *_: confirmed)
+    async with supervised(lookups, home / "redis.sock"):
+        await until(lambda: len(fake.commands) > 10, "some probes have succeeded")
+        (source,) = lookups.sources
+
+        assert source.good == confirmed
+        assert source.lease_until < monotonic()
