@@ -68,7 +68,7 @@ class Address:
         """Another server of the same deployment, as this one names it.
 
         Args:
-            host: empty for this one's own.
+            host: empty or `?` for this one's own: a node of a cluster may not know its name.
             port: of the other.
         """
-        return replace(self, host=host or self.host, port=port, path="")
+        return replace(self, host=self.host if host in {"", "?"} else host, port=port, path="")

@@ -262,11 +262,12 @@ class TestRedirections:
 
         assert cluster.client.take() == [AWAY]
 
-    async def test_moved_to_the_host_that_was_asked(self, cluster: Cluster) -> None:
-        """As a node says that does not know its own name."""
+    @pytest.mark.parametrize("host", [b"", b"?"])
+    async def test_moved_to_the_host_that_was_asked(self, host: bytes, cluster: Cluster) -> None:
+        """As a node says that does not know the other's name, or is not to tell it."""
         cluster.client.ask("a")
         await cluster.a.sent()
-        cluster.a.receive(b"-MOVED 1 :7009\r\n")
+        cluster.a.receive(b"-MOVED 1 %b:7009\r\n" % host)
 
         assert cluster.topology.owner(b"cs:a") == Address(host="a.test", port=7009)
 

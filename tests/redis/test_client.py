@@ -37,9 +37,11 @@ class Server:
     def address(self) -> Address:
         return Address(host=HOST, port=self.port)
 
-    def redirects(self, code: str, to: "Server | None" = None, *, times: int = 1) -> None:
+    def redirects(
+        self, code: str, to: "Server | None" = None, *, times: int = 1, host: str = HOST
+    ) -> None:
         """Answer so many writes with MOVED, ASK or TRYAGAIN, those after them as ever."""
-        where = f" 1 {HOST}:{to.port}" if to else " later"
+        where = f" 1 {host}:{to.port}" if to else " later"
         left = [f"-{code}{where}\r\n".encode()] * times
 
         def answer(command: list[bytes]) -> bytes:
@@ -127,9 +129,10 @@ async def site() -> AsyncIterator[Site]:
         await asyncio.sleep(0.01)
 
 
-async def test_moved(site: Site) -> None:
-    """Sent to the other, and from then on there at once."""
-    site.one.redirects("MOVED", site.other)
+@pytest.mark.parametrize("host", [HOST, "", "?"])
+async def test_moved(host: str, site: Site) -> None:
+    """Sent to the other, also where its host is not told, and from then on there at once."""
+    site.one.redirects("MOVED", site.other, host=host)
 
     assert await site.write() == 1
     assert await site.write() == 1
