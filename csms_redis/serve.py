@@ -12,6 +12,8 @@ import structlog
 from aiohttp import web
 
 from csms_redis.api.app import make_app
+from csms_redis.api.health import Component, is_ready
+from csms_redis.api.metrics import collector_for
 from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front import Front
@@ -22,6 +24,7 @@ from csms_redis.registry.certificates import Certificates, ExpiringCertificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import ServerSettings, Settings
+from csms_redis.telemetry.metrics import LoopLag
 
 _MOST_DESCRIPTORS = 2**20
 _OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
@@ -44,8 +47,12 @@ async def serve(settings: Settings) -> None:
         redis = client(settings.redis, topology)
         supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=settings.redis.timeout)
 
-        def components() -> Mapping[str, str | None]:
-            return {"redis": supervisor.problem, "server": signals.problem}
+        def components() -> Mapping[str, Component]:
+            does_without = settings.server.ready_without_redis and lookups.serves_stale
+            return {
+                "redis": Component(supervisor.problem, needed=not does_without),
+                "server": Component(signals.problem),
+            }
 
         certificates = Certificates(redis, prefix)
         expiring = ExpiringCertificates(certificates)
@@ -59,20 +66,31 @@ async def serve(settings: Settings) -> None:
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
         )
+        lag = LoopLag()
+        collector = collector_for(
+            app,
+            lookups=lookups,
+            supervisor=supervisor,
+            expiring=expiring,
+            lag=lag,
+            ready=lambda: is_ready(components()),
+        )
         try:
             # should one of these ever fail, the group ends the service instead of letting it
             # linger half alive
             async with asyncio.TaskGroup() as background:
-                supervising = background.create_task(supervisor.run())
-                counting = background.create_task(expiring.run())
-                async with _listening(app, lookups, settings.server, signals) as front:
-                    sweeping = background.create_task(front.run())
+                tasks = [background.create_task(supervisor.run())]
+                async with _listening(app, lookups, settings.server, signals) as (front, server):
+                    collector.listens(front, server)
+                    tasks += [
+                        background.create_task(forever)
+                        for forever in (expiring.run(), front.run(), lag.run())
+                    ]
                     await signals.first.wait()
                     await signals.delay(settings.server.drain_delay)
                     _log.info("draining", seconds=settings.server.drain_timeout)
-                sweeping.cancel()
-                supervising.cancel()
-                counting.cancel()
+                for task in tasks:
+                    task.cancel()
         except BaseExceptionGroup as group:
             refused, others = group.split(CannotListen)
             if refused is None or others is not None:
@@ -134,7 +152,7 @@ class _Signals:
 @asynccontextmanager
 async def _listening(
     app: web.Application, lookups: Lookups, settings: ServerSettings, signals: _Signals
-) -> AsyncIterator[Front]:
+) -> AsyncIterator[tuple[Front, web.Server]]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_AFTER_DRAIN)
     await runner.setup()
@@ -153,7 +171,7 @@ async def _listening(
             await listener.start(front.protocol, settings.backlog)
             for url in listener.urls:
                 _log.info("listening", url=url)
-            yield front
+            yield front, server
             front.begin_drain()
             await signals.unless_hurried(_drain(listener, front, settings.drain_timeout))
         finally:

@@ -10,7 +10,7 @@ from csms_redis.api.certificates import CertificateHandlers
 from csms_redis.api.docs import add_docs
 from csms_redis.api.health import Components, HealthHandlers
 from csms_redis.api.lookups import LookupHandlers
-from csms_redis.api.middleware import errors_and_log
+from csms_redis.api.middleware import WRITES, errors_and_log
 from csms_redis.api.stations import StationHandlers
 from csms_redis.api.tokens import TokenHandlers
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
@@ -18,6 +18,7 @@ from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import Certificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
+from csms_redis.telemetry.metrics import WriteCounts
 
 OperationHandler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -68,6 +69,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "listCertificates": certificate_handlers.list,
     }
     app = web.Application(middlewares=[errors_and_log], client_max_size=max_body)
+    app[WRITES] = WriteCounts()
     for operation in OPERATIONS:
         # {name} alone would not match an id that has braces; base64 has slashes, escaped or not
         wanted = "(?s:.+)" if operation.path.endswith("{certificateHash}") else "[^/]+"

@@ -2,15 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 from aiohttp import web
 
 from csms_redis.api.replies import JSON
 
-Components: TypeAlias = Callable[[], Mapping[str, str | None]]
-"""Each component with what is wrong with it, None where nothing is."""
+
+class Component(NamedTuple):
+    """A part of the service, or something that it needs."""
+
+    problem: str | None = None
+    """What is wrong with it, if anything is."""
+    needed: bool = True
+    """Whether requests cannot be served as long as something is."""
+
+
+Components: TypeAlias = Callable[[], Mapping[str, Component]]
+"""Every component, as it is now."""
 
 
 class HealthHandlers:
@@ -29,10 +39,23 @@ class HealthHandlers:
         """Whether requests can be served; else 503, with what is wrong."""
         del request
         components = self._components()
-        wrong = [f"{name}: {problem}" for name, problem in components.items() if problem]
+        wrong = _wrong(components)
         status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
         body: dict[str, object] = {"status": status.phrase}
         if wrong:
             body["error"] = "; ".join(wrong)
-        body["components"] = {name: problem or "OK" for name, problem in components.items()}
+        body["components"] = {name: each.problem or "OK" for name, each in components.items()}
         return web.Response(status=status, body=orjson.dumps(body), content_type=JSON)
+
+
+def is_ready(components: Mapping[str, Component]) -> bool:
+    """Whether requests can be served."""
+    return not _wrong(components)
+
+
+def _wrong(components: Mapping[str, Component]) -> list[str]:
+    return [
+        f"{name}: {each.problem}"
+        for name, each in components.items()
+        if each.problem is not None and each.needed
+    ]

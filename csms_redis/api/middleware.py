@@ -12,13 +12,18 @@ import structlog
 from aiohttp import web
 
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
-from csms_redis.contract.errors import Problem
+from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
+from csms_redis.telemetry.metrics import WriteCounts
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RECORD = web.RequestKey("record", dict[str, str])
 """Which record a request is about, for its line in the log."""
 
+WRITES = web.AppKey("writes", WriteCounts)
+"""Where requests that are to change something are counted."""
+
+_PROBLEM = web.RequestKey("problem", Problem)
 _REQUEST_ID = "X-Request-Id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _log = structlog.get_logger()
@@ -34,6 +39,12 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     started = time.perf_counter()
     response, reason = await _answer(request, handler, request_id)
     wrote = request.method not in {"GET", "HEAD"}
+    if wrote:
+        request.app[WRITES].add(
+            request.match_info.route.name or "none",
+            _outcome(request, response.status),
+            time.perf_counter() - started,
+        )
     failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
     if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         response.headers[_REQUEST_ID] = request_id
@@ -57,6 +68,7 @@ async def _answer(
     try:
         return await handler(request), None
     except Problem as problem:
+        request[_PROBLEM] = problem
         return problem_reply(problem), problem.error
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
@@ -66,6 +78,18 @@ async def _answer(
         _log.exception("unexpected error")
         error_text = f"Unexpected error; the log tells more under request id {request_id}."
         return status_reply(HTTPStatus.INTERNAL_SERVER_ERROR, error_text), "unexpected error"
+
+
+def _outcome(request: web.Request, status: int) -> str:
+    """What came of a write, in a word of which there are few."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return "done"
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "refused"
+    problem = request.get(_PROBLEM)
+    if isinstance(problem, OutcomeUnknown):
+        return "unknown"
+    return "unavailable" if isinstance(problem, Unavailable) else "error"
 
 
 def _is_quiet(request: web.Request) -> bool:

@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeAlias, cast
 
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, OK, REQUEST_TIMEOUT, Heads, Style, status_tail
+from csms_redis.lookup.counts import LETTER
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
 
@@ -109,7 +110,8 @@ class Front:
         # a request's bytes from its minor version to its end, to the style of its answer
         self.known_headers: dict[bytes, Style] = {}
         self.draining = False
-        self._max_connections = max_connections
+        self.max_connections = max_connections
+        self.accepted = 0  # connections
         # Connections by when they came to wait, the longest waiting first. One whose request is
         # being answered is in none, for its answer has a time-out of its own.
         self.idle: Queue = OrderedDict()
@@ -126,6 +128,11 @@ class Front:
         )
         self._closed = asyncio.Event()
         self._connections: set[FrontProtocol] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
 
     def protocol(self) -> "FrontProtocol":
         """Make the protocol of a new connection."""
@@ -183,8 +190,9 @@ class Front:
 
     def opened(self, connection: "FrontProtocol") -> None:
         """Count a connection; close the longest waiting one when there are too many."""
+        self.accepted += 1
         self._connections.add(connection)
-        if len(self._connections) > self._max_connections:
+        if len(self._connections) > self.max_connections:
             waiting = (self.idle, self.idle_after_404, self.reading)
             first = [next(iter(queue.items())) for queue in waiting if queue]
             longest, _ = min(first, key=itemgetter(1), default=(connection, 0.0))
@@ -214,6 +222,7 @@ class FrontProtocol(asyncio.Protocol):
         "_fallback",
         "_front",
         "_half_closed",
+        "_hits",
         "_lookups",
         "_owed",
         "_paused",
@@ -230,6 +239,7 @@ class FrontProtocol(asyncio.Protocol):
         """Belong to `front`."""
         self._front = front
         self._lookups = front.lookups
+        self._hits = front.lookups.counts.hit
         self._transport: asyncio.Transport | None = None
         self._fallback: Fallback | None = None
         self._queue: Queue | None = None
@@ -363,6 +373,7 @@ class FrontProtocol(asyncio.Protocol):
                 source.fresh.move_to_end(target)
                 transport = cast("asyncio.Transport", self._transport)
                 transport.write(self._front.heads.ok[style] + kept)
+                self._hits[target[LETTER]] += 1
                 queue = self._front.idle
                 break
             remembered = source.unknown.until.get(target)
@@ -371,6 +382,7 @@ class FrontProtocol(asyncio.Protocol):
                     return False
                 transport = cast("asyncio.Transport", self._transport)
                 transport.write(self._front.heads.of(NOT_FOUND, style) + remembered[1])
+                self._lookups.counts.unknown[target[LETTER]] += 1
                 queue = self._front.idle_after_404
                 break
         else:

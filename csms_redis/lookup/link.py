@@ -70,6 +70,8 @@ class Link:
             timeout: seconds to connect, and then to log in.
         """
         self.problem: str | None = "has not been reached yet"
+        self.role = "unknown"
+        """What the server said last that it is: master, replica or unknown."""
         self._lookups = lookups
         self._topology = topology
         self._address = master
@@ -78,6 +80,14 @@ class Link:
         self._said: str | None = None
         self._untracked: str | None = None  # why nothing can be kept
         self._resp3 = True  # whether the server was found to speak it
+
+    @property
+    def leased(self) -> bool:
+        """Whether what is read through it may be kept."""
+        return any(
+            source.master == self._address and source.lease_until > monotonic()
+            for source in self._lookups.sources
+        )
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -90,6 +100,8 @@ class Link:
                 lasted = monotonic() - started
                 if lasted > _LONGEST_DELAY or (self.problem is None and lasted > delay):
                     delay = _FIRST_DELAY
+                if not isinstance(error, IsReplica):
+                    self.role = "unknown"
                 self._say(_reason(error))
                 self._topology.doubt()
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 jitter
@@ -189,6 +201,7 @@ class Link:
         # someone's key of another type is no fault: Redis read it; nor is a slot that moves
         if isinstance(values, BaseException) and getattr(values, "code", None) not in _READ_ANYWAY:
             raise values
+        self.role = _ROLES.get(role or b"", "unknown")
         if role not in {b"master", None}:
             raise IsReplica
         if connection.ended.is_set():
@@ -233,6 +246,7 @@ class Link:
             _log.warning("Redis cannot be reached", redis=str(self._address), reason=reason)
 
 
+_ROLES = {b"master": "master", b"replica": "replica", b"slave": "replica"}
 _READ_ANYWAY = frozenset(["ASK", "MOVED", "TRYAGAIN", "WRONGTYPE"])
 
 

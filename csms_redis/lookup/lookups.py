@@ -21,6 +21,7 @@ from csms_redis.lookup.answers import (
     status_tail,
     tail,
 )
+from csms_redis.lookup.counts import LETTER, LookupCounts
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
 from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
 from csms_redis.lookup.targets import Wanted
@@ -152,8 +153,7 @@ class Lookups:
             stale_if_error=settings.stale_if_error,
         )
         self.sources: tuple[Source, ...] = ()  # one for each master that can be read
-        self.stale_answers = 0  # lookups answered with what may have changed since
-        self.refused = 0  # lookups answered 503
+        self.counts = LookupCounts()
         self._settings = settings
         self._lost = monotonic()
         self._timeout = settings.timeout
@@ -164,7 +164,7 @@ class Lookups:
         self._source_of: dict[Address, Source] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._backlog: deque[_Flight] = deque()  # waiting for a connection
-        self._landed: list[tuple[list[Answered], int, bytes]] = []
+        self._landed: list[tuple[list[Answered], int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._reads = {route.resource: _Read(route.resource, prefix) for route in targets.ROUTES}
 
@@ -174,6 +174,7 @@ class Lookups:
         """Look a record up; `answered` is called once, now or within `lookup.timeout`."""
         resource, record_id, target = wanted
         if record_id is None:
+            self.counts.unknown[target[LETTER]] += 1
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
             return
         now = monotonic()
@@ -182,10 +183,12 @@ class Lookups:
                 kept = source.fresh.get(target)
                 if kept is not None:
                     source.fresh.move_to_end(target)
+                    self.counts.hit[target[LETTER]] += 1
                     answered(OK, kept)
                     return
                 remembered = source.unknown.until.get(target)
                 if remembered is not None and now < remembered[0]:
+                    self.counts.unknown[target[LETTER]] += 1
                     answered(NOT_FOUND, remembered[1])
                     return
         flight = self._flights.get(target)
@@ -237,6 +240,34 @@ class Lookups:
     # Told by the connections' owner
 
     @property
+    def stale_answers(self) -> int:
+        """Lookups answered with what may have changed since."""
+        return sum(self.counts.stale)
+
+    @property
+    def refused(self) -> int:
+        """Lookups answered 503."""
+        return sum(self.counts.error)
+
+    @property
+    def flights(self) -> int:
+        """Records that are being read from Redis, or wait for a connection to it."""
+        return len(self._backlog) + sum(len(each.connection.pending) for each in self.sources)
+
+    @property
+    def unknown_entries(self) -> int:
+        """Ids that are known not to exist."""
+        return sum(len(source.unknown.until) for source in self.sources)
+
+    @property
+    def serves_stale(self) -> bool:
+        """Whether something is known that may be served while Redis cannot be read."""
+        oldest = monotonic() - self._stale_if_error
+        return self.cache.has_stale() or any(
+            source.fresh and source.good >= oldest for source in self.sources
+        )
+
+    @property
     def caches(self) -> bool:
         """Whether anything is to be kept, so that connections must be tracked."""
         return self.cache.max_entries > 0
@@ -255,6 +286,7 @@ class Lookups:
         source = Source(master, connection, self.cache, unknown)
         self._source_of[master] = source
         self.sources = tuple(self._source_of.values())
+        self.counts.connected += 1
         self.send_backlog()
 
     def renew(self, connection: ReadConnection, *, sent: float, until: float) -> None:
@@ -279,6 +311,7 @@ class Lookups:
         del self._source_of[source.master]
         self.sources = tuple(self._source_of.values())
         self._lost = monotonic()
+        self.counts.lost += 1
         source.lease_until = 0.0
         self.cache.age(source.generation, source.good)
         # soon: the flights of this connection fail first
@@ -287,6 +320,7 @@ class Lookups:
     def invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
         """Redis says that keys changed; None when all of this master's may have."""
         if keys is None:
+            self.counts.flushes += 1
             source = self._source_through(connection)
             if source is not None:
                 source.generation.clear()
@@ -296,6 +330,7 @@ class Lookups:
                 if flight.source is source:
                     self._detach(flying)
             return
+        self.counts.invalidations += len(keys)
         for key in keys:
             target = targets.of_key(key, self._prefix)
             if target is not None:
@@ -349,16 +384,20 @@ class Lookups:
         body = flight.resource.answer(reply)
         if body is None:
             status = NOT_FOUND
+            counted = self.counts.unknown
             answer_tail = NOT_FOUND_TAILS[flight.resource]
             self.cache.drop(flight.target)
             if keeper is not None:
                 keeper.unknown.put(flight.target, answer_tail)
         else:
             status = OK
+            counted = self.counts.read
             answer_tail = tail(body)
             if keeper is not None:
                 self.cache.put(keeper.generation, flight.target, answer_tail)
-        self._landed.append((flight.waiters, status, answer_tail))
+        counted[flight.target[LETTER]] += len(flight.waiters)
+        asked = flight.deadline - self._timeout
+        self._landed.append((flight.waiters, status, answer_tail, asked))
         flight.waiters = []
 
     def deliver(self) -> None:
@@ -368,7 +407,11 @@ class Lookups:
         shares a core with others and sleeps, and to wake it once costs less than many times.
         """
         landed, self._landed = self._landed, []
-        for waiters, status, answer_tail in landed:
+        if not landed:
+            return
+        now = monotonic()
+        for waiters, status, answer_tail, asked in landed:
+            self.counts.read_seconds.observe(now - asked)
             for answered in waiters:
                 answered(status, answer_tail)
 
@@ -380,7 +423,7 @@ class Lookups:
         if source is None:
             kept = self.cache.stale(target)
             if kept is not None:
-                self.stale_answers += 1
+                self.counts.stale[target[LETTER]] += 1
                 answered(OK, kept)
                 return
             room = now - self._lost <= _GRACE and len(self._backlog) < self._max_in_flight
@@ -471,10 +514,10 @@ class Lookups:
             if kept is None and now - source.good <= self._stale_if_error:
                 kept = source.fresh.get(target)
         if kept is None:
-            self.refused += 1
+            self.counts.error[target[LETTER]] += 1
             answered(UNAVAILABLE, _UNAVAILABLE)
         else:
-            self.stale_answers += 1
+            self.counts.stale[target[LETTER]] += 1
             answered(OK, kept)
 
     def _forget(self, target: bytes) -> None:

@@ -55,7 +55,7 @@ class NearCache:
     from the last good probe, and served only while Redis cannot be read (RFC 5861, 4).
     """
 
-    __slots__ = ("_filling", "_max_bytes", "_old", "_stale_if_error", "max_entries")
+    __slots__ = ("_filling", "_old", "_stale_if_error", "evictions", "max_bytes", "max_entries")
 
     def __init__(self, *, max_entries: int, max_bytes: int, stale_if_error: float) -> None:
         """Keep at most `max_entries` and `max_bytes`; 0 entries keeps nothing.
@@ -66,8 +66,9 @@ class NearCache:
             stale_if_error: seconds.
         """
         self.max_entries = max_entries
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._stale_if_error = stale_if_error
+        self.evictions = 0
         self._old: list[Generation] = []  # that of the oldest good probe first
         self._filling: list[Generation] = []
 
@@ -90,11 +91,11 @@ class NearCache:
         """Keep a fresh answer; older ones of the same target go."""
         self.drop(target)
         size = _size(target, tail)
-        if self.max_entries == 0 or size > self._max_bytes:
+        if self.max_entries == 0 or size > self.max_bytes:
             return
         generation.entries[target] = tail
         generation.size += size
-        while self.size > self._max_bytes or len(self) > self.max_entries:
+        while self.size > self.max_bytes or len(self) > self.max_entries:
             self._evict()
 
     def drop(self, target: bytes) -> None:
@@ -132,7 +133,13 @@ class NearCache:
                 return tail
         return None
 
+    def has_stale(self) -> bool:
+        """Whether there is anything that `stale` may give."""
+        oldest = monotonic() - self._stale_if_error
+        return any(old.entries for old in self._old if old.good >= oldest)
+
     def _evict(self) -> None:
+        self.evictions += 1
         while self._old and not self._old[0].entries:
             self._old.pop(0)
         if self._old:

@@ -45,6 +45,16 @@ class Supervisor:
             return problem
         return f"{len(problems)} of {len(self._links)} masters: {master} {problem}"
 
+    @property
+    def links(self) -> dict[str, Link]:
+        """Each master's, by the master's address without user and password."""
+        return {str(master): link for master, (link, _) in self._links.items()}
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is known which masters there are."""
+        return self._topology.problem is None
+
     async def run(self) -> None:
         """Follow the topology until cancelled."""
         async with asyncio.TaskGroup() as tasks:

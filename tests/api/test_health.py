@@ -25,6 +25,49 @@ def test_ready_names_its_components(service: Service) -> None:
     }
 
 
+def test_a_service_that_can_serve_what_it_knows_stays_ready(
+    start_service: StartService, valkey: Valkey
+) -> None:
+    """Losing Redis is told, but takes no traffic away until nothing may be served any more."""
+    service = start_service(redis__url=valkey.url, lookup__stale_if_error="3")
+
+    def ready() -> int:
+        return service.request("GET", "/health/ready").status
+
+    wait_for(lambda: ready() == 200, "ready")
+    assert service.post("/cs/cs001", {"securityProfile": 2}).status == 201
+    assert service.get("/cs/cs001/auth").status == 200
+    valkey.kill()
+
+    def redis() -> str:
+        said = service.request("GET", "/health/ready").json
+        return str(said["components"]["redis"])
+
+    before = [ready()]
+    while redis() == "OK":
+        before.append(ready())
+    assert set(before) == {200}
+    assert redis().startswith("cannot be reached")
+    wait_for(lambda: ready() == 503, "not ready, for what is known has become too old")
+    assert service.get("/cs/cs001/auth").status == 503
+
+
+def test_readiness_may_be_made_to_follow_redis_at_once(
+    start_service: StartService, valkey: Valkey
+) -> None:
+    service = start_service(redis__url=valkey.url, server__ready_without_redis="false")
+
+    def ready() -> int:
+        return service.request("GET", "/health/ready").status
+
+    wait_for(lambda: ready() == 200, "ready")
+    assert service.post("/cs/cs001", {"securityProfile": 2}).status == 201
+    assert service.get("/cs/cs001/auth").status == 200
+    valkey.kill()
+    wait_for(lambda: ready() == 503, "not ready")
+    assert service.get("/cs/cs001/auth").status == 200
+
+
 def test_readiness_follows_redis_and_liveness_does_not(
     start_service: StartService, valkey: Valkey
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from csms_redis.api.app import make_app
+from csms_redis.api.health import Component
 from csms_redis.api.protocol import LINGERING, StatusRequestHandler
 from csms_redis.contract.certificates import ClientCertificate
 from csms_redis.contract.models import ChargeStationAuth, Token
@@ -182,7 +183,7 @@ async def running_site(
         tokens=_Tokens(),
         certificates=_Certificates(),
         lookups=lookups,
-        components=lambda: {"redis": None},
+        components=lambda: {"redis": Component()},
         strict=False,
         max_body=MAX_BODY,
         request_timeout=REQUEST_TIMEOUT,

@@ -100,7 +100,7 @@ async def take(site: Site, clock: Clock, client: Client, step: Step) -> None:
         case "drain", _:
             site.front.draining = True
             site.front.known_headers.clear()
-            cast("FrontProtocol", client.protocol).drain()
+            cast("FrontProtocol", client.protocol).drain(clock.now)
 
 
 @settings(

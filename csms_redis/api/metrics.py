@@ -1,0 +1,237 @@
+"""`/metrics`: what Prometheus reads, made of the service's plain numbers at each scrape.
+
+No label has an id or anything else that callers choose: each has few values, known beforehand, but
+for the addresses of the Redis masters there are.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from csms_redis import __version__
+from csms_redis.api.middleware import WRITES
+from csms_redis.lookup.front import Front
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.registry.certificates import ExpiringCertificates
+from csms_redis.telemetry.metrics import Histogram, LoopLag, WriteCounts
+
+_ROLES = ("master", "replica", "unknown")
+
+
+class ServiceCollector(Collector):
+    """Reads the service's numbers."""
+
+    def __init__(  # noqa: PLR0913 one keyword for each thing that has numbers
+        self,
+        *,
+        lookups: Lookups,
+        supervisor: Supervisor,
+        expiring: ExpiringCertificates,
+        lag: LoopLag,
+        writes: WriteCounts,
+        ready: Callable[[], bool],
+    ) -> None:
+        """Read from these.
+
+        Args:
+            lookups: the near cache, and what became of lookups.
+            supervisor: the Redis masters.
+            expiring: certificates that run out.
+            lag: of the event loop.
+            writes: what came of writes.
+            ready: whether the readiness probe would succeed.
+        """
+        self._listening: tuple[Front, web.Server] | None = None
+        self._lookups = lookups
+        self._supervisor = supervisor
+        self._expiring = expiring
+        self._lag = lag
+        self._writes = writes
+        self._ready = ready
+
+    def listens(self, front: Front, server: web.Server) -> None:
+        """Read from these as well, which there are when the application is run."""
+        self._listening = front, server
+
+    def collect(self) -> Iterable[Metric]:
+        """Every metric, as it is now."""
+        yield InfoMetricFamily(
+            "csms_build",
+            "What is running.",
+            {"version": __version__, "python": platform.python_version()},
+        )
+        yield _gauge("csms_ready", "Whether the readiness probe succeeds.", self._ready())
+        yield _histogram(
+            "csms_event_loop_lag_seconds",
+            "How late the event loop comes to what is due.",
+            self._lag.seconds,
+        )
+        yield from self._of_lookups()
+        yield from self._of_redis()
+        yield from self._of_requests()
+        number = self._expiring.number
+        if number is not None:
+            yield _gauge(
+                "csms_certificates_expiring",
+                "Certificates that run out within 30 days or have run out.",
+                number,
+            )
+
+    def _of_lookups(self) -> Iterable[Metric]:
+        counts = self._lookups.counts
+        yield _counters(
+            "csms_lookups",
+            "Lookups by route and what became of them.",
+            ("route", "outcome"),
+            counts.by_route().items(),
+        )
+        yield _histogram(
+            "csms_redis_read_seconds",
+            "From a lookup that the near cache could not answer to Redis' reply.",
+            counts.read_seconds,
+        )
+        yield _gauge(
+            "csms_lookup_flights",
+            "Reads that Redis has not answered.",
+            self._lookups.flights,
+        )
+        cache = self._lookups.cache
+        yield _gauge("csms_near_cache_entries", "Answers kept.", len(cache))
+        yield _gauge("csms_near_cache_bytes", "Memory of the answers kept.", cache.size)
+        yield _gauge("csms_near_cache_max_entries", "lookup.cache_entries", cache.max_entries)
+        yield _gauge("csms_near_cache_max_bytes", "lookup.cache_bytes", cache.max_bytes)
+        yield _counter(
+            "csms_near_cache_evictions",
+            "Answers dropped to make room.",
+            cache.evictions,
+        )
+        yield _gauge(
+            "csms_unknown_cache_entries",
+            "Ids that are known not to exist.",
+            self._lookups.unknown_entries,
+        )
+        yield _counters(
+            "csms_invalidations",
+            "Changes that Redis told of: of a key, or of all.",
+            ("of",),
+            [(["key"], counts.invalidations), (["all"], counts.flushes)],
+        )
+
+    def _of_redis(self) -> Iterable[Metric]:
+        counts = self._lookups.counts
+        yield _counter(
+            "csms_redis_connections", "Read connections that were made.", counts.connected
+        )
+        yield _counter(
+            "csms_redis_connections_lost", "Read connections that were lost.", counts.lost
+        )
+        yield _gauge(
+            "csms_redis_topology_certain",
+            "Whether it is known which masters there are.",
+            self._supervisor.certain,
+        )
+        links = self._supervisor.links
+        up = GaugeMetricFamily("csms_redis_up", "Whether a master is read from.", labels=["redis"])
+        leased = GaugeMetricFamily(
+            "csms_redis_leased",
+            "Whether what is read from a master may be kept.",
+            labels=["redis"],
+        )
+        role = GaugeMetricFamily(
+            "csms_redis_role",
+            "What a master says that it is: 1 for one of the roles.",
+            labels=["redis", "role"],
+        )
+        for redis, link in links.items():
+            up.add_metric([redis], link.problem is None)
+            leased.add_metric([redis], link.leased)
+            for each in _ROLES:
+                role.add_metric([redis, each], each == link.role)
+        yield from (up, leased, role)
+
+    def _of_requests(self) -> Iterable[Metric]:
+        yield _counters(
+            "csms_writes",
+            "Requests to change something, by what came of them.",
+            ("operation", "outcome"),
+            self._writes.by_outcome.items(),
+        )
+        yield _histogram(
+            "csms_write_seconds", "From a write's head to its answer.", self._writes.seconds
+        )
+        if self._listening is None:
+            return
+        front, server = self._listening
+        yield _counter(
+            "csms_requests_handed_over", "Requests that aiohttp answered.", server.requests_count
+        )
+        yield _gauge("csms_connections_open", "Open connections.", front.connections)
+        yield _gauge(
+            "csms_connections_max",
+            "Open connections beyond which idle ones are closed.",
+            front.max_connections,
+        )
+        yield _counter("csms_connections_accepted", "Connections accepted.", front.accepted)
+
+
+def collector_for(  # noqa: PLR0913 as its class
+    app: web.Application,
+    *,
+    lookups: Lookups,
+    supervisor: Supervisor,
+    expiring: ExpiringCertificates,
+    lag: LoopLag,
+    ready: Callable[[], bool],
+) -> ServiceCollector:
+    """Give an application its `/metrics`, and the collector behind it."""
+    collector = ServiceCollector(
+        lookups=lookups,
+        supervisor=supervisor,
+        expiring=expiring,
+        lag=lag,
+        writes=app[WRITES],
+        ready=ready,
+    )
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    app.router.add_get("/metrics", metrics, name="metrics")
+    return collector
+
+
+def _gauge(name: str, said: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, said, value=value)
+
+
+def _counter(name: str, said: str, value: float) -> Metric:
+    return CounterMetricFamily(name, said, value=value)
+
+
+def _counters(
+    name: str, said: str, labels: tuple[str, ...], values: Iterable[tuple[Sequence[str], int]]
+) -> Metric:
+    family = CounterMetricFamily(name, said, labels=labels)
+    for words, value in values:
+        family.add_metric(words, value)
+    return family
+
+
+def _histogram(name: str, said: str, histogram: Histogram) -> Metric:
+    return HistogramMetricFamily(name, said, buckets=histogram.buckets, sum_value=histogram.total)

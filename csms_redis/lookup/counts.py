@@ -1,0 +1,57 @@
+"""What became of lookups, in plain numbers that a scrape reads."""
+
+from csms_redis.contract.operations import BASE_PATH
+from csms_redis.lookup.targets import ROUTES
+from csms_redis.telemetry.metrics import REDIS_SECONDS, Histogram
+
+LETTER = len(BASE_PATH) + 2
+"""Where a hot route's target has the byte that tells which route it is.
+
+To index a list by it is the cheapest way there is to count by route.
+"""
+
+OUTCOMES = ("hit", "read", "stale", "unknown", "error")
+"""Answered from the near cache; by Redis; with what may have changed since, because Redis is away;
+that there is no such record; with 503."""
+
+
+class LookupCounts:
+    """Lookups by what became of them, and what happened to what answers them."""
+
+    __slots__ = (
+        "connected",
+        "error",
+        "flushes",
+        "hit",
+        "invalidations",
+        "lost",
+        "read",
+        "read_seconds",
+        "stale",
+        "unknown",
+    )
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        # each by the byte at LETTER
+        self.hit = [0] * 256
+        self.read = [0] * 256
+        self.stale = [0] * 256
+        self.unknown = [0] * 256
+        self.error = [0] * 256
+        self.read_seconds = Histogram(REDIS_SECONDS)  # from the lookup to Redis' reply
+        self.invalidations = 0  # keys that Redis said have changed
+        self.flushes = 0  # times that it said that any may have
+        self.connected = 0  # read connections that were made
+        self.lost = 0
+
+    def by_route(self) -> dict[tuple[str, str], int]:
+        """All lookups, by their route's name and their outcome."""
+        return {
+            (route.resource.name, outcome): getattr(self, outcome)[route.before[LETTER]]
+            for route in ROUTES
+            for outcome in OUTCOMES
+        }
+
+
+assert len({route.before[LETTER] for route in ROUTES}) == len(ROUTES)  # noqa: S101 seen at start
