@@ -17,7 +17,14 @@ from tests.topologies.rights import ON_REDIS, PASSWORD, permit
 from tests.topologies.sentinels import SentinelGroup
 from tests.topologies.topology import Topology
 
-_CONTRACT = {"test_stations", "test_tokens", "test_certificates", "test_errors"}
+_CONTRACT = {
+    "test_blocking",
+    "test_certificates",
+    "test_errors",
+    "test_listings",
+    "test_stations",
+    "test_tokens",
+}
 
 
 class Deployment(NamedTuple):

@@ -22,6 +22,15 @@ HASHES = {
     "root-V2G-cert.pem": "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP+Ak=",
 }
 UNKNOWN = "A" * 43 + "="
+STORED = {
+    b"certificate",
+    b"issuer",
+    b"lastUpdated",
+    b"notAfter",
+    b"notBefore",
+    b"serialNumber",
+    b"subject",
+}
 SPELLINGS = (
     "base64",
     "base64 unpadded",
@@ -121,7 +130,7 @@ def test_is_stored_under_the_hash_that_gateways_send(
 
     stored = redis.hgetall(key_of(uploaded))
 
-    assert set(stored) == {b"certificate", b"lastUpdated"}
+    assert set(stored) == STORED
     assert json.loads(stored[b"certificate"]) == pem
 
 
@@ -312,5 +321,5 @@ def test_ignores_unknown_properties(service: Service, redis: Redis, pem: str, pa
     record = {"certificate": pem, "hash": "x", "lastUpdated": 1}
     assert service.post("/certificate", record).status == 201
 
-    assert set(redis.hkeys(key_of(padded))) == {b"certificate", b"lastUpdated"}
+    assert set(redis.hkeys(key_of(padded))) == STORED
     assert service.delete(f"/certificate/{segment(padded)}").status == 204

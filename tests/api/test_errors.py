@@ -37,6 +37,7 @@ WRITES = [
     ("POST", f"{API}/cs/cs001"),
     ("POST", f"{API}/token"),
     ("POST", f"{API}/certificate"),
+    ("PUT", f"{API}/cs/cs001/registrationStatus"),
 ]
 
 
@@ -80,11 +81,13 @@ def test_an_unknown_path_is_404(service: Service, method: str, path: str) -> Non
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/api/v0/cs/cs001", "POST"),
+        ("/api/v0/cs", "GET, HEAD"),
+        ("/api/v0/cs/cs001", "DELETE, GET, HEAD, POST"),
+        ("/api/v0/cs/cs001/registrationStatus", "PUT"),
         ("/api/v0/cs/cs001/auth", "GET, HEAD"),
-        ("/api/v0/token", "POST"),
-        ("/api/v0/token/x", "GET, HEAD"),
-        ("/api/v0/certificate", "POST"),
+        ("/api/v0/token", "GET, HEAD, POST"),
+        ("/api/v0/token/x", "DELETE, GET, HEAD"),
+        ("/api/v0/certificate", "GET, HEAD, POST"),
         ("/api/v0/certificate/x", "DELETE, GET, HEAD"),
         ("/health", "GET, HEAD"),
         ("/health/ready", "GET, HEAD"),

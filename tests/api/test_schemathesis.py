@@ -1,14 +1,17 @@
 """schemathesis over the document that is served: what it promises is what the service does.
 
-Every check is on. Two properties are of a form that JSON Schema cannot describe; where a request is
-to be valid they get a value that is: `certificate` a PEM, `contractId` an eMAID with its own check
-digit or a text that is no eMAID. (So even the check of positive data holds for them.)
+Every check is on. Some values are of a form that JSON Schema cannot describe; where a request is
+to be valid they get one that is: `certificate` a PEM, `contractId` an eMAID with its own check
+digit or a text that is no eMAID, `cursor` one that a page has given. (So even the check of positive
+data holds for them.)
 """
 
 import random
+import re
 import zlib
 from collections import Counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import schemathesis
@@ -66,7 +69,24 @@ def map_case(context: HookContext, case: "Case[Any]") -> "Case[Any]":
         chooser = random.Random(zlib.crc32(repr(case.body).encode(errors="replace")))
         given = {name: GENERATORS[name](chooser) for name in GENERATORS if name in case.body}
         case.body = {**case.body, **given}
+    if positive and case.query:
+        chooser = random.Random(zlib.crc32(repr(case.query).encode(errors="replace")))
+        if "contractId" in case.query:
+            case.query["contractId"] = contract_id(chooser)
+        if "cursor" in case.query:
+            case.query = dict(cursors.get(case.path, {}))
     return case
+
+
+cursors: dict[str, dict[str, str]] = {}
+"""By path, the query of a second page."""
+
+
+def note_next_page(case: "Case[Any]", link: str) -> None:
+    """Keep what leads to another page."""
+    target = re.fullmatch(r'<(\S+)>; rel="next"', link)
+    assert target
+    cursors[case.path] = dict(parse_qsl(target[1].partition("?")[2]))
 
 
 @schema.parametrize()
@@ -79,6 +99,8 @@ def map_case(context: HookContext, case: "Case[Any]") -> "Case[Any]":
 def test_the_service_does_what_the_document_says(case: "Case[Any]", service: Service) -> None:
     reply = case.call_and_validate(base_url=f"{service.url}{BASE_PATH}")
 
+    for link in reply.headers.get("link", []):
+        note_next_page(case, link)
     seen[str(case.operation.definition.raw["operationId"]), f"{reply.status_code}"] += 1
 
 
@@ -90,3 +112,11 @@ def test_it_was_not_all_refused() -> None:
         assert seen[operation, "201"] > 10
         assert seen[operation, "400"] > 10
     assert seen["deleteCertificate", "404"] > 0
+    for operation in ("listChargeStations", "listTokens", "listCertificates"):
+        assert seen[operation, "200"] > 10
+        assert seen[operation, "400"] > 10
+    assert seen["getChargeStation", "404"] > 10
+    assert seen["setRegistrationStatus", "404"] > 10
+    assert seen["setRegistrationStatus", "400"] > 10
+    assert seen["deleteToken", "404"] > 10
+    assert cursors

@@ -245,16 +245,30 @@ class TestStandalone:
             (line,) = logged(service, "Redis could not wait for its replicas")
             assert line["reason"] == "NOPERM"
 
+    @pytest.mark.parametrize("right", ["+scan", "+info"])
+    def test_without_a_right_to_list(self, right: str, empty: Standalone) -> None:
+        """Listings are refused, and nothing else."""
+        permit(empty.nodes, ON_REDIS, right)
+        with service_as(empty) as service:
+            see_it_work(service)
+            for path in ("/cs", "/token", "/certificate"):
+                reply = service.get(path)
+                assert reply.status == 503
+                assert "an operator must look at Redis" in reply.error
+            assert {line["reason"] for line in service.events("Redis refused a command")} == {
+                "NOPERM"
+            }
+
     def test_check(self, empty: Standalone) -> None:
         """It needs none of these; what it may not look at, it names."""
         from tests.test_check import about, check  # noqa: PLC0415
 
-        permit(empty.nodes, ON_REDIS)
+        permit(empty.nodes, ON_REDIS, "+info")
         url = empty.url_as("csms", PASSWORD)
         code, told = check(Path("/tmp"), url)
         assert code == 0
         assert [level for level, _ in about(told, "redis", "info")] == ["ok", "warning"]
-        permit(empty.nodes, f"{ON_REDIS} +info +config|get")
+        permit(empty.nodes, f"{ON_REDIS} +config|get")
         code, told = check(Path("/tmp"), url)
         assert code == 0
         assert about(told, "info", "config") == []

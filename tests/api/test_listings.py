@@ -1,0 +1,546 @@
+"""`GET /cs`, `/token` and `/certificate`: pages, filters, cursors."""
+
+import base64
+import datetime as dt
+import json
+import random
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.api.test_certificates import HASHES
+from tests.api.walking import listed, next_target, pages
+from tests.conftest import API, DATA, Service, password_hash, segment
+
+PASSWORD = password_hash("fiddlesticks_fishsticks")
+STATIONS = {f"list-{number:03}": number % 3 for number in range(300)}
+NO_CURSOR = "This is no cursor of this listing. Take it from Link as it is, with the same filters."
+TOKEN = {
+    "countryCode": "GB",
+    "partyId": "TWK",
+    "type": "RFID",
+    "contractId": "GBTWK012345678V",
+    "issuer": "Thoughtworks",
+    "valid": True,
+    "cacheMode": "ALWAYS",
+}
+
+
+def flush(redis: Any) -> None:
+    """Remove all records."""
+    redis.flushall()
+
+
+def add(redis: Any, key: str, fields: dict[str, str]) -> None:
+    """A record, as the service would store it."""
+    redis.hset(key, mapping=fields)
+
+
+@pytest.fixture
+def stations(service: Service, redis: Any) -> dict[str, int]:
+    """300 stations, each third of a profile; among other records, and what is none of ours."""
+    flush(redis)
+    for cs_id, profile in STATIONS.items():
+        status = '"Rejected"' if cs_id.endswith("7") else '"Pending"'
+        add(
+            redis,
+            f"cs:{cs_id}",
+            {
+                "securityProfile": str(profile),
+                "base64SHA256Password": json.dumps(PASSWORD),
+                "registrationStatus": status,
+                "lastUpdated": '"2026-01-01T00:00:00Z"',
+            },
+        )
+    for number in range(100):
+        assert service.post("/token", TOKEN | {"uid": f"t{number}"}).status == 201
+    redis.set("cs:a string", "1")
+    redis.hset("cs:a hash without a profile", "a", "1")
+    redis.hset("cs:\n", "securityProfile", "1")
+    redis.hset(b"cs:\xff", "securityProfile", "1")
+    redis.hset("cs", "securityProfile", "1")
+    redis.hset("another", "securityProfile", "1")
+    return STATIONS
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 20, 99, 100])
+def test_every_station_is_listed(service: Service, stations: dict[str, int], limit: int) -> None:
+    """Whatever the pages' size, which is never more than was asked for."""
+    found = []
+    for page in pages(service, "/cs", {"limit": limit}):
+        assert len(page.json) <= limit
+        found += page.json
+
+    assert {one["csId"]: one["securityProfile"] for one in found} == stations
+    assert len(found) == len(stations)  # nothing came or went, so that none comes twice
+
+
+def test_the_default_is_twenty(service: Service, stations: dict[str, int]) -> None:
+    sizes = [len(page.json) for page in pages(service, "/cs")]
+
+    assert max(sizes) <= 20
+    assert sum(sizes) == len(stations)
+    assert len(sizes) < 30  # and pages are not all but empty
+
+
+def test_no_page_shows_a_credential(service: Service, stations: dict[str, int]) -> None:
+    del stations
+    for page in pages(service, "/cs", {"limit": 100}):
+        assert PASSWORD.encode() not in page.body
+        for one in page.json:
+            assert one.keys() == {"csId", "securityProfile", "registrationStatus", "lastUpdated"}
+
+
+@pytest.mark.parametrize("limit", [1, 20, 100])
+def test_filters_of_stations(service: Service, stations: dict[str, int], limit: int) -> None:
+    rejected = {cs_id for cs_id in stations if cs_id.endswith("7")}
+
+    def ids(**query: object) -> Counter[str]:
+        return Counter(one["csId"] for one in listed(service, "/cs", {"limit": limit} | query))
+
+    assert ids(registrationStatus="Rejected") == Counter(rejected)
+    assert ids(registrationStatus="Pending") == Counter(stations.keys() - rejected)
+    assert ids(registrationStatus="Accepted") == Counter()
+    assert ids(securityProfile=2) == Counter(one for one, at in stations.items() if at == 2)
+    assert ids(csIdPrefix="list-29") == Counter(f"list-29{digit}" for digit in range(10))
+    assert ids(csIdPrefix="list-297") == Counter(["list-297"])
+    assert ids(csIdPrefix="LIST") == Counter()
+    assert ids(csIdPrefix="list-2", registrationStatus="Rejected", securityProfile=0) == Counter(
+        one for one in rejected if one.startswith("list-2") and stations[one] == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "cs_id", ["*", "?", "[a]", "a*b", "\\", "a\\*", "[^a", "^", "{}", "%", "a b", "+", "\U0001f50c"]
+)
+def test_a_prefix_is_taken_as_it_is(service: Service, cs_id: str) -> None:
+    """It is no pattern."""
+    assert service.post(f"/cs/{segment(cs_id)}", {"securityProfile": 2}).status == 201
+    try:
+        found = [one["csId"] for one in listed(service, "/cs", {"csIdPrefix": cs_id})]
+    finally:
+        assert service.delete(f"/cs/{segment(cs_id)}").status == 204
+
+    assert found == [cs_id]
+
+
+@pytest.fixture
+def tokens(service: Service, redis: Any) -> dict[str, dict[str, Any]]:
+    """120 tokens in groups of ten; some have the hyphens and the case that nobody has to keep."""
+    flush(redis)
+    made = {}
+    for number in range(120):
+        token: dict[str, Any] = TOKEN | {
+            "uid": f"Token {number}",
+            "valid": number % 4 > 0,
+            "contractId": f"GB-TWK-{number % 12:09}",
+        }
+        if number < 100:
+            token["groupId"] = f"group/{number // 10}"
+        assert service.post("/token", token).status == 201
+        made[token["uid"]] = token
+    for number in range(50):
+        assert service.post(f"/cs/{number}", {"securityProfile": 2}).status == 201
+    return made
+
+
+@pytest.mark.parametrize("limit", [1, 20, 100])
+def test_every_token_is_listed_as_it_is_looked_up(
+    service: Service, tokens: dict[str, dict[str, Any]], limit: int
+) -> None:
+    found = listed(service, "/token", {"limit": limit})
+
+    assert Counter(one["uid"] for one in found) == Counter(tokens.keys())
+    for one in found[::10]:
+        assert service.get(f"/token/{segment(one['uid'])}").json == one
+
+
+@pytest.mark.parametrize("limit", [1, 20, 100])
+def test_filters_of_tokens(service: Service, tokens: dict[str, dict[str, Any]], limit: int) -> None:
+    def uids(**query: object) -> Counter[str]:
+        return Counter(one["uid"] for one in listed(service, "/token", {"limit": limit} | query))
+
+    def those(name: str, value: object) -> Counter[str]:
+        return Counter(uid for uid, token in tokens.items() if token.get(name) == value)
+
+    assert uids(groupId="group/3") == those("groupId", "group/3")
+    assert uids(groupId="group/33") == Counter()
+    assert uids(valid="false") == those("valid", False)  # noqa: FBT003 a property's value
+    assert uids(valid="true") == those("valid", True)  # noqa: FBT003 a property's value
+    seven = those("contractId", "GB-TWK-000000007")
+    assert len(seven) == 10
+    for spelling in ("GB-TWK-000000007", "gbtwk000000007"):
+        assert uids(contractId=spelling) == seven
+    assert uids(contractId="gbtwk000000007", valid="false") == Counter()
+    assert uids(groupId="group/0", valid="false") == Counter(["Token 0", "Token 4", "Token 8"])
+
+
+@pytest.mark.parametrize("limit", [1, 20, 100])
+@pytest.mark.parametrize("query", [{}, {"valid": "true"}])
+def test_an_offset_leaves_so_many_out(
+    service: Service, tokens: dict[str, dict[str, Any]], limit: int, query: dict[str, str]
+) -> None:
+    """What is left out and what is not are all there are; the pages after it go on."""
+    all_of_them = [one["uid"] for one in listed(service, "/token", {"limit": 100} | query)]
+    assert len(all_of_them) == sum(token["valid"] or not query for token in tokens.values())
+    for offset in (0, 1, 19, 20, 50, len(all_of_them) - 1, len(all_of_them), 10_000):
+        rest = listed(service, "/token", {"limit": limit, "offset": offset} | query)
+        assert Counter(one["uid"] for one in rest) <= Counter(all_of_them)
+        assert len(rest) == max(0, len(all_of_them) - offset)
+
+
+def test_offsets_walk_as_in_maeve(service: Service, tokens: dict[str, dict[str, Any]]) -> None:
+    """Offset by offset, while nothing changes: what a page has is what the next one leaves out."""
+    seen: list[str] = []
+    while page := service.get(f"/token?limit=50&offset={len(seen)}").json:
+        seen += [one["uid"] for one in page]
+    assert Counter(seen) == Counter(tokens.keys())
+
+
+def signed(name: str, ends: dt.datetime) -> tuple[str, str, int]:
+    """A certificate that ends then: its text, its hash, its serial number."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(ends - dt.timedelta(days=100))
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )
+    digest = base64.urlsafe_b64encode(made.fingerprint(hashes.SHA256())).decode()
+    return made.public_bytes(Encoding.PEM).decode(), digest, made.serial_number
+
+
+MIDNIGHT = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def certificates(service: Service, redis: Any) -> dict[str, int]:
+    """By their hash, how many days after midnight certificates run out.
+
+    Every other is an old record, that does not have what it says of itself.
+    """
+    flush(redis)
+    made = {}
+    for days in range(-20, 20):
+        pem, digest, _ = signed(f"cs{days}", MIDNIGHT + dt.timedelta(days=days))
+        assert service.post("/certificate", {"certificate": pem}).status == 201
+        if days % 2:
+            added = ("subject", "issuer", "serialNumber", "notBefore", "notAfter")
+            assert redis.hdel(f"certificate:{digest}", *added) == len(added)
+        made[digest] = days
+    redis.hset(f"certificate:{'A' * 43}=", "certificate", '"no PEM"')
+    return made
+
+
+def test_what_certificates_say_of_themselves(service: Service, redis: Any) -> None:
+    """Of one that is, and of an old record."""
+    text = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text(encoding="ascii")
+    digest = HASHES["HUBOpenProvCert001.pem"].replace("/", "_").replace("+", "-")
+    pem, own_digest, serial = signed("cs,001", MIDNIGHT)
+    flush(redis)
+    for one in (text, pem):
+        assert service.post("/certificate", {"certificate": one}).status == 201
+    try:
+        new = {one["certificateHash"]: one for one in listed(service, "/certificate")}
+        redis.hdel(f"certificate:{digest}", "notAfter", "subject")
+        old = {one["certificateHash"]: one for one in listed(service, "/certificate")}
+    finally:
+        flush(redis)
+
+    assert new == old
+    assert all(one.pop("lastUpdated").endswith("Z") for one in new.values())
+    assert new == {
+        digest: {
+            "certificateHash": digest,
+            "subject": "CN=EMP77TWTW00002,O=Hubject",
+            "issuer": "CN=MO Sub2 CA QA G1.2.1,O=Hubject GmbH,C=DE",
+            "serialNumber": "5C019A19CD2875DBA11FA6272B4E4D6B",
+            "notBefore": "2023-05-23T12:55:53Z",
+            "notAfter": "2024-03-01T00:00:00Z",
+        },
+        own_digest: {
+            "certificateHash": own_digest,
+            "subject": "CN=cs\\,001,C=DE",
+            "issuer": "CN=authority",
+            "serialNumber": serial.to_bytes((serial.bit_length() + 7) // 8).hex().upper(),
+            "notBefore": "2029-09-23T00:00:00Z",
+            "notAfter": "2030-01-01T00:00:00Z",
+        },
+    }
+
+
+@pytest.mark.parametrize("limit", [1, 20, 100])
+def test_filter_of_certificates(service: Service, certificates: dict[str, int], limit: int) -> None:
+    """Those that end before a moment, wherever its clock stands, and not those that end then."""
+    for moment, before in (
+        ("2030-01-01T00:00:00Z", 0),
+        ("2030-01-01T00:00:00.001Z", 1),
+        ("2030-01-01T02:00:00+02:00", 0),
+        ("2030-01-01T00:00:00-00:01", 1),
+        ("2000-01-01T00:00:00Z", -20),
+        ("2040-01-01t00:00:00z", 20),
+        ("2029-12-31T23:59:60Z", 0),
+    ):
+        found = listed(service, "/certificate", {"expiresBefore": moment, "limit": limit})
+        assert Counter(one["certificateHash"] for one in found) == Counter(
+            digest for digest, days in certificates.items() if days < before
+        )
+
+
+def test_a_record_that_is_no_certificate_is_listed_as_such(
+    service: Service, certificates: dict[str, int]
+) -> None:
+    """So that it can be removed."""
+    digest = "A" * 43 + "="
+    found = {one["certificateHash"]: one for one in listed(service, "/certificate")}
+
+    assert found.keys() == {*certificates, digest}
+    assert found[digest] == {"certificateHash": digest}
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/cs?limit=0", "limit: input should be greater than or equal to 1."),
+        ("/cs?limit=101", "limit: input should be less than or equal to 100."),
+        ("/cs?limit=-1", "limit: input should be greater than or equal to 1."),
+        ("/cs?limit=", "limit: must be a whole number."),
+        ("/cs?limit", "limit: must be a whole number."),
+        ("/cs?limit=1.0", "limit: must be a whole number."),
+        ("/cs?limit=1e1", "limit: must be a whole number."),
+        ("/cs?limit=+1", "limit: must be a whole number."),
+        ("/cs?limit=%D9%A1", "limit: must be a whole number."),
+        ("/cs?limit=10000000000", "limit: must be a whole number."),
+        ("/cs?limit=5&limit=5", "The query has a parameter twice; send it once."),
+        ("/cs?registrationStatus=rejected", "registrationStatus: input should be"),
+        ("/cs?securityProfile=3", "securityProfile: input should be less than or equal to 2."),
+        ("/cs?securityProfile=true", "securityProfile: must be a whole number."),
+        ("/cs?csIdPrefix=", "csIdPrefix: must be 1 to 48 characters, none a control character."),
+        ("/cs?csIdPrefix=%0A", "csIdPrefix: must be 1 to 48 characters, none a control character."),
+        ("/cs?csIdPrefix=%FF", "The query must be names and values in UTF-8, escaped by %."),
+        ("/cs?csIdPrefix=%zz", "The query must be names and values in UTF-8, escaped by %."),
+        ("/cs?registrationstatus=Rejected", "The query has a parameter that is not one of limit,"),
+        ("/cs?offset=1", "The query has a parameter that is not one of limit,"),
+        ("/cs?&", "The query has a parameter that is not one of limit,"),
+        ("/token?offset=-1", "offset: input should be greater than or equal to 0."),
+        ("/token?offset=10001", "offset: input should be less than or equal to 10000."),
+        ("/token?valid=1", "valid: must be true or false."),
+        ("/token?valid=True", "valid: must be true or false."),
+        ("/token?groupId=" + "x" * 37, "groupId: string should have at most 36 characters."),
+        ("/token?contractId=GBTWK012345678A", "contractId: the check digit A of the contract id"),
+        ("/token?cursor=AAAA&offset=0", "A cursor has its own beginning; send it without offset."),
+        ("/certificate?expiresBefore=2030-01-01", "expiresBefore: must be a date-time"),
+        ("/certificate?expiresBefore=2030-01-01T00:00:00+01:00", "expiresBefore: must be a date"),
+        ("/cs?cursor=AAAA", NO_CURSOR),
+        ("/cs?cursor=", "cursor: string should have at least 1 character."),
+        ("/cs?cursor=a%20b", "cursor: string should match pattern '^[A-Za-z0-9_-]+$'."),
+        ("/cs?cursor=" + "A" * 4097, "cursor: string should have at most 4096 characters."),
+    ],
+)
+def test_says_what_is_wrong_with_a_query(service: Service, path: str, error: str) -> None:
+    reply = service.get(path)
+
+    assert reply.status == 400
+    assert reply.error.startswith(error)
+    assert "xxxx" not in reply.error
+
+
+def first_cursor(service: Service, query: str = "limit=5") -> str:
+    """The cursor of the second page of stations."""
+    target = next_target(service.get(f"/cs?{query}"), "/")
+    assert target
+    return target.rpartition("cursor=")[2]
+
+
+def test_a_cursor_is_of_its_own_listing(service: Service, stations: dict[str, int]) -> None:
+    """Not of another kind's, nor with other filters; another limit is fine."""
+    del stations
+    cursor = first_cursor(service)
+    filtered = first_cursor(service, "limit=5&securityProfile=1")
+
+    assert service.get(f"/cs?limit=7&cursor={cursor}").status == 200
+    assert service.get(f"/cs?securityProfile=1&cursor={filtered}").status == 200
+    for path in (
+        f"/token?cursor={cursor}",
+        f"/certificate?cursor={cursor}",
+        f"/cs?securityProfile=1&cursor={cursor}",
+        f"/cs?cursor={filtered}",
+        f"/cs?securityProfile=2&cursor={filtered}",
+    ):
+        reply = service.get(path)
+        assert (reply.status, reply.error) == (400, NO_CURSOR)
+
+
+def raw_cursor(cursor: str) -> bytes:
+    return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+
+
+def written(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+fuzz = settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@fuzz
+@given(data=st.data())
+def test_a_cursor_that_was_tampered_with(
+    service: Service, stations: dict[str, int], data: st.DataObject
+) -> None:
+    """Is 400, whatever was done to it."""
+    del stations
+    cursor = first_cursor(service, "limit=1")
+    at = data.draw(st.integers(0, len(cursor) - 1))
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    character = data.draw(st.sampled_from(alphabet))
+    tampered = data.draw(
+        st.sampled_from(
+            [
+                cursor[:at] + character + cursor[at + 1 :],
+                cursor[:at],
+                cursor + cursor[: at + 1],
+                cursor[:at] + character + cursor[at:],
+                cursor[at:],
+            ]
+        )
+    )
+
+    reply = service.get(f"/cs?cursor={tampered}")
+
+    assert reply.status == (200 if tampered == cursor else 400)
+
+
+@fuzz
+@given(
+    master=st.integers(0, 2**16 - 1),
+    scanned=st.integers(0, 2**64 - 1),
+    skip=st.integers(0, 2**32 - 1),
+    seen=st.binary(max_size=32),
+)
+def test_a_cursor_that_was_made_by_someone(
+    service: Service, stations: dict[str, int], master: int, scanned: int, skip: int, seen: bytes
+) -> None:
+    """Even with a checksum that is right: a page from somewhere, or 400."""
+    head = raw_cursor(first_cursor(service))[4 : 4 + 1 + 8 + 12]
+    body = head + struct.pack(">HQH", master, scanned, skip % 2**16) + seen
+    began = time.monotonic()
+
+    reply = service.get(f"/cs?cursor={written(struct.pack('>I', zlib.crc32(body)) + body)}")
+
+    assert reply.status in {200, 400}
+    if reply.status == 200:
+        assert {one["csId"] for one in reply.json} <= stations.keys()
+    assert time.monotonic() - began < 2
+
+
+@fuzz
+@given(text=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1))
+def test_any_text_as_cursor(service: Service, text: str) -> None:
+    assert service.get(f"/cs?cursor={text}").status == 400
+
+
+def test_all_who_stay_are_listed_while_others_come_and_go(service: Service, redis: Any) -> None:
+    """Thousands that come and go, so that Redis's table grows and shrinks under the listing."""
+    flush(redis)
+    stay = {f"stay-{number}" for number in range(1000)}
+    for cs_id in stay:
+        add(redis, f"cs:{cs_id}", {"securityProfile": "2"})
+    ended = threading.Event()
+    turns = Counter[str]()
+
+    def churn() -> None:
+        while not ended.is_set():
+            size = random.Random(turns["churn"]).choice([200, 2000, 5000])
+            for number in range(size):
+                add(redis, f"cs:go-{number}", {"securityProfile": "2"})
+                if ended.is_set():
+                    break
+            for number in range(size):
+                redis.delete(f"cs:go-{number}")
+            turns["churn"] += 1
+
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        for limit in (100, 20, 7, 100):
+            found = {one["csId"] for one in listed(service, "/cs", {"limit": limit})}
+            assert stay - found == set()
+            turns["listings"] += 1
+    finally:
+        ended.set()
+        worker.join()
+        flush(redis)
+    assert turns["listings"] == 4
+
+
+def test_a_record_that_is_deleted_meanwhile_is_left_out(
+    service: Service, stations: dict[str, int], redis: Any
+) -> None:
+    """Not shown as half a record, and it ends nothing."""
+    first = service.get("/cs?limit=5")
+    gone = "list-000"
+    kept = redis.hgetall(f"cs:{gone}")
+    redis.delete(f"cs:{gone}")
+    try:
+        target = next_target(first, f"{API}/cs")
+        found = {one["csId"] for one in first.json}
+        while target:
+            page = service.request("GET", target)
+            found |= {one["csId"] for one in page.json}
+            target = next_target(page, target)
+    finally:
+        redis.hset(f"cs:{gone}", mapping=kept)
+
+    assert found - {gone} == stations.keys() - {gone}
+
+
+def test_a_page_of_few_among_many_is_bounded(service: Service, redis: Any) -> None:
+    """Nothing is found among 50,000 tokens on the first page, in little time; then it goes on."""
+    flush(redis)
+    for start in range(0, 50_000, 1000):
+        pipe = redis.pipeline(transaction=False)
+        for number in range(start, start + 1000):
+            pipe.hset(f"token:{number}", mapping={"uid": f'"{number}"', "valid": "true"})
+        pipe.execute()
+    add(redis, "cs:alone", {"securityProfile": "2"})
+    try:
+        slowest = 0.0
+        count = 0
+        found = []
+        began = time.monotonic()
+        for page in pages(service, "/cs"):
+            slowest = max(slowest, time.monotonic() - began)
+            count += 1
+            found += page.json
+            began = time.monotonic()
+        assert [one["csId"] for one in found] == ["alone"]
+        assert 3 < count < 12
+        assert slowest < 1
+    finally:
+        flush(redis)
