@@ -1,0 +1,84 @@
+"""The balancers' configurations of `deploy/`, run before services on loopback."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.system.service import free_port
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+_SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+class Balancer:
+    """A load balancer: its program, its configuration, and how both become a process."""
+
+    def __init__(self, program: str, configuration: str, package: str) -> None:
+        self.program = shutil.which(program, path=_SBIN)
+        self.text = (DEPLOY / configuration).read_text("utf-8")
+        self.name = program
+        self._package = package
+
+    def need(self) -> str:
+        """Skip the test without its program."""
+        if self.program is None:
+            pytest.skip(f"{self.name} is not installed: apt install {self._package}")
+        return self.program
+
+    def render(self, home: Path, port: int, upstreams: Sequence[int]) -> Path:
+        """Write the configuration with loopback in the place of containers; all else stays."""
+        text = self.text.replace("/tmp/", f"{home}/")
+        for number, upstream in enumerate(upstreams, 1):
+            text = re.sub(rf"(?<= )registry-{number}:9410\b", f"127.0.0.1:{upstream}", text)
+        text = re.sub(r"(?m)^(\s+(?:listen |bind :))8080\b", rf"\g<1>{port}", text)
+        assert ":9410" not in text
+        path = home / "balancer.conf"
+        path.write_text(text)
+        return path
+
+    def command(self, home: Path, configuration: Path, *, check: bool = False) -> list[str]:
+        """How it is started, or asked whether the configuration is right."""
+        program = self.need()
+        if self.name == "nginx":
+            return [
+                *(program, "-p", str(home), "-c", str(configuration), "-e", "stderr"),
+                *(["-t"] if check else ["-g", "daemon off;"]),
+            ]
+        return [program, *(["-c"] if check else ["-db"]), "-f", str(configuration)]
+
+
+NGINX = Balancer("nginx", "nginx.conf", "nginx-light")
+HAPROXY = Balancer("haproxy", "haproxy.cfg", "haproxy")
+
+
+@contextmanager
+def running(balancer: Balancer, home: Path, upstreams: Sequence[int]) -> Iterator[int]:
+    """A balancer before services on these ports; gives its own."""
+    home.chmod(0o755)  # nginx' workers are another user's, when root starts it
+    port = free_port()
+    command = balancer.command(home, balancer.render(home, port, upstreams))
+    with (
+        (home / "balancer.log").open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+    ):
+        try:
+            wait_for(lambda: process.poll() is not None or _listens(port), "it listens")
+            assert process.poll() is None, (home / "balancer.log").read_text()
+            yield port
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
