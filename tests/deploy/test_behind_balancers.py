@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Valkey, short_directory
 from tests.deploy.balancers import HAPROXY, NGINX, Balancer, running
 from tests.deploy.load import Load
+from tests.lookup.measure import say
 from tests.system.service import Service, free_port
 
 BALANCERS = pytest.mark.parametrize("balancer", [NGINX, HAPROXY], ids=lambda one: one.name)
@@ -59,7 +60,7 @@ class Replicas:
         return [service.port for service in self._services]
 
     def replace(self, number: int) -> int:
-        """End one with SIGTERM, start another in its place until it is ready; gives the exit code."""
+        """End one with SIGTERM, start another until it is ready; gives the exit code."""
         code = self._services[number].stop()
         self.revive(number)
         return code
@@ -98,7 +99,7 @@ async def test_no_request_fails_while_all_are_replaced(
             codes.append(await asyncio.to_thread(replicas.replace, number))
             await asyncio.sleep(CALM)
 
-    tell(f"replaced behind {balancer.name}: {load}")
+    say(f"replaced behind {balancer.name}: {load}")
     assert load.failed == []
     assert codes == [0, 0, 0]
     assert await load.check() == []
@@ -117,6 +118,6 @@ async def test_no_lookup_fails_when_one_is_killed(
             await asyncio.to_thread(replicas.revive, number)
         await asyncio.sleep(CALM)
 
-    tell(f"killed behind {balancer.name}: {load}")
+    say(f"killed behind {balancer.name}: {load}")
     assert load.failed == []
     assert await load.check() == []
