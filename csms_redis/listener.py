@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +12,6 @@ from csms_redis.settings import ServerSettings
 
 _FIRST_INHERITED = 3
 _SETTLE = 0.05  # seconds that clients have to finish TCP's handshake, once they began it
-_HANDSHAKE = 2.0  # seconds that they have for TLS' then
 
 # A classic BPF program that lets a listening socket pass everything but a SYN, which begins a
 # connection (https://docs.kernel.org/networking/filter.html): load the byte of TCP's flags, keep
@@ -49,29 +47,30 @@ class Listener:
         self._inherited = inherited
         self._servers: list[asyncio.Server] = []
         self._protocol: Callable[[], asyncio.BaseProtocol] = asyncio.Protocol
-        self._tls: ssl.SSLContext | None = None
+        self._protected = False
 
     @property
     def urls(self) -> list[str]:
         """Where it listens."""
-        scheme = "https" if self._tls else "http"
+        scheme = "https" if self._protected else "http"
         return [_url(scheme, listening) for listening in self._sockets]
 
     async def start(
         self,
         protocol: Callable[[], asyncio.BaseProtocol],
         backlog: int,
-        tls: ssl.SSLContext | None = None,
+        *,
+        protected: bool = False,
     ) -> None:
         """Give every new connection a protocol.
 
         Args:
             protocol: makes one.
             backlog: connections that the kernel holds until they are accepted.
-            tls: what connections are protected with.
+            protected: whether the protocol begins with TLS.
         """
         self._protocol = protocol
-        self._tls = tls
+        self._protected = protected
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
             # a duplicate: uvloop closes what it accepts from before it has accepted all
@@ -80,7 +79,7 @@ class Listener:
                 if listening.family is socket.AF_UNIX
                 else loop.create_server
             )
-            server = await create(protocol, sock=listening.dup(), backlog=backlog, ssl=tls)
+            server = await create(protocol, sock=listening.dup(), backlog=backlog)
             self._servers.append(server)
 
     async def stop(self) -> None:
@@ -112,15 +111,12 @@ class Listener:
 
     async def _accept_all(self) -> None:
         loop = asyncio.get_running_loop()
-        handshake = _HANDSHAKE if self._tls else None
         accepted = [
-            loop.connect_accepted_socket(
-                self._protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake
-            )
+            loop.connect_accepted_socket(self._protocol, connection)
             for listening in self._sockets
             for connection in _accepted(listening)
         ]
-        # one that cannot be taken has left, or does not speak TLS
+        # one that cannot be taken has left
         await asyncio.gather(*accepted, return_exceptions=True)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from csms_redis.access.addresses import is_loopback
+from csms_redis.access.entrance import Entrance
 from csms_redis.api.app import make_app
 from csms_redis.api.health import Component, is_ready
 from csms_redis.api.metrics import collector_for
@@ -41,6 +43,10 @@ async def serve(settings: Settings) -> None:
         CannotListen: the address is taken or not ours.
     """
     signals = _Signals()
+    entrance = Entrance(settings.auth, settings.server)
+    if not settings.auth.clients and not is_loopback(settings.server.host):
+        _log.warning("everyone who reaches the address may call: set [auth] clients")
+    signals.reloads += entrance.reloads
     prefix = settings.redis.key_prefix.encode()
     async with running(settings.redis) as topology:
         lookups = Lookups(settings.lookup, prefix, topology)
@@ -62,6 +68,7 @@ async def serve(settings: Settings) -> None:
             certificates=certificates,
             lookups=lookups,
             components=components,
+            gate=entrance.gate,
             strict=settings.api.strict,
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
@@ -80,11 +87,14 @@ async def serve(settings: Settings) -> None:
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(supervisor.run())]
-                async with _listening(app, lookups, settings.server, signals) as (front, server):
+                async with _listening(app, lookups, entrance, settings.server, signals) as (
+                    front,
+                    server,
+                ):
                     collector.listens(front, server)
                     tasks += [
                         background.create_task(forever)
-                        for forever in (expiring.run(), front.run(), lag.run())
+                        for forever in (expiring.run(), front.run(), lag.run(), entrance.run())
                     ]
                     await signals.first.wait()
                     await signals.delay(settings.server.drain_delay)
@@ -151,7 +161,11 @@ class _Signals:
 
 @asynccontextmanager
 async def _listening(
-    app: web.Application, lookups: Lookups, settings: ServerSettings, signals: _Signals
+    app: web.Application,
+    lookups: Lookups,
+    entrance: Entrance,
+    settings: ServerSettings,
+    signals: _Signals,
 ) -> AsyncIterator[tuple[Front, web.Server]]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_AFTER_DRAIN)
@@ -161,14 +175,16 @@ async def _listening(
     front = Front(
         lookups,
         lambda answered: StatusRequestHandler(server, answered),
+        entrance.gate,
         keepalive_timeout=settings.keepalive_timeout,
         request_timeout=settings.request_timeout,
         max_connections=settings.max_connections or _descriptors(),
+        tls=entrance.context,
     )
     try:
         listener = await listen(settings)
         try:
-            await listener.start(front.protocol, settings.backlog)
+            await listener.start(front.protocol, settings.backlog, protected=entrance.protected)
             for url in listener.urls:
                 _log.info("listening", url=url)
             yield front, server

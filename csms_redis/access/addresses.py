@@ -1,5 +1,6 @@
 """Whose address a request comes from, when proxies that are trusted stand in between."""
 
+import asyncio
 import re
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -13,25 +14,30 @@ _FOR = re.compile(r'(?:^|;)\s*for="?([^;"]*)"?', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
-class Origin(NamedTuple):
-    """Where a request says it comes from."""
+class Forwarding(NamedTuple):
+    """Where proxies say that a request comes from."""
 
-    peer: str | None  # the other end of the connection
-    x_forwarded_for: str = ""
-    forwarded: str = ""  # RFC 7239
+    x_forwarded_for: str
+    forwarded: str  # RFC 7239
 
 
-def client_address(origin: Origin, trusted: Collection[Network]) -> str:
+def peer_of(transport: asyncio.BaseTransport | None) -> str:
+    """The address of a connection's other end; empty where it has none, as on a Unix socket."""
+    peer = transport and transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> str:
     """The nearest address that is no trusted proxy's: what stands left of it, anyone may write.
 
     An IPv6 address gives its /64, of which one customer has all.
     """
-    if origin.x_forwarded_for:
-        hops = origin.x_forwarded_for.split(",")
+    if forwarding.x_forwarded_for:
+        hops = forwarding.x_forwarded_for.split(",")
     else:
-        hops = [_forwarded_for(element) for element in origin.forwarded.split(",")]
+        hops = [_forwarded_for(element) for element in forwarding.forwarded.split(",")]
     nearest = None
-    for hop in (origin.peer or "", *reversed(hops)):
+    for hop in (peer, *reversed(hops)):
         address = _read(hop)
         if address is None:
             break
@@ -41,6 +47,12 @@ def client_address(origin: Origin, trusted: Collection[Network]) -> str:
     if nearest is None:
         return UNKNOWN
     return str(nearest if nearest.version == 4 else IPv6Network((nearest, 64), strict=False))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on, or to connect to, is this machine's alone."""
+    address = _read(host)
+    return host == "localhost" if address is None else address.is_loopback
 
 
 def _forwarded_for(element: str) -> str:

@@ -1,7 +1,7 @@
 """The clients of `[auth]`: read from the settings and the secret files, recognised by a secret."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
@@ -40,6 +40,11 @@ def read_clients(settings: AuthSettings) -> tuple[Client, ...]:
                 raise BadSettings(f"auth.clients: {owners[known]} and {name} have the same secret")
         clients.append(Client(name, frozenset(client.roles), tuple(hashes)))
     return tuple(clients)
+
+
+def secret_files(settings: AuthSettings) -> Sequence[Path]:
+    """The files that hold the clients' secrets."""
+    return [client.secret_file for client in settings.clients.values() if client.secret_file]
 
 
 def recognise(clients: Iterable[Client], credentials: Credentials) -> Client | None:

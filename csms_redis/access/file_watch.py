@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -46,16 +47,27 @@ class FileWatch(Generic[_T]):
         self._files = files
         self._read = read
         self._use = use
+        self._wanted = asyncio.Event()
         self._seen = self._look()
         use(read())
+
+    def look_now(self) -> None:
+        """Do not wait for the next look; this one is logged whatever it finds."""
+        self._wanted.set()
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
         while True:
-            await asyncio.sleep(PERIOD)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD):
+                    await self._wanted.wait()
+            wanted = self._wanted.is_set()
+            self._wanted.clear()
             # before the reading, so that what changes meanwhile is seen by the next look
             seen = await asyncio.to_thread(self._look)
             if seen == self._seen:
+                if wanted:
+                    _log.info("not reloaded: nothing has changed", about=self._about)
                 continue
             self._seen = seen
             try:

@@ -1,5 +1,6 @@
 """The decision on each request: who asks, may they, and how a refusal is answered."""
 
+import asyncio
 from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 import structlog
 
 from csms_redis.access import credentials
-from csms_redis.access.addresses import Network, Origin, client_address
+from csms_redis.access.addresses import Forwarding, Network, client_address, peer_of
 from csms_redis.access.clients import Client, recognise
 from csms_redis.access.throttle import MAX_DELAY, Throttle
 from csms_redis.contract.errors import Forbidden, Problem, TooManyRequests, Unauthorized
@@ -55,14 +56,19 @@ class Gate:
         self.changed()
 
     def admit(
-        self, role: Role | None, authorization: bytes | None, origin: Callable[[], Origin]
+        self,
+        role: Role | None,
+        authorization: bytes | None,
+        transport: asyncio.BaseTransport | None,
+        forwarding: Forwarding,
     ) -> str | None:
         """Let a request in.
 
         Args:
             role: that it needs; None where any client's will do.
             authorization: the value of its header.
-            origin: where it comes from; called only for a failed attempt.
+            transport: over which it came; None where that has ended.
+            forwarding: what proxies say of where it comes from.
 
         Returns:
             The client's name; None while everyone may call.
@@ -76,7 +82,7 @@ class Gate:
             raise Refused(Unauthorized("Credentials are needed: HTTP Basic or Bearer."))
         client = self._recognised.get(authorization) or self._recognise(authorization)
         if client is None:
-            raise self._failed(origin())
+            raise self._failed(client_address(peer_of(transport), forwarding, self._trusted))
         if role is not None and role not in client.roles:
             raise Refused(Forbidden(f"This needs the role {role}, which this client has not."))
         return client.name
@@ -90,8 +96,7 @@ class Gate:
             self._recognised[authorization] = client
         return client
 
-    def _failed(self, origin: Origin) -> Refused:
-        address = client_address(origin, self._trusted)
+    def _failed(self, address: str) -> Refused:
         now = monotonic()
         delay = self._throttle.delay(address, now)
         self.failures += 1

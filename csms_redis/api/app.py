@@ -5,12 +5,13 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from csms_redis.access.gate import Gate
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.certificates import CertificateHandlers
 from csms_redis.api.docs import add_docs
 from csms_redis.api.health import Components, HealthHandlers
 from csms_redis.api.lookups import LookupHandlers
-from csms_redis.api.middleware import WRITES, errors_and_log
+from csms_redis.api.middleware import WRITES, errors_and_log, only_admitted
 from csms_redis.api.stations import StationHandlers
 from csms_redis.api.tokens import TokenHandlers
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
@@ -30,6 +31,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     certificates: Certificates,
     lookups: Lookups,
     components: Components,
+    gate: Gate,
     strict: bool,
     max_body: int,
     request_timeout: float,
@@ -42,6 +44,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         certificates: where certificates are written.
         lookups: what answers the lookups.
         components: what readiness reports.
+        gate: who may do what.
         strict: refuse what no gateway can use (`[api] strict`).
         max_body: bytes; a longer body is answered 413.
         request_timeout: seconds within which a body must have arrived.
@@ -68,7 +71,8 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "deleteToken": token_handlers.delete,
         "listCertificates": certificate_handlers.list,
     }
-    app = web.Application(middlewares=[errors_and_log], client_max_size=max_body)
+    middlewares = [errors_and_log, only_admitted(gate)]
+    app = web.Application(middlewares=middlewares, client_max_size=max_body)
     app[WRITES] = WriteCounts()
     for operation in OPERATIONS:
         # {name} alone would not match an id that has braces; base64 has slashes, escaped or not

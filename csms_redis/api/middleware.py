@@ -1,5 +1,6 @@
 """Around every request: its id, its errors as `Status` replies, its line in the log."""
 
+import asyncio
 import logging
 import re
 import time
@@ -10,7 +11,11 @@ from typing import TypeAlias
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from csms_redis.access.addresses import Forwarding
+from csms_redis.access.gate import Gate, Refused
+from csms_redis.access.roles import is_open, role_for
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
 from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
 from csms_redis.telemetry.metrics import WriteCounts
@@ -60,6 +65,39 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
             ms=round((time.perf_counter() - started) * 1000, 2),
         )
     return response
+
+
+def only_admitted(gate: Gate) -> Middleware:
+    """Make what serves only whom the gate lets in; who that is stands in the log's lines."""
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        route = request.match_info.route
+        role = None  # what does not exist is nobody's in particular, but only clients are told
+        if route.resource is not None:
+            if is_open(route.resource.canonical):
+                return await handler(request)
+            role = role_for(route.resource.canonical, route.name)
+        forwarding = Forwarding(
+            ",".join(request.headers.getall("X-Forwarded-For", [])),
+            ",".join(request.headers.getall("Forwarded", [])),
+        )
+        try:
+            client = gate.admit(role, _authorization(request), request.transport, forwarding)
+        except Refused as refused:
+            await asyncio.sleep(refused.delay)
+            raise refused.problem from None
+        if client is not None:
+            structlog.contextvars.bind_contextvars(client=client)
+        return await handler(request)
+
+    return admit
+
+
+def _authorization(request: web.Request) -> bytes | None:
+    """The header's value, where there are several in a form that no credentials have."""
+    values = request.headers.getall("Authorization", [])
+    return ", ".join(values).encode("utf-8", "surrogateescape") if values else None
 
 
 async def _answer(

@@ -1,8 +1,8 @@
 """Whether secrets go over a network in the open."""
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 
+from csms_redis.access.addresses import is_loopback
 from csms_redis.check.finding import Finding, warning
 from csms_redis.redis.url import RedisUrl
 
@@ -21,17 +21,10 @@ def exposure(hosts: Iterable[str], url: RedisUrl, *, password: bool) -> Iterator
         url: that names them.
         password: whether there is one.
     """
-    remote = next((host for host in hosts if not _is_loopback(host)), None)
+    remote = next((host for host in hosts if not is_loopback(host)), None)
     if password and remote is not None and not url.tls and url.kind in _ENCRYPTED:
         yield warning(
             "tls",
             f"the password goes to {remote} unencrypted, as do the records: use "
             f"{_ENCRYPTED[url.kind]}",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,6 +8,8 @@ from wsgiref.handlers import format_date_time
 
 import orjson
 
+from csms_redis.contract.errors import Problem
+
 # Plain numbers on the hot path: an enumeration's members hash and compare in Python.
 OK: Final = 200
 NOT_FOUND: Final = 404
@@ -46,6 +48,12 @@ def status_tail(status: HTTPStatus, error: str, headers: str = "") -> bytes:
     """The tail of a `Status` answer."""
     body = orjson.dumps({"status": status.phrase, "error": error})
     return headers.encode() + tail(body)
+
+
+def problem_tail(problem: Problem) -> bytes:
+    """The tail of the answer to a request that failed in a known way."""
+    headers = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
+    return status_tail(problem.status, problem.error, headers)
 
 
 def body_of(answer_tail: bytes) -> bytes:

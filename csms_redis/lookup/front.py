@@ -7,6 +7,7 @@ the connection closes after the answer, because nobody but aiohttp knows where t
 """
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,14 +16,30 @@ from operator import itemgetter
 from time import monotonic
 from typing import Final, Protocol, TypeAlias, cast
 
+import structlog
+
+from csms_redis.access.gate import Gate, Refused
 from csms_redis.lookup import targets
-from csms_redis.lookup.answers import NOT_FOUND, OK, REQUEST_TIMEOUT, Heads, Style, status_tail
+from csms_redis.lookup.answers import (
+    NOT_FOUND,
+    OK,
+    REQUEST_TIMEOUT,
+    UNAVAILABLE,
+    Heads,
+    Style,
+    problem_tail,
+    status_tail,
+)
 from csms_redis.lookup.counts import LETTER
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
+from csms_redis.settings import Role
 
 KEEPALIVE_AFTER_404 = 5.0
-"""Seconds. The gateway does not read a 404's body, which leaks the connection on its side."""
+"""Seconds. The gateway does not read a 404's body, which leaks the connection on its side.
+
+Nor that of a refusal.
+"""
 
 LINGER = 5.0
 """Seconds that a client has to take what was written before its connection is cut.
@@ -36,6 +53,7 @@ _DRAIN_GRACE = 1.0
 To close it at once would fail the requests that are on their way.
 """
 
+_GATEWAY = Role.GATEWAY
 _MAX_KNOWN_HEADERS = 1024
 _MAX_BUFFER = 2**16  # bytes that may wait while a request is being answered
 _SWEEP = 0.5  # seconds
@@ -43,6 +61,7 @@ _VERSION = b" HTTP/1."
 _TIMED_OUT = status_tail(
     HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it again."
 )
+_log = structlog.get_logger()
 
 
 class Fallback(Protocol):
@@ -86,32 +105,40 @@ _CLOSING: Final = 4
 class Front:
     """What the connections of one listener share."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 one keyword for each limit
         self,
         lookups: Lookups,
         fallback: FallbackFactory,
+        gate: Gate,
         *,
         keepalive_timeout: float,
         request_timeout: float,
         max_connections: int,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         """Serve from `lookups`, and through `fallback` what is no plain lookup.
 
         Args:
             lookups: the answers.
             fallback: makes the protocol that takes a handed over request.
+            gate: decides who may look up; the fallback has to ask it too.
             keepalive_timeout: seconds until an idle connection is closed.
             request_timeout: seconds within which a request's head must have arrived.
             max_connections: beyond it the longest idle one is closed.
+            tls: what the next connection is protected with; None for nothing.
         """
         self.lookups = lookups
         self.fallback = fallback
         self.heads = Heads()
-        # a request's bytes from its minor version to its end, to the style of its answer
+        self.gate = gate
+        # A request's bytes from its minor version to its end, to the style of its answer. With
+        # these headers anyone may look up: what the gate refuses never comes here.
         self.known_headers: dict[bytes, Style] = {}
+        gate.changed = self.known_headers.clear
         self.draining = False
         self.max_connections = max_connections
         self.accepted = 0  # connections
+        self._request_timeout = request_timeout
         # Connections by when they came to wait, the longest waiting first. One whose request is
         # being answered is in none, for its answer has a time-out of its own.
         self.idle: Queue = OrderedDict()
@@ -126,6 +153,8 @@ class Front:
             (self.unread, keepalive_timeout),
             (self.closing, LINGER),
         )
+        self._tls = tls
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
         self._connections: set[FrontProtocol] = set()
 
@@ -204,8 +233,40 @@ class Front:
         if self.draining and not self._connections:
             self._closed.set()
 
+    def protect(self, connection: "FrontProtocol", transport: asyncio.Transport) -> bool:
+        """Begin TLS on a connection that is to have it; whether it is."""
+        context = self._tls()
+        if context is None:
+            return False
+        shaking = asyncio.create_task(self._shake_hands(connection, transport, context))
+        self._handshakes.add(shaking)
+        shaking.add_done_callback(self._handshakes.discard)
+        return True
+
+    async def _shake_hands(
+        self, connection: "FrontProtocol", transport: asyncio.Transport, context: ssl.SSLContext
+    ) -> None:
+        # Not left to the listener, for connections in their handshake count as well. The sweep
+        # ends a handshake that takes too long; this time-out only must not come before.
+        try:
+            protected = await asyncio.get_running_loop().start_tls(
+                transport,
+                connection,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=2 * self._request_timeout,
+                ssl_shutdown_timeout=LINGER,
+            )
+        except OSError as error:
+            reason = getattr(error, "reason", None) or type(error).__name__
+            _log.debug("TLS handshake failed", reason=reason)
+            connection.connection_lost(None)
+        else:
+            if protected is not None:
+                connection.protected(protected)
+
     def remember(self, headers: bytes, style: Style) -> None:
-        """Know these headers again; they were read, and nothing in them was unusual."""
+        """Know these headers again; they were read, and the gate let them in."""
         if self.draining:
             return
         if len(self.known_headers) >= _MAX_KNOWN_HEADERS:
@@ -261,7 +322,16 @@ class FrontProtocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._front.opened(self)
         if self._state == _READY:
-            self._wait_in(self._front.idle, monotonic())
+            shaking = self._front.protect(self, self._transport)
+            self._wait_in(self._front.reading if shaking else self._front.idle, monotonic())
+
+    def protected(self, transport: asyncio.Transport) -> None:
+        """Go on over TLS."""
+        if self._transport is None or self._state == _CLOSING:
+            transport.abort()
+            return
+        self._transport = transport
+        self._wait_in(self._front.idle, monotonic())
 
     def data_received(self, data: bytes) -> None:
         """Answer at once what is known; keep the rest in order."""
@@ -289,6 +359,8 @@ class FrontProtocol(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what was asked before the client's end of the connection closed."""
         self._half_closed = True
+        if self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
+            return False  # over TLS, asyncio and uvloop close whatever is said here
         if self._state == _HANDED_OVER:
             return self._owed == 0
         return self._state == _ASKED or (self._paused and bool(self._buffer))
@@ -425,15 +497,36 @@ class FrontProtocol(asyncio.Protocol):
         wanted = targets.read(target)
         if wanted is None:
             return False
+        refused = None
         if head is not None:
-            start = len(target) + len(b"GET ") + len(_VERSION)
-            self._front.remember(self._buffer[start : head.size], style)
+            refused = self._refusal(head)
+            if refused is None:
+                start = len(target) + len(b"GET ") + len(_VERSION)
+                self._front.remember(self._buffer[start : head.size], style)
             self._buffer = self._buffer[head.size :]
         self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED
         self._leave_queue()
-        self._lookups.ask(wanted, self._answered)
+        if refused is None:
+            self._lookups.ask(wanted, self._answered)
+        else:
+            self._refuse(refused)
         return True
+
+    def _refusal(self, head: RequestHead) -> Refused | None:
+        try:
+            self._front.gate.admit(_GATEWAY, head.authorization, self._transport, head.forwarding)
+        except Refused as refused:
+            return refused
+        return None
+
+    def _refuse(self, refused: Refused) -> None:
+        status, tail = int(refused.problem.status), problem_tail(refused.problem)
+        if refused.delay > 0:
+            loop = asyncio.get_running_loop()
+            loop.call_later(refused.delay, self._answered, status, tail)
+        else:
+            self._answered(status, tail)
 
     def _answered(self, status: int, tail: bytes) -> None:
         if self._transport is None or self._state != _ASKED:
@@ -444,7 +537,7 @@ class FrontProtocol(asyncio.Protocol):
             self._next(front.idle)
         else:
             self._write(status, tail)
-            self._next(front.idle_after_404 if status == NOT_FOUND else front.idle)
+            self._next(front.idle if status == UNAVAILABLE else front.idle_after_404)
 
     def _write(self, status: int, tail: bytes) -> None:
         if self._transport is not None:

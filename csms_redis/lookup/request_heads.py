@@ -14,6 +14,7 @@ import re
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
+from csms_redis.access.addresses import Forwarding
 from csms_redis.lookup.answers import Style
 
 MAX_HEAD: Final = 8000  # bytes; below aiohttp's own limit of a line, so that both agree
@@ -49,6 +50,15 @@ _LEFT_TO_AIOHTTP = frozenset(
 )
 
 
+class Meaning(NamedTuple):
+    """What the headers say."""
+
+    style: Style  # of the answer
+    body: int | None  # bytes of the body; None without Content-Length
+    authorization: bytes | None
+    forwarding: Forwarding
+
+
 class RequestHead(NamedTuple):
     """A request's head in the narrow form."""
 
@@ -57,6 +67,8 @@ class RequestHead(NamedTuple):
     style: Style
     size: int  # bytes of the head
     body: int | None  # bytes of the body; None without Content-Length
+    authorization: bytes | None
+    forwarding: Forwarding
 
     @property
     def is_plain_get(self) -> bool:
@@ -76,13 +88,13 @@ def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
     meaning = _read_headers(minor, data[line.end() : end + 2])
     if meaning is None or method not in _METHODS:
         return "odd"
-    style, body = meaning
-    return RequestHead(method, target, style, end + 4, body)
+    style, body, authorization, forwarding = meaning
+    return RequestHead(method, target, style, end + 4, body, authorization, forwarding)
 
 
 @lru_cache(_MAX_KNOWN)
-def _read_headers(minor: bytes, lines: bytes) -> tuple[Style, int | None] | None:
-    """What the headers say of the answer's style and the body's length; None for odd ones.
+def _read_headers(minor: bytes, lines: bytes) -> Meaning | None:
+    """What the headers say; None for odd ones.
 
     A client's headers hardly change, so they are known again.
     """
@@ -108,7 +120,13 @@ def _read_headers(minor: bytes, lines: bytes) -> tuple[Style, int | None] | None
         style = Style.KEEP_11 if keep else Style.CLOSE_11
     else:
         style = Style.KEEP_10 if keep else Style.CLOSE_10
-    return style, None if length is None else int(length)
+    forwarding = Forwarding(
+        named.get(b"x-forwarded-for", b"").decode("ascii"),
+        named.get(b"forwarded", b"").decode("ascii"),
+    )
+    return Meaning(
+        style, None if length is None else int(length), named.get(b"authorization"), forwarding
+    )
 
 
 def _may_become_a_head(data: bytes) -> bool:

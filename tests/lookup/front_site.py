@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from csms_redis.access.addresses import Network
+from csms_redis.access.gate import Gate
 from csms_redis.api.app import make_app
 from csms_redis.api.health import Component
 from csms_redis.api.protocol import LINGERING, StatusRequestHandler
@@ -35,7 +37,14 @@ KEEPALIVE_TIMEOUT = 75.0
 REQUEST_TIMEOUT = 10.0
 HOST = b"Host: registry\r\n"
 
-_MATTER = {"content-type", "content-length", "connection", "allow", "retry-after"}
+_MATTER = {
+    "content-type",
+    "content-length",
+    "connection",
+    "allow",
+    "retry-after",
+    "www-authenticate",
+}
 _HIGH_WATER = 65536  # asyncio's own mark
 _QUIET_TURNS = 12  # of the event loop; aiohttp needs fewer from a request to its answer
 
@@ -141,6 +150,7 @@ class Site:
     lookups: HandFilled
     stations: _Stations
     server: web.Server
+    gate: Gate
     lingering: float
     loop_errors: list[dict[str, Any]]
 
@@ -168,22 +178,28 @@ class Site:
 
 @asynccontextmanager
 async def running_site(
-    *, max_connections: int = 1000, lingering: float = LINGERING
+    *,
+    max_connections: int = 1000,
+    lingering: float = LINGERING,
+    trusted_proxies: Collection[Network] = (),
 ) -> AsyncIterator[Site]:
     """A site; nothing may have gone wrong in the event loop at its end.
 
     Args:
         max_connections: of the front.
         lingering: seconds for which aiohttp reads on after an early answer.
+        trusted_proxies: whose word on a client's address is believed.
     """
     lookups = HandFilled()
     stations = _Stations()
+    gate = Gate(trusted_proxies)
     app = make_app(
         stations=stations,
         tokens=_Tokens(),
         certificates=_Certificates(),
         lookups=lookups,
         components=lambda: {"redis": Component()},
+        gate=gate,
         strict=False,
         max_body=MAX_BODY,
         request_timeout=REQUEST_TIMEOUT,
@@ -195,11 +211,12 @@ async def running_site(
     front = Front(
         lookups,
         lambda answered: site.aiohttp_protocol(answered),  # noqa: PLW0108 there is no site yet
+        gate,
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         max_connections=max_connections,
     )
-    site = Site(front, lookups, stations, server, lingering, [])
+    site = Site(front, lookups, stations, server, gate, lingering, [])
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: site.loop_errors.append(context)
     )

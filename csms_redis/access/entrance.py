@@ -1,0 +1,57 @@
+"""The gate and the listener's TLS, kept up with the files that make them."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from csms_redis.access import tls
+from csms_redis.access.clients import read_clients, secret_files
+from csms_redis.access.file_watch import FileWatch
+from csms_redis.access.gate import Gate
+from csms_redis.settings import AuthSettings, ServerSettings
+
+
+class Entrance:
+    """Who may come in, and what new connections are protected with."""
+
+    def __init__(self, auth: AuthSettings, server: ServerSettings) -> None:
+        """Read the files for the first time.
+
+        Raises:
+            BadSettings: one cannot be used.
+        """
+        self.gate = Gate(server.trusted_proxies)
+        self._context: ssl.SSLContext | None = None
+        self._watches: list[FileWatch[Any]] = []
+        if auth.clients:
+            files = secret_files(auth)
+            self._watches.append(
+                FileWatch("auth", files, lambda: read_clients(auth), self.gate.use)
+            )
+        if server.tls.certificate_file is not None:
+            files = tls.files(server.tls)
+            self._watches.append(
+                FileWatch("server.tls", files, lambda: tls.server_context(server.tls), self._use)
+            )
+
+    @property
+    def protected(self) -> bool:
+        """Whether connections begin with TLS."""
+        return self._context is not None
+
+    def context(self) -> ssl.SSLContext | None:
+        """What the next connection is protected with; None for nothing."""
+        return self._context
+
+    @property
+    def reloads(self) -> list[Callable[[], None]]:
+        """Each looks at some files now, and logs what came of it."""
+        return [watch.look_now for watch in self._watches]
+
+    async def run(self) -> None:
+        """Look at the files until cancelled."""
+        await asyncio.gather(*(watch.run() for watch in self._watches))
+
+    def _use(self, context: ssl.SSLContext) -> None:
+        self._context = context
