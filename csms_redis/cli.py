@@ -1,12 +1,11 @@
 """The command line."""
 
 import asyncio
-import hashlib
 import logging
 import sys
-from base64 import b64encode
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 import orjson
@@ -14,14 +13,33 @@ import structlog
 import uvloop
 
 from csms_redis import __version__
+from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.check import Finding, Level, check
 from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
 from csms_redis.contract.openapi import document
+from csms_redis.contract.passwords import base64_sha256
+from csms_redis.fleet import (
+    KINDS,
+    STDIN,
+    Export,
+    FleetError,
+    Format,
+    Import,
+    Options,
+    Source,
+    UnusableFormat,
+    export,
+    export_format,
+    import_,
+    import_format,
+)
 from csms_redis.listener import CannotListen
 from csms_redis.redis.embedded import EmbeddedError
 from csms_redis.serve import serve
 from csms_redis.settings import BadSettings, Settings, load
 from csms_redis.telemetry import log
+
+_T = TypeVar("_T")
 
 _config = click.option(
     "--config",
@@ -111,7 +129,19 @@ def hash_password() -> None:
         password = sys.stdin.buffer.read().removesuffix(b"\n").removesuffix(b"\r")
     if not password:
         _fail("the password is empty")
-    click.echo(b64encode(hashlib.sha256(password).digest()).decode())
+    click.echo(base64_sha256(password))
+
+
+@main.command("new-secret")
+def new_secret_command() -> None:
+    """Make a secret for a client of [auth].
+
+    Two lines: the secret, which is the client's and stands nowhere else, and its hash, for the
+    client's secret_file or secret_hashes.
+    """
+    secret = new_secret()
+    click.echo(f"secret  {secret}")
+    click.echo(f"hash    {hash_of(secret.encode()).hex()}")
 
 
 @main.command("hash-certificate")
@@ -144,6 +174,167 @@ def openapi() -> None:
     It is the one that the service has at /api/openapi.json.
     """
     click.echo(orjson.dumps(document(__version__), option=orjson.OPT_INDENT_2).decode())
+
+
+_kind = click.argument("kind", type=click.Choice(list(KINDS)))
+_SOME_REJECTED = 3  # exit code
+
+
+class _Formats(click.Choice[Format]):
+    """By their values, as `--format csv`; click takes the names of an enumeration."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        del ctx
+        return str(choice)
+
+
+@main.command("import")
+@_kind
+@click.argument(
+    "sources",
+    metavar="SOURCE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, readable=True, allow_dash=True, path_type=Path),
+)
+@click.option(
+    "--format",
+    "format_",
+    type=_Formats(list(Format)),
+    help="Of every SOURCE; default: as its name or what is in it tells.",
+)
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="One file for all that is rejected; default: SOURCE.rejects, stdin.rejects for '-'.",
+)
+@click.option("--all-or-nothing", is_flag=True, help="First check all, then write, if all is good.")
+@click.option("--dry-run", is_flag=True, help="Check and report only.")
+@click.option("--only-new", is_flag=True, help="Leave records alone that are there already.")
+@_config
+def import_command(  # noqa: PLR0913, PLR0917 one for each option
+    kind: str,
+    sources: tuple[Path, ...],
+    format_: Format | None,
+    rejects: Path | None,
+    all_or_nothing: bool,  # noqa: FBT001
+    dry_run: bool,  # noqa: FBT001
+    only_new: bool,  # noqa: FBT001
+    config: Path | None,
+) -> None:
+    """Load stations, tokens or certificates.
+
+    A SOURCE is CSV (the first line names the columns by the API's properties; stations have a csId
+    and may have a plaintext password, which is hashed), JSON Lines, a list of OCPI 2.2.1 tokens,
+    a PEM file or a directory of them, or '-' for standard input. Records go to redis.url; to the
+    embedded store whether or not the service runs.
+
+    Each row is checked as the API does. One that is refused goes with its line and the reason,
+    without its secrets, into SOURCE.rejects, and the rest goes on. Repeat an import that was
+    interrupted: the result is the same. A Rejected station stays rejected; registrationStatus and
+    lastUpdated of a file are kept otherwise, as an export has them. Of two rows with one id the
+    later wins (the earlier with --only-new).
+
+    \b
+    Exit codes:
+      0  all is written; in a dry run, all is good
+      1  settings, a file or Redis do not let it come to its end
+      2  the command line is wrong
+      3  rows were rejected
+    """  # noqa: D301 click's mark
+    told = KINDS[kind]
+    if sources.count(STDIN) > 1 or (STDIN in sources and all_or_nothing and not dry_run):
+        raise click.UsageError("standard input can be read only once")
+    try:
+        found = [Source(path, told, import_format(path, told, format_)) for path in sources]
+    except UnusableFormat as error:
+        raise click.UsageError(str(error)) from None
+    options = Options(
+        rejects=rejects, all_or_nothing=all_or_nothing, dry_run=dry_run, only_new=only_new
+    )
+    result = _finish(import_(told, found, _settings(config, {}), options))
+    _summarise(kind, result, written=not (dry_run or (all_or_nothing and result.rejected)))
+    sys.exit(_SOME_REJECTED if result.rejected else 0)
+
+
+def _summarise(kind: str, result: Import, *, written: bool) -> None:
+    rate = result.read / max(result.seconds, 0.001)
+    click.echo(
+        f"{kind}: read {result.read}, written {result.written}, existing {result.existing}, "
+        f"rejected {result.rejected}, in {result.seconds:.1f} s ({rate:.0f} rows/s)"
+    )
+    if not written:
+        click.echo("nothing was written")
+    for doubt, (first, count) in result.doubts.items():
+        click.echo(f"warning: {count} rows, the first at {first}: {doubt}", err=True)
+    for path in result.rejects:
+        click.echo(f"rejected rows are in {path}", err=True)
+
+
+@main.command("export")
+@_kind
+@click.argument("target", type=click.Path(allow_dash=True, path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=_Formats([Format.CSV, Format.JSONL, Format.PEM]),
+    help="Default: as TARGET's name tells, else jsonl.",
+)
+@click.option(
+    "--with-credentials",
+    is_flag=True,
+    help="Write the stations' password hashes too; not to standard output.",
+)
+@_config
+def export_command(
+    kind: str,
+    target: Path,
+    format_: Format | None,
+    with_credentials: bool,  # noqa: FBT001
+    config: Path | None,
+) -> None:
+    """Write all stations, tokens or certificates.
+
+    TARGET is a file, which only you may read and which is replaced when all is written, '-' for
+    standard output, or for certificates a directory, which gets a PEM file each. Import it
+    elsewhere, and the records are the same. In CSV, an apostrophe is put before what a
+    spreadsheet would take for a formula; import takes it away.
+
+    \b
+    Exit codes:
+      0  all is written
+      1  settings, a file or Redis do not let it come to its end
+      2  the command line is wrong
+      3  records in Redis are not this program's and were left out
+    """  # noqa: D301 click's mark
+    told = KINDS[kind]
+    if with_credentials and kind != "stations":
+        raise click.UsageError("--with-credentials is for stations only")
+    if with_credentials and target == STDIN:
+        raise click.UsageError("credentials are written to a file only, never to standard output")
+    try:
+        found = export_format(target, told, format_)
+    except UnusableFormat as error:
+        raise click.UsageError(str(error)) from None
+    result: Export = _finish(
+        export(told, target, found, _settings(config, {}), with_credentials=with_credentials)
+    )
+    click.echo(f"{kind}: written {result.written}, in {result.seconds:.1f} s", err=True)
+    if kind == "stations" and not with_credentials:
+        click.echo("without credentials: importing it would take the passwords away", err=True)
+    if result.unreadable:
+        click.echo(f"{result.unreadable} records are not JSON and were left out", err=True)
+    sys.exit(_SOME_REJECTED if result.unreadable else 0)
+
+
+def _finish(work: Coroutine[Any, Any, _T]) -> _T:
+    """Do what a command is for; what goes wrong is told by it, not also by a line of the log."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    except (BadSettings, EmbeddedError, FleetError) as error:
+        _fail(str(error))
 
 
 def _settings(config: Path | None, flags: dict[str, dict[str, Any]]) -> Settings:

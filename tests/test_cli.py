@@ -40,7 +40,15 @@ HASHES = {  # from the README there
     "HUBOpenProvCert002.pem": "J/fo38lsssc8woIR4XMx2wfwvW5F+Z94JpM84kXpPFw=",
     "root-V2G-cert.pem": "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP+Ak=",
 }
-COMMANDS = ["serve", "check", "hash-password", "hash-certificate", "openapi"]
+COMMANDS = [
+    "serve",
+    "check",
+    "hash-password",
+    "hash-certificate",
+    "openapi",
+    "import",
+    "export",
+]
 # From: printf PASSWORD | openssl dgst -sha256 -binary | base64
 DEADBEEF = "8vjQ1YDt+v2iwsn41bIpzxJXcQQK0uGgAyAeTMOL0SI="
 

@@ -1,0 +1,156 @@
+"""Which format a file has: by its name, else by how it begins."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from enum import StrEnum
+from io import BufferedReader
+from pathlib import Path
+
+from csms_redis.fleet import csv_rows, json_rows, pem_rows
+from csms_redis.fleet.kinds import KINDS, Kind
+from csms_redis.fleet.rows import BOM, Row, Unreadable
+
+STDIN = Path("-")
+
+
+class Format(StrEnum):
+    """What `--format` names."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    OCPI = "ocpi"
+    PEM = "pem"
+
+
+class UnusableFormat(Exception):
+    """A format that what is asked for cannot have; the message is one line for the operator."""
+
+
+_SUFFIXES = {
+    ".csv": Format.CSV,
+    ".tsv": Format.CSV,
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".pem": Format.PEM,
+    ".crt": Format.PEM,
+    ".cer": Format.PEM,
+}
+_ONLY = {Format.OCPI: "tokens", Format.PEM: "certificates"}
+
+
+def import_format(path: Path, kind: Kind, said: Format | None) -> Format | None:
+    """The format of a source, None where only what is in it can tell.
+
+    Raises:
+        UnusableFormat: it cannot be one of such records.
+    """
+    if path.is_dir():
+        if said not in {None, Format.PEM}:
+            raise UnusableFormat(f"{path}: a directory must be one of PEM files")
+        said = Format.PEM
+    return _usable(said or _SUFFIXES.get(path.suffix.lower()), path, kind)
+
+
+def export_format(path: Path, kind: Kind, said: Format | None) -> Format:
+    """The format of an export: JSON Lines where nothing says otherwise.
+
+    Raises:
+        UnusableFormat: it cannot be one of such records, or is none of exports.
+    """
+    if path.is_dir():
+        said = said or Format.PEM
+    found = _usable(said or _SUFFIXES.get(path.suffix.lower(), Format.JSONL), path, kind)
+    if found is Format.OCPI:
+        raise UnusableFormat("an export is csv or jsonl, one of certificates also pem")
+    if found is Format.PEM and (path == STDIN or (path.exists() and not path.is_dir())):
+        raise UnusableFormat(f"{path}: PEM files go into a directory")
+    if found is not Format.PEM and path.is_dir():
+        raise UnusableFormat(f"{path}: is a directory")
+    return found  # type: ignore[return-value] # what is given is not None
+
+
+def _usable(found: Format | None, path: Path, kind: Kind) -> Format | None:
+    only = _ONLY.get(found) if found else None
+    if only and kind is not KINDS[only]:
+        raise UnusableFormat(f"{path}: {found} is a format of {only} only; see --format")
+    return found
+
+
+class Source:
+    """A file, a directory of PEM files, or standard input."""
+
+    def __init__(self, path: Path, kind: Kind, format_: Format | None) -> None:
+        """Read rows of `kind` from `path`; `import_format` gives the format."""
+        self.path = path
+        self.name = "stdin" if path == STDIN else str(path)
+        self.total: int | None = None  # bytes, or files, as far as they are known
+        self.done = 0  # of them
+        self._kind = kind
+        self._format = format_
+
+    @property
+    def rejects(self) -> Path:
+        """Where what is rejected goes by default."""
+        return Path(f"{self.name}.rejects")
+
+    def measure(self) -> None:
+        """Find out how much there is to be read.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self.path.is_dir():
+            self.total = len(pem_rows.files(self.path))
+        elif self.path.is_file():
+            self.total = self.path.stat().st_size
+
+    def rows(self) -> Iterator[Row | Unreadable]:
+        """Read all from the start.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        self.done = 0
+        if self.path == STDIN:
+            yield from self._rows(sys.stdin.buffer)  # type: ignore[arg-type] # a BufferedReader
+        elif self.path.is_dir():
+            for path in pem_rows.files(self.path):
+                with path.open("rb") as file:
+                    yield from pem_rows.read(file, str(path))
+                self.done += 1
+        else:
+            with closing(self.path.open("rb")) as file:
+                yield from self._rows(file)
+
+    def _rows(self, file: BufferedReader) -> Iterator[Row | Unreadable]:
+        match self._format or _sniff(file.peek(2**13)):
+            case Format.CSV:
+                rows = csv_rows.read(file, self.name, self._kind)
+            case Format.JSONL:
+                rows = json_rows.read_lines(file, self.name)
+            case Format.OCPI:
+                rows = json_rows.read_ocpi(file, self.name)
+            case Format.PEM:
+                rows = pem_rows.read(file, self.name)
+        told = self.total is not None
+        for row in rows:
+            if told:
+                self.done = file.tell()
+            yield row
+
+
+def _sniff(start: bytes) -> Format:
+    start = start.removeprefix(BOM).lstrip()
+    if start.startswith(b"-----BEGIN"):
+        return Format.PEM
+    if start.startswith(b"["):
+        return Format.OCPI
+    if not start.startswith(b"{"):
+        return Format.CSV
+    try:
+        first = json.loads(start.partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        return Format.OCPI  # what goes on in the next line
+    return Format.OCPI if "data" in first else Format.JSONL

@@ -1,0 +1,197 @@
+"""What can be imported and exported, and how a row becomes a record."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, ClassVar
+
+import orjson
+
+from csms_redis.contract.certificates import InvalidCertificate, read_pem
+from csms_redis.contract.errors import BadRequest
+from csms_redis.contract.identifiers import station_id
+from csms_redis.contract.models import (
+    Certificate,
+    ChargeStationAuth,
+    ChargeStationRegistration,
+    Token,
+    moment,
+)
+from csms_redis.contract.passwords import base64_sha256
+from csms_redis.registry.certificates import CERTIFICATE, certificate_record
+from csms_redis.registry.resource import REPLACE, Record, Resource
+from csms_redis.registry.stations import PENDING, REGISTER, STATION, station_record
+from csms_redis.registry.tokens import TOKEN, token_record
+
+CREDENTIAL = "base64SHA256Password"
+PASSWORD = "password"  # noqa: S105 a column's name
+_CS_ID, _STATUS, _UPDATED = "csId", "registrationStatus", "lastUpdated"
+_HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A row that passed.
+
+    Attributes:
+        record: to be stored.
+        doubts: what the contract allows and no gateway can use.
+    """
+
+    record: Record
+    doubts: tuple[str, ...]
+
+
+class Kind(ABC):
+    """A kind of record.
+
+    Attributes:
+        resource: how it is stored.
+        columns: all that a file may have.
+        required: columns without which a file makes no sense.
+        exported: properties, in the order of an export; the first is the id, if it is a property.
+        integers: those of the columns that are numbers.
+        booleans: those of the columns that are true or false.
+        told: those of the columns whose values may be repeated in a file of rejects.
+        script: how it is stored.
+    """
+
+    resource: ClassVar[Resource]
+    columns: ClassVar[tuple[str, ...]]
+    required: ClassVar[tuple[str, ...]]
+    exported: ClassVar[tuple[str, ...]]
+    integers: ClassVar[frozenset[str]] = frozenset()
+    booleans: ClassVar[frozenset[str]] = frozenset()
+    told: ClassVar[frozenset[str]] = frozenset()
+    script: ClassVar[str] = REPLACE
+
+    @abstractmethod
+    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+        """Check a row as the API checks a body.
+
+        Args:
+            data: the row's properties.
+            strict: `[api] strict`.
+            prefix: of every key.
+            now: the `lastUpdated` of a row that has none, JSON.
+
+        Raises:
+            BadRequest: what is wrong, without the value.
+        """
+
+    def tell(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What of a rejected row may be repeated: no secret, whatever column it got into."""
+        return {
+            name: value if name in self.told else _HIDDEN
+            for name, value in data.items()
+            if name in self.columns
+        }
+
+    def record_id(self, key: bytes, prefix: bytes) -> str:
+        """The id in a key."""
+        return key.removeprefix(self.resource.key(prefix, "")).decode("utf-8", "replace")
+
+
+class Stations(Kind):
+    """Charge stations, with their credentials."""
+
+    resource = STATION
+    exported = (
+        _CS_ID,
+        "securityProfile",
+        CREDENTIAL,
+        "invalidUsernameAllowed",
+        _STATUS,
+        _UPDATED,
+    )
+    columns = (*exported, PASSWORD)
+    required = (_CS_ID, "securityProfile")
+    integers = frozenset({"securityProfile"})
+    booleans = frozenset({"invalidUsernameAllowed"})
+    told = frozenset({_CS_ID})
+    script = REGISTER
+
+    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+        """As `Kind` says; a plaintext password is hashed."""
+        rest = dict(data)
+        cs_id = rest.pop(_CS_ID, None)
+        if not isinstance(cs_id, str) or station_id(cs_id) is None:
+            raise BadRequest("csId must be 1 to 48 characters, none of them a control character.")
+        status = rest.pop(_STATUS, None)
+        if status is not None:
+            ChargeStationRegistration.check({_STATUS: status}, strict=strict)
+        updated = _last_updated(rest.pop(_UPDATED, None), now)
+        password = rest.pop(PASSWORD, None)
+        if password is not None:
+            if rest.get(CREDENTIAL) is not None:
+                raise BadRequest(f"There may be a {PASSWORD} or a {CREDENTIAL}, not both.")
+            if not isinstance(password, str):
+                raise BadRequest(f"{PASSWORD}: input should be a valid string.")
+            if not password:
+                raise BadRequest(f"{PASSWORD} is empty.")
+            rest[CREDENTIAL] = base64_sha256(password.encode())
+        auth = ChargeStationAuth.check(rest, strict=strict)
+        record = station_record(
+            prefix,
+            cs_id,
+            auth,
+            status=PENDING if status is None else orjson.dumps(status),
+            updated=updated,
+        )
+        return Checked(record, tuple(auth.doubts()))
+
+
+class Tokens(Kind):
+    """Authorization tokens."""
+
+    resource = TOKEN
+    exported = columns = tuple(Token.model_fields)
+    required = ("uid",)
+    booleans = frozenset({"valid"})
+    told = frozenset(columns)
+
+    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+        """As `Kind` says."""
+        token = Token.check(data, strict=strict)
+        updated = _last_updated(token.lastUpdated, now)
+        # that a contractId is no eMAID is no doubt: OCPI allows it, and it is found
+        return Checked(token_record(prefix, token, updated=updated), ())
+
+
+class Certificates(Kind):
+    """Client certificates of stations."""
+
+    resource = CERTIFICATE
+    exported = columns = ("certificate", _UPDATED)
+    required = ("certificate",)
+
+    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+        """As `Kind` says."""
+        rest = dict(data)
+        updated = _last_updated(rest.pop(_UPDATED, None), now)
+        certificate = Certificate.check(rest, strict=strict)
+        try:
+            read = read_pem(certificate.certificate)
+        except InvalidCertificate as invalid:
+            raise BadRequest(f"{str(invalid)[0].upper()}{str(invalid)[1:]}.") from None
+        return Checked(certificate_record(prefix, read, updated=updated), ())
+
+
+def _last_updated(text: Any, now: bytes) -> bytes:
+    """A row's `lastUpdated` as it is stored: an export that is imported stays what it is."""
+    if text is None:
+        return now
+    try:
+        if not isinstance(text, str):
+            raise ValueError("input should be a valid string")  # noqa: TRY004, TRY301 as pydantic's
+        utc = moment(text).astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"{_UPDATED}: {error}.") from None
+    return f'"{utc.isoformat()}Z"'.encode()
+
+
+KINDS: dict[str, Kind] = {
+    "stations": Stations(),
+    "tokens": Tokens(),
+    "certificates": Certificates(),
+}
