@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from . import metrics_cost
 from .servers import PEERS, wrk_install
 
 _ROOT = Path(__file__).parents[2]
@@ -53,3 +54,10 @@ def test_a_new_connection_for_each_lookup_is_one(tmp_path: Path) -> None:
     report = orjson.loads((tmp_path / "report").read_bytes())
 
     assert report["cases"]["new-connection"]["csms-redis"]["medians"]["connections"] >= 0.99
+
+
+async def test_the_cost_of_counting_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code without counting answers as the other does, and counts nothing."""
+    monkeypatch.setattr(metrics_cost, "HITS", 100)
+    monkeypatch.setattr(metrics_cost, "ROUNDS", 2)
+    assert len(await metrics_cost.measure()) == 2
