@@ -73,7 +73,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     }
     middlewares = [errors_and_log, only_admitted(gate)]
     app = web.Application(middlewares=middlewares, client_max_size=max_body)
-    app[WRITES] = WriteCounts()
+    app[WRITES] = WriteCounts(each.id for each in OPERATIONS if each.method != "GET")
     for operation in OPERATIONS:
         # {name} alone would not match an id that has braces; base64 has slashes, escaped or not
         wanted = "(?s:.+)" if operation.path.endswith("{certificateHash}") else "[^/]+"

@@ -119,7 +119,7 @@ async def _answer(
 
 
 def _outcome(request: web.Request, status: int) -> str:
-    """What came of a write, in a word of which there are few."""
+    """What came of a write: one of `telemetry.metrics.OUTCOMES`."""
     if status < HTTPStatus.BAD_REQUEST:
         return "done"
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:

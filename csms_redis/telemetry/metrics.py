@@ -6,13 +6,17 @@ prometheus-client's own counters take a lock for each increment, and so a tenth 
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from itertools import accumulate
+from collections.abc import Iterable
+from itertools import accumulate, product
 
 REDIS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Bounds of a histogram of what Redis takes."""
 
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Bounds of a histogram of the event loop's lag."""
+
+OUTCOMES = ("done", "refused", "unavailable", "unknown", "error")
+"""Of a write: answered 2xx; 4xx; 503, and nothing was changed; 503, and it may have been; 500."""
 
 _INTERVAL = 0.25  # seconds
 
@@ -65,9 +69,9 @@ class LoopLag:
 class WriteCounts:
     """What came of the requests that were to change something."""
 
-    def __init__(self) -> None:
-        """Start with none."""
-        self.by_outcome: Counter[tuple[str, str]] = Counter()
+    def __init__(self, operations: Iterable[str] = ()) -> None:
+        """Start with none of each of some operations: a rate sees no first one out of nothing."""
+        self.by_outcome = Counter(dict.fromkeys(product(operations, OUTCOMES), 0))
         """By the operation and its outcome."""
         self.seconds = Histogram(REDIS_SECONDS)
 
@@ -76,7 +80,7 @@ class WriteCounts:
 
         Args:
             operation: one of the contract's, or something else of which there are few.
-            outcome: likewise.
+            outcome: one of `OUTCOMES`.
             seconds: from its head to its answer.
         """
         self.by_outcome[operation, outcome] += 1
