@@ -71,7 +71,7 @@ def test_any_station_is_shown_blocked_and_removed(service: Service, cs_id: str) 
 
 
 def test_the_status_changes_that_and_nothing_else(
-    service: Service, redis: Redis, station: str
+    service: Service, redis: Any, station: str
 ) -> None:
     before = redis.hgetall(f"cs:{station}")
 
@@ -191,7 +191,7 @@ def test_no_ghost_is_left_by_a_status_that_comes_too_late(service: Service, redi
 
             calls: list[Callable[[], Reply]] = [
                 lambda: service.delete("/cs/raced"),
-                *(lambda s=s: set_status(service, "raced", s) for s in ("Accepted", "Rejected")),  # type: ignore[misc]
+                *(lambda s=s: set_status(service, "raced", s) for s in ("Accepted", "Rejected")),
                 lambda: set_status(service, "raced", "Pending"),
             ]
             turned = [*calls[turn % 4 :], *calls[: turn % 4]]

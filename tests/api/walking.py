@@ -17,7 +17,7 @@ def next_target(reply: Reply, target: str) -> str | None:
     found = _LINK.fullmatch(reply.headers["Link"])
     assert found, reply.headers["Link"]
     assert "//" not in found[1]  # no host of anybody's
-    return urljoin(target, found[1])
+    return str(urljoin(target, found[1]))
 
 
 def pages(service: Service, path: str, query: Mapping[str, Any] | None = None) -> Iterator[Reply]:

@@ -343,5 +343,5 @@ def test_cursors_come_back_as_they_were() -> None:
     assert Cursor.decode(cursor.encode(), name) == cursor
     for other in ("cs", {"securityProfile": 2}), ("token", {"securityProfile": 1}), ("cs", {}):
         with pytest.raises(BadRequest):
-            Cursor.decode(cursor.encode(), listing_name(*other))  # type: ignore[arg-type]
+            Cursor.decode(cursor.encode(), listing_name(*other))
     assert listing_name("cs", {"a": 1, "b": 2}) == listing_name("cs", {"b": 2, "a": 1})
