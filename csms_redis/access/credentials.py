@@ -1,7 +1,7 @@
 """What an `Authorization` header says: HTTP Basic (RFC 7617) or a Bearer token (RFC 6750)."""
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error
 from typing import NamedTuple
 
@@ -27,7 +27,10 @@ def read(authorization: bytes) -> Credentials | None:
     if scheme != b"basic":
         return None
     try:
-        name, colon, secret = b64decode(given[2], validate=True).partition(b":")
+        decoded = b64decode(given[2], validate=True)
     except Error:
         return None
+    if b64encode(decoded) != given[2]:  # RFC 4648, 3.5: bits that mean nothing are not all zero
+        return None
+    name, colon, secret = decoded.partition(b":")
     return Credentials(name, secret) if colon else None

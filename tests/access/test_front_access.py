@@ -1,0 +1,290 @@
+"""Who is let in: the front protocol and aiohttp decide alike, on every route, for every role."""
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from csms_redis.access import throttle
+from csms_redis.access.clients import Client
+from csms_redis.access.roles import LOOKUPS
+from csms_redis.access.secret import hash_of
+from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation
+from csms_redis.settings import Role
+from tests.lookup.front_site import Answer, Site, answers, get, running_site, settle
+
+SECRETS = {role: f"right-secret-of-{role}" for role in Role}
+AUTH = b"/api/v0/cs/cs001/auth"
+PROXY = "192.0.2.1"  # the mock transport's peer
+CHALLENGES = 'Basic realm="csms-redis", charset="UTF-8", Bearer realm="csms-redis"'
+
+
+def clients(**secrets: str) -> tuple[Client, ...]:
+    """A client for each role, named like it."""
+    given = {role: secrets.get(role, SECRETS[role]) for role in Role}
+    return tuple(
+        Client(role.value, frozenset([role]), (hash_of(secret.encode()),))
+        for role, secret in given.items()
+    )
+
+
+def basic(name: str, secret: str) -> bytes:
+    """An Authorization header."""
+    return b"Authorization: Basic " + b64encode(f"{name}:{secret}".encode())
+
+
+def bearer(secret: str) -> bytes:
+    """An Authorization header."""
+    return b"Authorization: Bearer " + secret.encode()
+
+
+RIGHT = basic("gateway", SECRETS[Role.GATEWAY])
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """A service that has a client for each role, and never lets one wait."""
+    async with running_site(trusted_proxies=[ip_network(PROXY)]) as running:
+        running.gate.use(clients())
+        yield running
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No failure is slowed."""
+    monkeypatch.setattr(throttle, "BURST", 10**9)
+
+
+async def both_ways(site: Site, request: bytes) -> Answer:
+    """Ask aiohttp and the front protocol, which must say the same."""
+    found = []
+    for client in (site.aiohttp_client(), site.client()):
+        await client.send(request)
+        await settle(client)
+        (answer,) = answers(client.received)
+        found.append(answer)
+        client.transport.abort()
+        await settle(client)
+    by_aiohttp, by_front = found
+    assert by_front == by_aiohttp
+    return by_front
+
+
+def request_of(operation: Operation, *headers: bytes) -> bytes:
+    """A request of an operation, without a body."""
+    path = BASE_PATH + operation.path.replace("{csId}", "cs001").replace("{tokenUid}", "ABC123")
+    target = path.replace("{certificateHash}", "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak=")
+    return get(target.encode(), *headers).replace(b"GET", operation.method.encode(), 1)
+
+
+# Roles
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+async def test_every_operation_and_every_role(site: Site, operation: Operation) -> None:
+    """Only the right role's client is not refused."""
+    needed = Role.GATEWAY if operation.id in LOOKUPS else Role.OPERATOR
+    for role, secret in SECRETS.items():
+        for header in (basic(role, secret), bearer(secret)):
+            if role is needed:
+                if operation.id in LOOKUPS:
+                    assert (await both_ways(site, request_of(operation, header))).status == 200
+                continue
+            refused = await both_ways(site, request_of(operation, header))
+            assert refused.status == 403
+            assert ("www-authenticate", f'{CHALLENGES}, error="insufficient_scope"') in (
+                refused.headers
+            )
+    none = await both_ways(site, request_of(operation))
+    assert (none.status, dict(none.headers)["www-authenticate"]) == (401, CHALLENGES)
+    for header in (basic("operator", "wrong"), bearer("wrong"), basic("operator", "")):
+        wrong = await both_ways(site, request_of(operation, header))
+        assert wrong.status == 401
+        assert b"wrong" in wrong.body
+
+
+def test_the_lookups_are_the_contract_s() -> None:
+    assert {operation.id for operation in OPERATIONS if operation.is_lookup} == LOOKUPS
+
+
+async def test_what_needs_no_credentials(site: Site) -> None:
+    """Health, the documentation; what does not exist is told to clients only."""
+    for target in (b"/health", b"/health/live", b"/docs", b"/api/openapi.json", b"/docs/start.js"):
+        assert (await both_ways(site, get(target))).status == 200
+    assert (await both_ways(site, get(b"/nowhere"))).status == 401
+    assert (await both_ways(site, get(b"/nowhere", RIGHT))).status == 404
+    assert (await both_ways(site, get(b"/healthy"))).status == 401
+
+
+async def test_without_clients_everyone_may() -> None:
+    async with running_site() as site:
+        assert (await both_ways(site, get(AUTH))).status == 200
+        assert (await both_ways(site, get(AUTH, b"Authorization: Basic eDp5"))).status == 200
+
+
+# The hot path
+
+
+async def test_right_headers_are_known_again_and_wrong_ones_never(site: Site) -> None:
+    client = site.client()
+    assert [reply.status for reply in await client.ask(get(AUTH, RIGHT))] == [200]
+    assert len(site.front.known_headers) == 1
+    for number in range(throttle.BURST):
+        await client.ask(get(AUTH, bearer(f"wrong-{number}")))
+    assert len(site.front.known_headers) == 1
+    assert len(site.gate._recognised) == 1
+    client.protocol.data_received(get(AUTH, RIGHT))
+    assert client.replies[-1].status == 200
+    assert site.handed_over == 0
+    client.transport.abort()
+
+
+async def test_a_revoked_secret_is_refused_at_once_on_an_open_connection(site: Site) -> None:
+    client = site.client()
+    for _ in range(2):
+        assert [reply.status for reply in await client.ask(get(AUTH, RIGHT))] == [200]
+    site.gate.use(clients(gateway="another"))
+    assert [reply.status for reply in await client.ask(get(AUTH, RIGHT))] == [401]
+    new = basic("gateway", "another")
+    assert [reply.status for reply in await client.ask(get(AUTH, new))] == [200]
+
+
+async def test_of_pipelined_requests_each_is_judged_alone(site: Site) -> None:
+    """Among known ones too, and behind one that aiohttp answers."""
+    right, none = get(AUTH, RIGHT), get(AUTH)
+    wrong = get(AUTH, bearer("wrong"))
+    client = site.client()
+    await client.ask(right)
+    asked = right + none + get(b"/health") + wrong + right + get(b"/api/v0/cs") + right
+    found = [reply.status for reply in await client.ask(asked)]
+    assert found == [200, 401, 200, 401, 200, 401, 200]
+
+
+@pytest.mark.parametrize("split", [1, 30, 60])
+async def test_credentials_in_pieces(site: Site, split: int) -> None:
+    request = get(AUTH, RIGHT)
+    client = site.client()
+    assert [r.status for r in await client.ask(request[:split], request[split:])] == [200]
+
+
+async def test_two_authorizations_are_refused(site: Site) -> None:
+    """Whichever is right: the front and what stands before it might not take the same."""
+    for pair in ([RIGHT, bearer("wrong")], [bearer("wrong"), RIGHT], [RIGHT, RIGHT]):
+        client = site.client()
+        assert [reply.status for reply in await client.ask(get(AUTH, *pair))] == [401]
+
+
+# Whatever comes
+
+
+_schemes = st.sampled_from(["Basic", "basic", "BEARER", "Bearer", "Digest", "", "Basic Basic"])
+_right = st.sampled_from([*SECRETS.values(), *SECRETS])
+_texts = st.text(max_size=30) | _right
+_pairs = st.builds("{}{}{}".format, _texts, st.sampled_from([":", "", "::"]), _texts)
+_values = st.one_of(
+    st.text([chr(code) for code in range(32, 127)] + ["\t"], max_size=60),
+    _right,
+    _pairs.map(lambda pair: b64encode(pair.encode("utf-8", "surrogatepass")).decode()),
+    st.builds(
+        lambda role, cut, end: b64encode(f"{role}:{SECRETS[role]}".encode()).decode()[:cut] + end,
+        st.sampled_from(Role),
+        st.integers(0, 60),
+        st.sampled_from(["", "=", "==", "A", " ", "\t", ","]),
+    ),
+)
+_headers = st.builds("{}{}{}".format, _schemes, st.sampled_from([" ", "  ", "", "\t"]), _values)
+
+
+def is_right(value: str) -> bool:
+    """Whether a value is what it should be, said in another way than the service does."""
+    scheme, _, rest = value.strip(" \t").partition(" ")
+    rest = rest.lstrip(" ")
+    if scheme.lower() == "bearer":
+        return rest == SECRETS[Role.GATEWAY]
+    given = f"gateway:{SECRETS[Role.GATEWAY]}".encode()
+    return scheme.lower() == "basic" and rest == b64encode(given).decode()
+
+
+def is_of_another_role(value: str) -> bool:
+    """Whether it is right for another role."""
+    others = [role for role in Role if role is not Role.GATEWAY]
+    gateway = SECRETS[Role.GATEWAY]
+    for role in others:
+        swapped = value.replace(SECRETS[role], gateway)
+        pair = b64encode(f"{role}:{SECRETS[role]}".encode()).decode()
+        swapped = swapped.replace(pair, b64encode(f"gateway:{gateway}".encode()).decode())
+        if swapped != value and is_right(swapped):
+            return True
+    return False
+
+
+@pytest.mark.usefixtures("patient")
+@settings(
+    deadline=None,
+    max_examples=400,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(value=_headers)
+async def test_no_header_but_the_right_one_is_let_in(site: Site, value: str) -> None:
+    answer = await both_ways(site, get(AUTH, f"Authorization: {value}".encode()))
+    expected = 200 if is_right(value) else 403 if is_of_another_role(value) else 401
+    assert answer.status == expected
+    for secret in SECRETS.values():
+        assert secret.encode() not in answer.body
+    assert site.loop_errors == []
+
+
+# Failed attempts
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What would be waited for by the front."""
+    waits: list[float] = []
+
+    def refuse(self: Any, refused: Any) -> None:
+        waits.append(refused.delay)
+        original(self, refused)
+
+    from csms_redis.lookup.front import FrontProtocol  # noqa: PLC0415 patched here
+
+    original: Callable[[Any, Any], None] = FrontProtocol._refuse
+    monkeypatch.setattr(FrontProtocol, "_refuse", refuse)
+    return waits
+
+
+async def test_wrong_ones_are_slowed_and_right_ones_are_not(site: Site, held: list[float]) -> None:
+    """From the same address, at the same time."""
+    attacker = site.client()
+    statuses = []
+    for number in range(throttle.BURST):
+        statuses += [r.status for r in await attacker.ask(get(AUTH, bearer(f"wrong{number}")))]
+    assert statuses == [401] * throttle.BURST
+    waiting = [site.client() for _ in range(30)]
+    for client in waiting:
+        await client.ask(get(AUTH, bearer("wrong")))
+    told = [reply.status for client in waiting for reply in client.replies]
+    assert set(told) == {429}
+    assert len(told) >= 30 - throttle.MAX_DELAY - 1
+    assert max(held) <= throttle.MAX_DELAY
+    for _ in range(3):
+        gateway = site.client()
+        gateway.protocol.data_received(get(AUTH, RIGHT))
+        assert [reply.status for reply in gateway.replies] == [200]
+    for client in (*waiting, attacker):
+        client.transport.abort()
+    await settle(attacker)
+
+
+async def test_addresses_are_taken_from_trusted_proxies(site: Site) -> None:
+    """Another customer behind the balancer is answered at once."""
+    client = site.client()
+    header = b"X-Forwarded-For: 198.51.100.9, 198.51.100.%d"
+    for number in range(3 * throttle.BURST):
+        asked = get(AUTH, bearer("wrong"), header % (number % 10))
+        assert [reply.status for reply in await client.ask(asked)] == [401]
