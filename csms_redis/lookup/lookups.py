@@ -544,20 +544,17 @@ class Lookups:
         A flight that is late stays attached: who asks again joins it, and its reply is kept, so
         that a Redis slower than `lookup.timeout` still fills the cache.
         """
-        self.send_backlog()
+        self._sweep_later()  # first: should one of those who wait fail, the others are not lost
         now = monotonic()
-        waiting_for_a_connection = list(self._backlog)
-        self._backlog.clear()
-        for flight in waiting_for_a_connection:
-            if flight.deadline > now:
-                self._backlog.append(flight)
-            else:
+        for flight in list(self._backlog):
+            if flight.deadline <= now:
                 self._give_up(flight)
+        self.send_backlog()
         pending = [source.connection.pending for source in self.sources]
         for sent in pending:
             for waiting in list(sent):
                 if waiting.deadline <= now and isinstance(waiting, _Flight) and waiting.waiters:
                     self._wait_no_more(waiting)
-        self._sweeper = None
-        if any(pending) or self._backlog:
-            self._sweep_later()
+        if self._sweeper and not any(pending) and not self._backlog:
+            self._sweeper.cancel()
+            self._sweeper = None

@@ -29,6 +29,7 @@ from tests.lookup.wire import (
     outcome,
     prove,
     record,
+    station,
     wire_of,
 )
 
@@ -656,3 +657,28 @@ class TestReconnect:
 
         assert client.take() == [FOUND[1]] * (IN_FLIGHT // 2) + [AWAY] * (IN_FLIGHT // 2)
         assert rests(lookups)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_one_that_fails_does_not_keep_others_waiting(connected: bool) -> None:  # noqa: FBT001 a case
+    """Whoever asks next to it, or later, is answered in time."""
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
+    lookups = make()
+    client = Client(lookups)
+    if connected:
+        connect(lookups)
+
+    def fail(status: int, tail: bytes) -> None:
+        del status, tail
+        raise RuntimeError
+
+    lookups.ask(station("a"), fail)
+    client.ask("b")
+    await asyncio.sleep(TIMEOUT + 0.1)
+    client.ask("c")
+    await asyncio.sleep(TIMEOUT + 0.1)
+
+    assert client.take() == [AWAY, AWAY]
+    assert len(failures) == 1
+    assert lookups._sweeper is None or connected
