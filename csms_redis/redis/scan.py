@@ -21,7 +21,6 @@ from csms_redis.redis.slots import SLOTS, slot_of
 
 DIGEST_SIZE = 12
 
-_READ_AT_ONCE = 100  # records, so that Redis answers lookups between two reads
 _RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
 _GLOB = re.compile(rb"([*?\[\]\\^])")
 _INFO: Command = ("INFO", "server")
@@ -77,10 +76,7 @@ class Scan:
         addresses = redis.masters
         if not addresses:
             raise Unavailable("Redis cannot be reached. Try again.")
-        try:
-            states = await asyncio.gather(*(_state(redis, address) for address in addresses))
-        except Redirected:  # not by such commands
-            raise Unavailable("Redis cannot be read. Try again.") from None
+        states = await asyncio.gather(*(_state(redis, address) for address in addresses))
         masters = sorted(
             (
                 _Master(address, state, state.ranges if not state.moving else ())
@@ -138,27 +134,24 @@ class Scan:
     async def values(
         self, number: int, keys: Sequence[bytes], fields: Sequence[bytes]
     ) -> list[list[bytes | None]]:
-        """Fields of hashes; None for what is not there (any more).
+        """Fields of hashes, read at once; None for what is not there (any more).
 
         Args:
             number: of the master that has them.
-            keys: of the hashes.
+            keys: of the hashes, some hundred at most, as Redis does nothing else meanwhile.
             fields: of each.
 
         Raises:
             Unavailable: the master cannot be read.
             MastersChanged: it does not have them any more.
         """
-        found: list[list[bytes | None]] = []
-        for start in range(0, len(keys), _READ_AT_ONCE):
-            commands: list[Command] = [
-                ("HMGET", key, *fields) for key in keys[start : start + _READ_AT_ONCE]
-            ]
-            try:
-                found += await self._redis.read_at(self._masters[number].address, commands)
-            except Redirected:
-                raise MastersChanged from None
-        return found
+        commands: list[Command] = [("HMGET", key, *fields) for key in keys]
+        if not commands:
+            return []
+        try:
+            return await self._redis.read_at(self._masters[number].address, commands)
+        except Redirected:
+            raise MastersChanged from None
 
 
 async def _state(redis: RedisClient, address: Address) -> _State:

@@ -39,6 +39,7 @@ SOON = timedelta(days=30)
 _SHOWN = lookup_fields(CertificateSummary)
 _STORED = _SHOWN[1:]  # the hash is in the key only
 _NOT_AFTER = _STORED.index(b"notAfter")
+_READ_AT_ONCE = 100
 _PEMS_AT_ONCE = 10  # each has up to 64 KiB
 _PAUSE = 0.005  # seconds between two looks at Redis
 _EVERY = 300.0  # seconds from one count to the next
@@ -123,9 +124,11 @@ class Certificates:
                     cursor, keys = await scan.keys(
                         number, cursor or 0, start=start, count=MOST_AT_ONCE
                     )
-                    read = await _read(scan, number, keys)
-                    pairs = zip(keys, read, strict=True)
-                    expiring.update(key for key, values in pairs if _expires_before(values, before))
+                    for first in range(0, len(keys), _READ_AT_ONCE):
+                        some = keys[first : first + _READ_AT_ONCE]
+                        read = zip(some, await _read(scan, number, some), strict=True)
+                        expiring.update(key for key, one in read if _expires_before(one, before))
+                        await asyncio.sleep(_PAUSE)
                     await asyncio.sleep(_PAUSE)
         except MastersChanged:
             raise Unavailable("Redis's masters have changed meanwhile.") from None

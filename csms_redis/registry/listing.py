@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from csms_redis.contract.errors import BadRequest, Gone, Unavailable
-from csms_redis.contract.queries import Query
+from csms_redis.contract.queries import MAX_OFFSET, Query
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.scan import MastersChanged, Scan
 from csms_redis.registry.cursor import Cursor, key_name, listing_name
@@ -27,6 +27,7 @@ ReadValues: TypeAlias = Callable[[Scan, int, list[bytes]], Awaitable[Sequence[Va
 MOST_AT_ONCE = 1000
 """Keys that one SCAN looks at, at most: for 0.3 ms Redis does nothing else."""
 
+_READ_AT_ONCE = 100  # records, so that lookups are answered between two reads
 _MOST_SCANNED = 10_000  # keys that one page looks at, and two more for each record it leaves out
 
 _CHANGED = (
@@ -82,7 +83,7 @@ class Listing:
         at = given or Cursor(listing=name, masters=scan.digest, skip=offset)
         if at.masters != scan.digest:
             raise Gone(_CHANGED)
-        if at.master >= len(scan):
+        if at.master >= len(scan) or at.skip > MAX_OFFSET:  # someone made it
             raise BadRequest("This is no cursor. Take it from Link as it is.")
         try:
             return await self._fill(scan, at, query.limit, start, show)
@@ -101,8 +102,9 @@ class Listing:
             at = after
             left -= count
             scanned, keys = await scan.keys(at.master, at.scanned, start=first, count=count)
-            unseen = [key for key in keys if key_name(key) not in at.seen]
-            found = await self._found(scan, at.master, unseen, show)
+            if at.seen:
+                keys = [key for key in keys if key_name(key) not in at.seen]
+            found = await self._found(scan, at.master, keys, show)
             shown = found[at.skip :]
             room = limit - len(records)
             if len(shown) > room:
@@ -133,14 +135,16 @@ class Listing:
         self, scan: Scan, number: int, keys: list[bytes], show: Show
     ) -> list[tuple[bytes, bytes]]:
         """Those of some records that are to be listed: their keys, and their JSON."""
-        ids = [self._resource.id_of(self._prefix, key) for key in keys]
-        ours = [(key, id_) for key, id_ in zip(keys, ids, strict=True) if id_ is not None]
-        read = await self._read(scan, number, [key for key, _ in ours])
         found = []
-        for (key, id_), values in zip(ours, read, strict=True):
-            record = show(id_, values)
-            if record is not None:
-                found.append((key, record))
+        for start in range(0, len(keys), _READ_AT_ONCE):
+            some = keys[start : start + _READ_AT_ONCE]
+            ids = [self._resource.id_of(self._prefix, key) for key in some]
+            ours = [(key, id_) for key, id_ in zip(some, ids, strict=True) if id_ is not None]
+            read = await self._read(scan, number, [key for key, _ in ours])
+            for (key, id_), values in zip(ours, read, strict=True):
+                record = show(id_, values)
+                if record is not None:
+                    found.append((key, record))
         return found
 
 
