@@ -5,16 +5,21 @@ import hashlib
 import re
 import string
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csms_redis.contract.certificates import (
     MAX_BLOCKS,
+    MAX_NAME,
     MAX_PEM_BYTES,
     ClientCertificate,
     InvalidCertificate,
@@ -376,3 +381,67 @@ def test_any_text_is_a_canonical_hash_or_none(text: str) -> None:
     canonical = certificate_hash(text)
 
     assert canonical is None or canonical == certificate_hash(canonical)
+
+
+def made(*, subject: x509.Name, serial: int, ends: datetime) -> str:
+    """A certificate for whatever it is to say."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC))
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+        .decode()
+    )
+
+
+def named(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+@pytest.mark.parametrize(
+    ("serial", "spelled"), [(1, "01"), (0xABC, "0ABC"), (0xFF, "FF"), (2**158, "40" + "00" * 19)]
+)
+def test_says_what_the_certificate_says(serial: int, spelled: str) -> None:
+    """The serial number as `openssl x509 -serial` has it, times in UTC, names as in RFC 4514."""
+    text = made(
+        subject=named('a,b "c"'), serial=serial, ends=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    )
+
+    assert read_pem(text).details == {
+        "subject": 'CN=a\\,b \\"c\\"',
+        "issuer": 'CN=a\\,b \\"c\\"',
+        "serialNumber": spelled,
+        "notBefore": "1999-12-31T23:59:59Z",
+        "notAfter": "9999-12-31T23:59:59Z",
+    }
+
+
+def test_a_long_name_is_cut() -> None:
+    many = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x" * 60) for _ in range(20)])
+    text = made(subject=many, serial=1, ends=datetime(2030, 1, 1, tzinfo=UTC))
+
+    assert len(read_pem(text).details["subject"]) == MAX_NAME
+
+
+def test_of_a_chain_the_first_certificate_counts() -> None:
+    assert read_pem(CHAIN).details["subject"] == "CN=EMP77TWTW00002,O=Hubject"
+
+
+def test_what_cannot_be_read_is_left_out() -> None:
+    """A name that is no UTF-8 though it says so: the certificate is kept all the same."""
+    text = made(subject=named("zzzz"), serial=1, ends=datetime(2030, 1, 1, tzinfo=UTC))
+    der = x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER)
+
+    details = read_pem(block(der.replace(b"zzzz", b"zz\xff\xfe"))).details
+
+    assert details == {
+        "serialNumber": "01",
+        "notBefore": "1999-12-31T23:59:59Z",
+        "notAfter": "2030-01-01T00:00:00Z",
+    }
