@@ -125,7 +125,7 @@ class Source:
                 yield from self._rows(file)
 
     def _rows(self, file: BufferedReader) -> Iterator[Row | Unreadable]:
-        match self._format or _sniff(file.peek(2**13)):
+        match self._format or _sniff(file.peek(2**13), self._kind):
             case Format.CSV:
                 rows = csv_rows.read(file, self.name, self._kind)
             case Format.JSONL:
@@ -141,16 +141,16 @@ class Source:
             yield row
 
 
-def _sniff(start: bytes) -> Format:
+def _sniff(start: bytes, kind: Kind) -> Format:
     start = start.removeprefix(BOM).lstrip()
-    if start.startswith(b"-----BEGIN"):
+    if start.startswith(b"-----BEGIN") and kind is KINDS["certificates"]:
         return Format.PEM
-    if start.startswith(b"["):
-        return Format.OCPI
-    if not start.startswith(b"{"):
+    if not start.startswith((b"{", b"[")):
         return Format.CSV
+    if kind is not KINDS["tokens"]:
+        return Format.JSONL
     try:
         first = json.loads(start.partition(b"\n")[0])
     except (ValueError, RecursionError):
         return Format.OCPI  # what goes on in the next line
-    return Format.OCPI if "data" in first else Format.JSONL
+    return Format.JSONL if isinstance(first, dict) and "data" not in first else Format.OCPI
