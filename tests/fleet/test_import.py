@@ -1,0 +1,310 @@
+"""`csms-redis import` and `export` as an operator runs them."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from redis import Redis
+
+from tests.conftest import DATA, Valkey, password_hash, running_valkey
+from tests.system.service import PROGRAM, Service, environment, until
+from tests.topologies.cluster import ClusterGroup
+
+SECRET = "hunter2-and-more"
+TOKEN = (
+    '{"countryCode":"DE","partyId":"TNM","type":"RFID","uid":%s,"contractId":"x","issuer":%s,'
+    '"valid":true,"cacheMode":"ALWAYS"}\n'
+)
+Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(
+    home: Path, url: str, *arguments: str, stdin: str = "", code: int = 0, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command against a Redis; it must end with `code`, and without a traceback."""
+    named = {f"CSMS_{name.upper()}": value for name, value in settings.items()}
+    done = subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=home,
+        env=environment({"CSMS_REDIS__URL": url} | named),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def run(valkey: Valkey, tmp_path: Path) -> Run:
+    """Run a command against an empty Valkey."""
+
+    def start(
+        *arguments: str, stdin: str = "", code: int = 0, **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        return command(tmp_path, valkey.url, *arguments, stdin=stdin, code=code, **settings)
+
+    return start
+
+
+@pytest.fixture
+def redis(valkey: Valkey) -> Iterator[Redis]:
+    with Redis(unix_socket_path=valkey.socket, decode_responses=True) as client:
+        yield client
+
+
+def stored(redis: Redis, key: str) -> dict[str, object]:
+    """A record, without when it was updated."""
+    fields: Mapping[str, str] = redis.hgetall(key)  # type: ignore[assignment] # it is not async
+    return {name: json.loads(value) for name, value in fields.items() if name != "lastUpdated"}
+
+
+def rejects(path: Path) -> list[tuple[int, str]]:
+    """Lines and reasons."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(line["line"], line["reason"]) for line in lines]
+
+
+class TestStations:
+    """Fleets of stations."""
+
+    def test_bad_rows_are_told_and_the_rest_goes_on(
+        self, run: Run, redis: Redis, tmp_path: Path
+    ) -> None:
+        """By line and reason, without secrets, wherever they are in a row."""
+        (tmp_path / "fleet.csv").write_text(
+            "csId,securityProfile,password,registrationStatus\n"
+            f'"a\n{SECRET}",1,{SECRET},\n'
+            f"cs1,1,{SECRET},\n"
+            f"cs2,{SECRET},x,\n"
+            f"cs3,1,x,{SECRET}\n"
+            f"{SECRET},cs4\n"
+            "cs5,2,,Accepted\n"
+        )
+        done = run("import", "stations", "fleet.csv", code=3)
+        assert done.stdout.startswith("stations: read 6, written 2, existing 0, rejected 4, in ")
+        found = rejects(tmp_path / "fleet.csv.rejects")
+        assert [line for line, _ in found] == [2, 5, 6, 7]
+        assert "securityProfile" in found[1][1]
+        assert "registrationStatus" in found[2][1]
+        told = (tmp_path / "fleet.csv.rejects").read_text().replace(f'"csId":"a\\n{SECRET}"', "")
+        assert SECRET not in told + done.stdout + done.stderr
+        assert stored(redis, "cs:cs1") == {
+            "securityProfile": 1,
+            "base64SHA256Password": password_hash(SECRET),
+            "registrationStatus": "Pending",
+        }
+        assert stored(redis, "cs:cs5")["registrationStatus"] == "Accepted"
+        assert all(SECRET not in str(stored(redis, str(key))) for key in redis.scan_iter())
+
+    def test_a_rejected_station_stays_rejected(self, run: Run, redis: Redis) -> None:
+        """No import lifts a block; one may bring it along."""
+        rows = '{"csId":"%s","securityProfile":2,"registrationStatus":"%s"}\n'
+        run("import", "stations", "-", stdin=rows % ("cs1", "Rejected"))
+        for status in ("Accepted", "Pending"):
+            run("import", "stations", "-", stdin=rows % ("cs1", status))
+            assert stored(redis, "cs:cs1")["registrationStatus"] == "Rejected"
+
+    def test_only_new(self, run: Run, redis: Redis) -> None:
+        """What is there is left alone; of two rows the first wins, else the last."""
+        run("import", "stations", "-", stdin="csId,securityProfile\ncs1,2\n")
+        rows = "csId,securityProfile,password\ncs1,1,x\ncs2,0,x\ncs2,1,x\n"
+        done = run("import", "stations", "-", "--only-new", stdin=rows)
+        assert "written 1, existing 2, rejected 0" in done.stdout
+        assert stored(redis, "cs:cs1")["securityProfile"] == 2
+        assert stored(redis, "cs:cs2")["securityProfile"] == 0
+        run("import", "stations", "-", stdin=rows)
+        assert stored(redis, "cs:cs2")["securityProfile"] == 1
+
+    @pytest.mark.parametrize(("option", "written"), [("--dry-run", 0), ("--all-or-nothing", 0)])
+    def test_nothing_is_written(
+        self, run: Run, redis: Redis, tmp_path: Path, option: str, written: int
+    ) -> None:
+        """In a dry run; or when a row is bad and all are to be good."""
+        file = tmp_path / "fleet.csv"
+        file.write_text("csId,securityProfile\ncs1,2\ncs2,9\n")
+        done = run("import", "stations", "fleet.csv", option, code=3)
+        assert "nothing was written" in done.stdout
+        assert redis.dbsize() == written
+        file.write_text("csId,securityProfile\ncs1,2\ncs2,2\n")
+        done = run("import", "stations", "fleet.csv", option)
+        assert redis.dbsize() == (2 if option == "--all-or-nothing" else 0)
+        assert not (tmp_path / "fleet.csv.rejects").exists()
+
+    def test_strict(self, run: Run) -> None:
+        """`[api] strict` counts here as well; without it there is a warning."""
+        row = "csId,securityProfile\ncs1,1\n"
+        assert "warning: 1 rows" in run("import", "stations", "-", stdin=row).stderr
+        run("import", "stations", "-", stdin=row, code=3, api__strict="true")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("import", "stations", "nowhere.csv"),
+            ("import", "stations", "-", "-"),
+            ("import", "stations", "-", "--all-or-nothing"),
+            ("import", "stations", "-", "--format", "pem"),
+            ("import", "stations", "."),
+            ("export", "stations", "-", "--with-credentials"),
+            ("export", "tokens", "x", "--with-credentials"),
+        ],
+    )
+    def test_usage(self, run: Run, arguments: tuple[str, ...]) -> None:
+        run(*arguments, code=2)
+
+    def test_redis_is_away(self, run: Run, valkey: Valkey) -> None:
+        """It says so, within seconds."""
+        valkey.kill()
+        done = run("import", "stations", "-", stdin="csId,securityProfile\ncs1,2\n", code=1)
+        assert "cannot be reached" in done.stderr
+
+
+class TestCertificates:
+    """Directories of PEM files."""
+
+    def test_a_directory_with_a_private_key(self, run: Run, redis: Redis, tmp_path: Path) -> None:
+        """The certificates are stored, the key is told and nowhere else."""
+        directory = tmp_path / "certs"
+        directory.mkdir()
+        for file in (DATA / "certificates").glob("*.pem"):
+            (directory / file.name).write_bytes(file.read_bytes())
+        key = Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+        (directory / "station.key").write_bytes(key)
+        done = run("import", "certificates", "certs", code=3)
+        assert redis.dbsize() == 3
+        (line,) = (tmp_path / "certs.rejects").read_text().splitlines()
+        assert "private key" in json.loads(line)["reason"]
+        assert json.loads(line)["source"] == "certs/station.key"
+        secret = key.splitlines()[1].decode()
+        assert secret not in line + done.stdout + done.stderr
+
+        run("export", "certificates", "out/", "--format", "pem")
+        assert sorted(path.read_bytes() for path in (tmp_path / "out").iterdir()) == sorted(
+            path.read_bytes() for path in directory.glob("*.pem")
+        )
+
+
+@pytest.fixture(scope="module", params=["standalone", "cluster"])
+def two(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Where it is exported, and elsewhere, by their URLs."""
+    with ExitStack() as stack:
+        elsewhere = stack.enter_context(running_valkey()).url
+        if request.param == "cluster":
+            yield stack.enter_context(ClusterGroup(replicas=0)).url, elsewhere
+        else:
+            yield stack.enter_context(running_valkey()).url, elsewhere
+
+
+class TestRoundTrip:
+    """An export imported elsewhere is identical."""
+
+    @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+    @pytest.mark.parametrize("kind", ["stations", "tokens", "certificates"])
+    def test_round_trip(self, two: tuple[str, str], tmp_path: Path, kind: str, suffix: str) -> None:
+        """Twice, from and to what is there, for all that may be in a record."""
+        here, elsewhere = two
+        odd = ["=1+1", "'", "", "-2", "a,b", 'q"', "x\r\ny\rz", "\u20ac\U0001f50c", " s ", "@"]
+        source = tmp_path / f"source.{'pem' if kind == 'certificates' else 'jsonl'}"
+        if kind == "stations":
+            rows = [
+                {
+                    "csId": "".join(text.split()) + str(number),
+                    "securityProfile": number % 3,
+                    "base64SHA256Password": f"+{text}",
+                    "registrationStatus": ("Accepted", "Rejected", "Pending")[number % 3],
+                    "lastUpdated": "2024-02-29T23:59:60Z",
+                    **({"invalidUsernameAllowed": False} if number % 2 else {}),
+                }
+                for number, text in enumerate(odd * 30)
+            ]
+            source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        elif kind == "tokens":
+            source.write_text(
+                "".join(
+                    TOKEN % (json.dumps(f"=Uid{number}"), json.dumps(text))
+                    for number, text in enumerate(odd * 30)
+                )
+            )
+        else:
+            chain = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_bytes()
+            source.write_bytes(b"=text \xe2\x82\xac\r\n" + chain)
+        flags = ["--with-credentials"] if kind == "stations" else []
+        command(tmp_path, here, "import", kind, source.name)
+        for url, name in ((here, "one"), (elsewhere, "two")):
+            if name == "two":
+                command(tmp_path, url, "import", kind, f"one.{suffix}")
+            command(tmp_path, url, "export", kind, f"{name}.{suffix}", *flags)
+        one, other = (sorted(_records(tmp_path / f"{name}.{suffix}")) for name in ("one", "two"))
+        assert one == other
+        assert len(one) >= (1 if kind == "certificates" else 300)
+        assert stat.S_IMODE((tmp_path / f"one.{suffix}").stat().st_mode) == 0o600
+        if kind == "stations":
+            without = command(tmp_path, here, "export", kind, "-").stdout
+            assert "base64SHA256Password" not in without
+            assert without.count("\n") == 300
+
+
+def _records(file: Path) -> list[bytes]:
+    """The records, and the first line of CSV."""
+    data = file.read_bytes()
+    if file.suffix == ".csv":
+        header, _, rest = data.partition(b"\r\n")
+        return [header, *rest.split(b"Z\r\n")]  # a record ends with a date
+    return data.splitlines()
+
+
+class TestFleet:
+    """100,000 stations."""
+
+    def test_killed_and_repeated(self, tmp_path: Path) -> None:
+        """Killed in the middle and run again, into the embedded store: complete and identical."""
+        count = 100_000
+        with (tmp_path / "fleet.csv").open("w") as file:
+            file.write("csId,securityProfile,password,lastUpdated\n")
+            for number in range(count):
+                file.write(f"cs{number:06},1,{SECRET}{number},2024-01-01T00:00:00Z\n")
+        arguments = ("import", "stations", "fleet.csv")
+        with Service(tmp_path) as service:
+            service.ready()
+            socket = str(service.data_dir / "valkey.sock")
+            with Redis(unix_socket_path=socket) as redis:
+                process = subprocess.Popen(
+                    [PROGRAM, *arguments], cwd=tmp_path, env=environment(), text=True
+                )
+                until(lambda: int(redis.dbsize()) > count // 10, "some are there")
+                told = Path(f"/proc/{process.pid}/cmdline").read_text()
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                assert SECRET not in told
+                assert 0 < int(redis.dbsize()) < count
+                exports = []
+                for name in ("again", "once more"):
+                    began = time.monotonic()
+                    done = command(tmp_path, "embedded", *arguments)
+                    seconds = time.monotonic() - began
+                    print(f"{name}: {done.stdout.strip()}, {count / seconds:.0f}/s with the start")  # noqa: T201 a figure
+                    command(
+                        tmp_path, "embedded", "export", "stations", "o.csv", "--with-credentials"
+                    )
+                    exports.append(sorted((tmp_path / "o.csv").read_text().splitlines()))
+                assert exports[0] == exports[1]
+                assert len(exports[0]) == count + 1
+                assert f"written {count}, existing 0, rejected 0" in done.stdout
+            assert SECRET not in service.log_text
+        # without the service, the import starts the store itself
+        command(tmp_path, "embedded", "import", "stations", "fleet.csv", "--only-new")
