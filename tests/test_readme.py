@@ -182,7 +182,13 @@ def test_every_example_gives_what_is_shown(service: Service) -> None:
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {command}"],
             cwd=ROOT,
-            env=environment({"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}),
+            env=environment(
+                {
+                    "no_proxy": "127.0.0.1",
+                    "NO_PROXY": "127.0.0.1",
+                    "CSMS_REDIS__DATA_DIR": str(service.data_dir),
+                }
+            ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=30,

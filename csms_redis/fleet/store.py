@@ -43,8 +43,9 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
         if topology.problem is not None:
             raise FleetError(f"{topology}: {topology.problem}")
         try:
+            # what no user can be forbidden to ask
             for master in topology.masters:
-                await redis.read_at(master, [("ECHO", "csms-redis")])
+                await redis.read_at(master, [("HELLO",)])
         except Unavailable:
             raise FleetError(
                 f"{topology} cannot be reached or used; csms-redis check tells why"
