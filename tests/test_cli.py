@@ -46,6 +46,7 @@ COMMANDS = [
     "hash-password",
     "hash-certificate",
     "openapi",
+    "new-secret",
     "import",
     "export",
 ]
