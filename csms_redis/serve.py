@@ -5,6 +5,7 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -17,16 +18,19 @@ from csms_redis.api.app import make_app
 from csms_redis.api.health import Component, is_ready
 from csms_redis.api.metrics import collector_for
 from csms_redis.api.protocol import StatusRequestHandler
+from csms_redis.api.tracing import add_tracing
 from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.lookup.traced_front import TracedFrontProtocol
 from csms_redis.redis.deployment import client, running
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import ServerSettings, Settings
 from csms_redis.telemetry.metrics import LoopLag
+from csms_redis.telemetry.tracing import Tracing
 
 _MOST_DESCRIPTORS = 2**20
 _OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
@@ -73,6 +77,9 @@ async def serve(settings: Settings) -> None:
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
         )
+        tracing = Tracing(settings.telemetry) if settings.telemetry.otlp_endpoint else None
+        if tracing is not None:
+            add_tracing(app, tracing)
         lag = LoopLag()
         collector = collector_for(
             app,
@@ -92,6 +99,8 @@ async def serve(settings: Settings) -> None:
                     server,
                 ):
                     collector.listens(front, server)
+                    if tracing is not None:
+                        front.new_protocol = partial(TracedFrontProtocol, tracing=tracing)
                     tasks += [
                         background.create_task(forever)
                         for forever in (expiring.run(), front.run(), lag.run(), entrance.run())
@@ -108,6 +117,8 @@ async def serve(settings: Settings) -> None:
             raise CannotListen(str(refused.exceptions[0])) from None
         finally:
             await redis.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
     _log.info("stopped")
 
 

@@ -151,6 +151,8 @@ class TelemetrySettings(_Section):
 
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    trace_share: Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)] = 1
 
 
 class Settings(BaseSettings):

@@ -182,6 +182,9 @@ class ServiceCollector(Collector):
             "Open connections beyond which idle ones are closed.",
             front.max_connections,
         )
+        yield _counter(
+            "csms_wrong_credentials", "Requests with wrong credentials.", front.gate.failures
+        )
         yield _counter("csms_connections_accepted", "Connections accepted.", front.accepted)
 
 

@@ -135,6 +135,8 @@ class Front:
         # these headers anyone may look up: what the gate refuses never comes here.
         self.known_headers: dict[bytes, Style] = {}
         gate.changed = self.known_headers.clear
+        self.new_protocol: Callable[[Front], FrontProtocol] = FrontProtocol
+        """Makes the protocol of a new connection."""
         self.draining = False
         self.max_connections = max_connections
         self.accepted = 0  # connections
@@ -165,7 +167,7 @@ class Front:
 
     def protocol(self) -> "FrontProtocol":
         """Make the protocol of a new connection."""
-        return FrontProtocol(self)
+        return self.new_protocol(self)
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -657,6 +659,11 @@ class FrontProtocol(asyncio.Protocol):
                 self.close()
             else:
                 self._next(self._front.idle)
+
+
+def waits(connection: FrontProtocol) -> bool:
+    """Whether a lookup of a connection is under way."""
+    return connection._state == _ASKED  # noqa: SLF001 its own module's
 
 
 Queue: TypeAlias = OrderedDict[FrontProtocol, float]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -142,6 +142,7 @@ WELL = {
     f"csms_connections_open{{{LABELS}}}": "100x120",
     f"csms_connections_max{{{LABELS}}}": "1000x120",
     f"csms_certificates_expiring{{{LABELS}}}": "0x120",
+    f"csms_wrong_credentials_total{{{LABELS}}}": "0x120",
 }
 ILL: dict[str, dict[str, str]] = {
     "CsmsReplicaDown": {f"up{{{LABELS}}}": "0x120"},
@@ -163,6 +164,7 @@ ILL: dict[str, dict[str, str]] = {
     "CsmsWritesUnconfirmed": writes("unknown", "0x89 1x30"),
     "CsmsEventLoopLate": histogram("csms_event_loop_lag_seconds", 90, 10),
     "CsmsManyConnections": {f"csms_connections_open{{{LABELS}}}": "900x120"},
+    "CsmsWrongCredentials": {f"csms_wrong_credentials_total{{{LABELS}}}": "0+5x120"},
     "CsmsCertificatesExpire": {f"csms_certificates_expiring{{{LABELS}}}": "3x120"},
 }
 _AT = 92  # minutes
