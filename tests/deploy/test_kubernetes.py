@@ -90,11 +90,6 @@ class TestSchemas:
         )
         text = re.sub(rf"(?m)^  - \.\./\.\./components/(?!{component}$).*\n", "", text)
         kustomization.write_text(text)
-        if (
-            "monitoring" not in {path.name for path in DEPLOY.iterdir()}
-            and component != "service-monitor"
-        ):
-            pytest.skip("deploy/monitoring is not there")
 
         without = {name_of(one) for one in build(KUBERNETES / "overlays/production").all}
         added = [one for one in build(kustomization.parent).all if name_of(one) not in without]
