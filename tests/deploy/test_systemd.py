@@ -1,0 +1,85 @@
+"""The systemd units."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from csms_redis.settings import ServerSettings, load
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SERVICE = (DEPLOY / "csms-redis.service").read_text("utf-8")
+SOCKET = (DEPLOY / "csms-redis.socket").read_text("utf-8")
+ANALYZE = shutil.which("systemd-analyze")
+MOST_EXPOSED = 1.5  # of 10; what is left is the network, Unix sockets and the descriptors' limit
+
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+
+
+def values(unit: str, key: str) -> list[str]:
+    """What a unit sets a key to, each time."""
+    return re.findall(rf"(?m)^{key}=(.*)$", unit)
+
+
+def analyze(*arguments: str, home: Path) -> str:
+    """Ask systemd about the units, with a program that exists."""
+    (home / "csms-redis.service").write_text(
+        re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", SERVICE)
+    )
+    (home / "csms-redis.socket").write_text(SOCKET)
+    assert ANALYZE is not None
+    done = subprocess.run(
+        [ANALYZE, *arguments],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@needs_systemd
+def test_systemd_takes_them(tmp_path: Path) -> None:
+    assert (
+        analyze("verify", "./csms-redis.service", "./csms-redis.socket", home=tmp_path).strip()
+        == ""
+    )
+
+
+@needs_systemd
+def test_the_service_is_confined(tmp_path: Path) -> None:
+    said = analyze("security", "--offline=true", "./csms-redis.service", home=tmp_path)
+    found = re.search(r"exposure level for \S+: ([\d.]+)", said)
+
+    assert found is not None
+    assert float(found[1]) <= MOST_EXPOSED
+
+
+def test_it_has_time_to_drain() -> None:
+    server = ServerSettings()
+    [seconds] = values(SERVICE, "TimeoutStopSec")
+
+    assert int(seconds) > server.drain_delay + server.drain_timeout
+
+
+def test_its_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    for assignment in values(SERVICE, "Environment"):
+        name, value = assignment.split("=", 1)
+        if name != "CSMS_CONFIG":
+            monkeypatch.setenv(name, value.replace("%S", "/var/lib"))
+
+    read = load(DEPLOY.parent / "config.toml")
+
+    assert read.redis.data_dir == Path("/var/lib") / values(SERVICE, "StateDirectory")[0]
+
+
+def test_the_socket_is_where_the_service_would_listen() -> None:
+    server = ServerSettings()
+
+    assert values(SOCKET, "ListenStream") == [f"{server.host}:{server.port}"]
+    assert values(SOCKET, "Backlog") == [str(server.backlog)]
