@@ -17,7 +17,8 @@ from csms_redis.api.app import make_app
 from csms_redis.api.health import Component
 from csms_redis.api.protocol import LINGERING, StatusRequestHandler
 from csms_redis.contract.certificates import ClientCertificate
-from csms_redis.contract.models import ChargeStationAuth, Token
+from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus, Token
+from csms_redis.contract.queries import CertificateQuery, StationQuery, TokenQuery
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
 from csms_redis.lookup.front import Front
@@ -25,6 +26,7 @@ from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Answered, Lookups
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
+from csms_redis.registry.listing import Page
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.registry.tokens import TOKEN, Tokens
@@ -121,6 +123,22 @@ class _Stations(Stations):
         del auth
         self.registered.append(cs_id)
 
+    async def set_status(self, cs_id: str, status: RegistrationStatus) -> bool:
+        del cs_id, status
+        return False
+
+    async def delete(self, cs_id: str) -> bool:
+        del cs_id
+        return False
+
+    async def get(self, cs_id: str) -> bytes | None:
+        del cs_id
+        return None
+
+    async def page(self, query: StationQuery) -> Page:
+        del query
+        return Page([], None)
+
 
 class _Tokens(Tokens):
     def __init__(self) -> None:
@@ -128,6 +146,14 @@ class _Tokens(Tokens):
 
     async def set(self, token: Token) -> None:
         pass
+
+    async def delete(self, uid: str) -> bool:
+        del uid
+        return False
+
+    async def page(self, query: TokenQuery) -> Page:
+        del query
+        return Page([], None)
 
 
 class _Certificates(Certificates):
@@ -140,6 +166,10 @@ class _Certificates(Certificates):
     async def delete(self, hash_: str) -> bool:
         del hash_
         return False
+
+    async def page(self, query: CertificateQuery) -> Page:
+        del query
+        return Page([], None)
 
 
 @dataclass(frozen=True)
