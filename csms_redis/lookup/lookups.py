@@ -49,6 +49,7 @@ _GRACE = 1.0  # seconds after a loss in which lookups wait for the next connecti
 _ELSEWHERE = frozenset(["ASK", "MOVED", "TRYAGAIN"])  # codes of replies of a cluster's node
 _MOST_REDIRECTIONS = 5
 _CHUNK, _PAUSE = 500, 0.005  # records looked at in one go, and seconds between two
+_REREAD = 100  # records read again in one go
 _ASKING = encode("ASKING")
 
 
@@ -153,6 +154,7 @@ class Lookups:
             stale_if_error=settings.stale_if_error,
         )
         self.sources: tuple[Source, ...] = ()  # one for each master that can be read
+        self.reconnected = asyncio.Event()  # set with each of them
         self.counts = LookupCounts()
         self._settings = settings
         self._lost = monotonic()
@@ -287,6 +289,7 @@ class Lookups:
         self._source_of[master] = source
         self.sources = tuple(self._source_of.values())
         self.counts.connected += 1
+        self.reconnected.set()
         self.send_backlog()
 
     def renew(self, connection: ReadConnection, *, sent: float, until: float) -> None:
@@ -354,6 +357,21 @@ class Lookups:
                         source.generation.drop(target)
                 await asyncio.sleep(_PAUSE)
 
+    async def reread_stale(self) -> None:
+        """Read what is stale again where it can be read.
+
+        Nobody told of what was changed or deleted between two connections. Without this it would be
+        served once more, when Redis is away or slow the next time.
+        """
+        stale = self.cache.stale_targets()
+        for start in range(0, len(stale), _REREAD):
+            for target in stale[start : start + _REREAD]:
+                key = targets.key_of(target, self._prefix)
+                source = self._source_for(key)
+                if source is not None and source.lease_until > 0 and target not in self._flights:
+                    self._fly(targets.resource_of(target), target, key, source)
+            await asyncio.sleep(_PAUSE)
+
     def send_backlog(self) -> None:
         """Send what waits for a connection that is there now."""
         backlog, self._backlog = self._backlog, deque()
@@ -417,8 +435,7 @@ class Lookups:
 
     def _depart(self, wanted: Wanted, answered: Answered, now: float) -> None:
         resource, record_id, target = wanted
-        read = self._reads[resource]
-        key = read.before + (record_id or b"")
+        key = self._reads[resource].before + (record_id or b"")
         source = self._source_for(key)
         if source is None:
             kept = self.cache.stale(target)
@@ -432,16 +449,21 @@ class Lookups:
         if not room:
             self._fall_back(target, answered)
             return
-        flight = _Flight(self, resource, target, key, read.command(key), now + self._timeout)
-        flight.waiters.append(answered)
+        self._fly(resource, target, key, source).waiters.append(answered)
+
+    def _fly(self, resource: Resource, target: bytes, key: bytes, source: Source | None) -> _Flight:
+        """Begin a read; without a source it waits for one."""
+        command = self._reads[resource].command(key)
+        flight = _Flight(self, resource, target, key, command, monotonic() + self._timeout)
         self._flights[target] = flight
         if source is None:
             self._backlog.append(flight)
         else:
             flight.source = source
-            source.connection.send(flight.command, flight)
+            source.connection.send(command, flight)
         if self._sweeper is None:
             self._sweep_later()
+        return flight
 
     def _source_for(self, key: bytes) -> Source | None:
         master = self._topology.owner(key)

@@ -138,6 +138,10 @@ class NearCache:
         oldest = monotonic() - self._stale_if_error
         return any(old.entries for old in self._old if old.good >= oldest)
 
+    def stale_targets(self) -> list[bytes]:
+        """The targets of everything that is stale."""
+        return [target for old in self._old for target in old.entries]
+
     def _evict(self) -> None:
         self.evictions += 1
         while self._old and not self._old[0].entries:

@@ -60,6 +60,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._topology.run())
             tasks.create_task(self._drop_disowned())
+            tasks.create_task(self._reread_stale())
             while True:
                 self._moved.clear()
                 await self._follow(tasks)
@@ -71,6 +72,12 @@ class Supervisor:
             await self._disowned.wait()
             self._disowned.clear()
             await self._lookups.drop_disowned()
+
+    async def _reread_stale(self) -> None:
+        while True:
+            await self._lookups.reconnected.wait()
+            self._lookups.reconnected.clear()
+            await self._lookups.reread_stale()
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Link what has become a master; leave what is none any more."""

@@ -95,7 +95,16 @@ def of_key(key: bytes, prefix: bytes) -> bytes | None:
 
 def key_of(target: bytes, prefix: bytes) -> bytes:
     """The key of the record that a canonical target names."""
-    wanted_ = read(target)
-    assert wanted_ is not None  # noqa: S101 it is canonical
-    resource, record_id, _ = wanted_
+    resource, record_id, _ = _read_canonical(target)
     return resource.key(prefix, (record_id or b"").decode())
+
+
+def resource_of(target: bytes) -> Resource:
+    """Which kind of record a canonical target names."""
+    return _read_canonical(target)[0]
+
+
+def _read_canonical(target: bytes) -> Wanted:
+    found = read(target)
+    assert found is not None  # noqa: S101 it is canonical
+    return found

@@ -540,6 +540,58 @@ class TestStaleIfError:
 
         assert client.take() == [answer]
 
+    async def test_is_read_again_after_the_loss(
+        self, client: Client, wire: Wire, lookups: Lookups
+    ) -> None:
+        """Nobody told of what was changed and deleted meanwhile: at the next loss it is known."""
+        for cs_id in "abc":
+            await fill(client, wire, cs_id, record(1))
+        wire.lose()
+        again = connect(lookups)
+        rereading = asyncio.create_task(lookups.reread_stale())
+        assert await again.asked() == [b"cs:a", b"cs:b", b"cs:c"]
+        client.ask("c")
+        assert await again.asked() == [], "who asks meanwhile joins"
+        again.receive(record(2), NO_RECORD, record(1))
+        await rereading
+        assert client.take() == [FOUND[1]]
+        again.lose()
+        for cs_id in "ab":
+            client.ask(cs_id)
+        await asyncio.sleep(TIMEOUT + 0.05)
+
+        assert client.take() == [FOUND[2], AWAY]
+        assert rests(lookups)
+
+    async def test_is_not_read_again_where_nothing_is_kept(
+        self, client: Client, wire: Wire, lookups: Lookups
+    ) -> None:
+        """A server that does not tell of changes is read for each lookup anyway."""
+        await fill(client, wire, "a", record(1))
+        wire.lose()
+        again = connect(lookups, tracked=False)
+        await lookups.reread_stale()
+
+        assert await again.asked() == []
+
+    async def test_rereading_ends_with_the_connection(
+        self, client: Client, wire: Wire, lookups: Lookups
+    ) -> None:
+        """Those who joined are answered from what is stale, and nothing is under way."""
+        await fill(client, wire, "a", record(1))
+        wire.lose()
+        again = connect(lookups)
+        await lookups.reread_stale()
+        client.ask("a")
+        again.lose()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert client.take() == [FOUND[1]]
+        await asyncio.sleep(TIMEOUT + 0.05)
+        assert rests(lookups)
+        assert lookups._sweeper is None
+
 
 class TestReconnect:
     """Between two connections."""
