@@ -7,10 +7,15 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
+
+import structlog
 
 from csms_redis.settings import ServerSettings
 
 _FIRST_INHERITED = 3
+_AT_ONCE = 100  # connections that are accepted in one turn of the event loop
+_PAUSE = 1.0  # seconds after which accepting is tried again
 _SETTLE = 0.05  # seconds that clients have to finish TCP's handshake, once they began it
 
 # A classic BPF program that lets a listening socket pass everything but a SYN, which begins a
@@ -27,6 +32,7 @@ _NO_SYN = tuple(
         (0x06, 0, 0, 0xFFFFFFFF),
     ]
 )
+_log = structlog.get_logger()
 
 
 class CannotListen(Exception):
@@ -46,33 +52,37 @@ class Listener:
         self._sockets = sockets
         self._inherited = inherited
         self._servers: list[asyncio.Server] = []
+        self._stopped = False
         self._protocol: Callable[[], asyncio.BaseProtocol] = asyncio.Protocol
-        self._protected = False
+        self._shake_hands: Callable[[socket.socket], None] | None = None
 
     @property
     def urls(self) -> list[str]:
         """Where it listens."""
-        scheme = "https" if self._protected else "http"
+        scheme = "https" if self._shake_hands else "http"
         return [_url(scheme, listening) for listening in self._sockets]
 
     async def start(
         self,
         protocol: Callable[[], asyncio.BaseProtocol],
         backlog: int,
-        *,
-        protected: bool = False,
+        shake_hands: Callable[[socket.socket], None] | None = None,
     ) -> None:
         """Give every new connection a protocol.
 
         Args:
             protocol: makes one.
             backlog: connections that the kernel holds until they are accepted.
-            protected: whether the protocol begins with TLS.
+            shake_hands: takes the protocol's place where connections begin with TLS.
         """
         self._protocol = protocol
-        self._protected = protected
+        self._shake_hands = shake_hands
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
+            if shake_hands is not None:
+                listening.setblocking(False)  # noqa: FBT003 its only argument
+                loop.add_reader(listening, self._take_some, listening, shake_hands)
+                continue
             # a duplicate: uvloop closes what it accepts from before it has accepted all
             create = (
                 loop.create_unix_server
@@ -92,8 +102,7 @@ class Listener:
 
         What waits at an inherited socket is left to who handed it over, and has it still.
         """
-        for server in self._servers:
-            server.close()
+        self._stop_accepting()
         if not self._inherited:
             for listening in self._sockets:
                 _let_no_more_in(listening)
@@ -104,12 +113,44 @@ class Listener:
 
     def close(self) -> None:
         """Close everything as it is."""
-        for server in self._servers:
-            server.close()
+        self._stop_accepting()
         for listening in self._sockets:
             listening.close()
 
+    def _stop_accepting(self) -> None:
+        self._stopped = True
+        for server in self._servers:
+            server.close()
+        if self._shake_hands is not None:
+            for listening in self._sockets:
+                if listening.fileno() >= 0:
+                    asyncio.get_running_loop().remove_reader(listening)
+
+    def _take_some(
+        self, listening: socket.socket, shake_hands: Callable[[socket.socket], None]
+    ) -> None:
+        try:
+            for connection in islice(_accepted(listening), _AT_ONCE):
+                shake_hands(connection)
+        except OSError as error:  # no descriptors are left, as a rule
+            _log.error("connections wait to be accepted", reason=os.strerror(error.errno or 0))
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listening)
+            loop.call_later(_PAUSE, self._go_on, listening, shake_hands)
+
+    def _go_on(
+        self, listening: socket.socket, shake_hands: Callable[[socket.socket], None]
+    ) -> None:
+        if listening.fileno() >= 0 and not self._stopped:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(listening, self._take_some, listening, shake_hands)
+
     async def _accept_all(self) -> None:
+        if self._shake_hands is not None:
+            for listening in self._sockets:
+                for connection in _accepted(listening):
+                    self._shake_hands(connection)
+            return
         loop = asyncio.get_running_loop()
         accepted = [
             loop.connect_accepted_socket(self._protocol, connection)

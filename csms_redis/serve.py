@@ -195,7 +195,8 @@ async def _listening(
     try:
         listener = await listen(settings)
         try:
-            await listener.start(front.protocol, settings.backlog, protected=entrance.protected)
+            tls = front.shake_hands if entrance.protected else None
+            await listener.start(front.protocol, settings.backlog, tls)
             for url in listener.urls:
                 _log.info("listening", url=url)
             yield front, server

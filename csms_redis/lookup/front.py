@@ -7,6 +7,7 @@ the connection closes after the answer, because nobody but aiohttp knows where t
 """
 
 import asyncio
+import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class Front:
             keepalive_timeout: seconds until an idle connection is closed.
             request_timeout: seconds within which a request's head must have arrived.
             max_connections: beyond it the longest idle one is closed.
-            tls: what the next connection is protected with; None for nothing.
+            tls: what the next connection that shakes hands is protected with.
         """
         self.lookups = lookups
         self.fallback = fallback
@@ -235,37 +236,33 @@ class Front:
         if self.draining and not self._connections:
             self._closed.set()
 
-    def protect(self, connection: "FrontProtocol", transport: asyncio.Transport) -> bool:
-        """Begin TLS on a connection that is to have it; whether it is."""
-        context = self._tls()
-        if context is None:
-            return False
-        shaking = asyncio.create_task(self._shake_hands(connection, transport, context))
+    def shake_hands(self, accepted: socket.socket) -> None:
+        """Take a connection that is to begin with TLS; it counts from now on."""
+        connection = FrontProtocol(self)
+        shaking = asyncio.create_task(self._shake_hands(connection, accepted))
         self._handshakes.add(shaking)
-        shaking.add_done_callback(self._handshakes.discard)
-        return True
 
-    async def _shake_hands(
-        self, connection: "FrontProtocol", transport: asyncio.Transport, context: ssl.SSLContext
-    ) -> None:
-        # Not left to the listener, for connections in their handshake count as well. The sweep
-        # ends a handshake that takes too long; this time-out only must not come before.
+        def shaken(_: object) -> None:  # no part of the task, which may end before it began
+            self._handshakes.discard(shaking)
+            if not connection.is_open:
+                accepted.close()
+                connection.connection_lost(None)
+
+        shaking.add_done_callback(shaken)
+        connection.shakes_hands(shaking)
+
+    async def _shake_hands(self, connection: "FrontProtocol", accepted: socket.socket) -> None:
         try:
-            protected = await asyncio.get_running_loop().start_tls(
-                transport,
-                connection,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=2 * self._request_timeout,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self._tls(),
+                ssl_handshake_timeout=self._request_timeout,
                 ssl_shutdown_timeout=LINGER,
             )
         except OSError as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             _log.debug("TLS handshake failed", reason=reason)
-            connection.connection_lost(None)
-        else:
-            if protected is not None:
-                connection.protected(protected)
 
     def remember(self, headers: bytes, style: Style) -> None:
         """Know these headers again; they were read, and the gate let them in."""
@@ -285,6 +282,7 @@ class FrontProtocol(asyncio.Protocol):
         "_fallback",
         "_front",
         "_half_closed",
+        "_handshake",
         "_hits",
         "_lookups",
         "_owed",
@@ -304,6 +302,7 @@ class FrontProtocol(asyncio.Protocol):
         self._lookups = front.lookups
         self._hits = front.lookups.counts.hit
         self._transport: asyncio.Transport | None = None
+        self._handshake: asyncio.Task[None] | None = None
         self._fallback: Fallback | None = None
         self._queue: Queue | None = None
         self._since = 0.0
@@ -322,18 +321,13 @@ class FrontProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request."""
         self._transport = cast("asyncio.Transport", transport)
-        self._front.opened(self)
+        if self._handshake is None:
+            self._front.opened(self)
+        self._handshake = None
         if self._state == _READY:
-            shaking = self._front.protect(self, self._transport)
-            self._wait_in(self._front.reading if shaking else self._front.idle, monotonic())
-
-    def protected(self, transport: asyncio.Transport) -> None:
-        """Go on over TLS."""
-        if self._transport is None or self._state == _CLOSING:
-            transport.abort()
-            return
-        self._transport = transport
-        self._wait_in(self._front.idle, monotonic())
+            self._wait_in(self._front.idle, monotonic())
+        else:  # it was closed meanwhile
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Answer at once what is known; keep the rest in order."""
@@ -399,6 +393,18 @@ class FrontProtocol(asyncio.Protocol):
 
     # What the front does with a connection
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a transport."""
+        return self._transport is not None
+
+    def shakes_hands(self, handshake: "asyncio.Task[None]") -> None:
+        """Wait for the end of TLS' handshake."""
+        self._handshake = handshake
+        self._front.opened(self)
+        if self._state == _READY:
+            self._wait_in(self._front.reading, monotonic())
+
     def timed_out(self) -> None:
         """End a connection that waited too long, saying so where a request had begun."""
         if self._paused or self._queue is self._front.closing:
@@ -427,6 +433,8 @@ class FrontProtocol(asyncio.Protocol):
         if self._transport is not None:
             self._wait_in(self._front.closing, monotonic())
             self._transport.close()
+        elif self._handshake is not None:
+            self._handshake.cancel()
 
     def abort(self) -> None:
         """Close at once."""
@@ -434,6 +442,8 @@ class FrontProtocol(asyncio.Protocol):
         self._leave_queue()
         if self._transport is not None:
             self._transport.abort()
+        elif self._handshake is not None:
+            self._handshake.cancel()
 
     # A hit: nothing but look-ups and one write
 

@@ -1,0 +1,410 @@
+"""Access control and TLS of the whole service, as operators and gateways meet them."""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csms_redis.access.secret import hash_of, new_secret
+from tests.conftest import API, PATIENCE, Reply, Service, StartService, running_service, wait_for
+from tests.topologies.authority import Authority, Pair
+
+LOOKUP = f"{API}/cs/cs001/auth"
+JSON = {"Content-Type": "application/json"}
+STATION = '{"securityProfile":2}'
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def basic(name: str, secret: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + b64encode(f"{name}:{secret}".encode()).decode()}
+
+
+def write_hashes(file: Path, *secrets: str) -> None:
+    """Put another file in the place of a secret file, as Kubernetes does."""
+    new = file.with_suffix(".new")
+    new.write_text("".join(f"{hash_of(secret.encode()).hex()}\n" for secret in secrets), "utf-8")
+    new.replace(file)
+
+
+class Guarded:
+    """A service that has clients."""
+
+    def __init__(self, home: Path) -> None:
+        self.file = home / "gateway"
+        self.gateway, self.operator, self.metrics = new_secret(), new_secret(), new_secret()
+        write_hashes(self.file, self.gateway)
+
+    @property
+    def clients(self) -> str:
+        """The setting."""
+        return json.dumps(
+            {
+                "maeve": {"roles": ["gateway"], "secret_file": str(self.file)},
+                "ops": {
+                    "roles": ["operator"],
+                    "secret_hashes": [hash_of(self.operator.encode()).hex()],
+                },
+                "prometheus": {
+                    "roles": ["metrics"],
+                    "secret_hashes": [hash_of(self.metrics.encode()).hex()],
+                },
+            }
+        )
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Guarded:
+    """Clients' secrets."""
+    return Guarded(tmp_path)
+
+
+def ask(service: Service, headers: dict[str, str], path: str = LOOKUP) -> int:
+    return service.request("GET", path, headers=headers).status
+
+
+def test_a_gateway_with_its_name_and_secret_in_the_address(
+    guarded: Guarded, start_service: StartService
+) -> None:
+    """As MaEVe's does with `http://maeve:secret@host`: HTTP Basic."""
+    service = start_service(auth__clients=guarded.clients)
+    registered = service.request(
+        "POST", f"{API}/cs/cs001", STATION, JSON | bearer(guarded.operator)
+    )
+    assert registered.status == 201
+    assert ask(service, basic("maeve", guarded.gateway)) == 200
+    assert ask(service, basic("ops", guarded.gateway)) == 401
+    assert ask(service, {}) == 401
+    assert ask(service, bearer(guarded.operator)) == 403
+    assert ask(service, bearer(guarded.metrics), "/metrics") == 200
+    assert ask(service, bearer(guarded.gateway), "/metrics") == 403
+    assert ask(service, {}, "/metrics") == 401
+    assert ask(service, {}, "/health/ready") == 200
+    (written,) = service.events("write")
+    assert written["client"] == "ops"
+
+
+def test_rotation_without_a_restart(guarded: Guarded, start_service: StartService) -> None:
+    """The new secret holds besides the old, then alone, on the connection that is open."""
+    service = start_service(auth__clients=guarded.clients)
+    old, new = basic("maeve", guarded.gateway), basic("maeve", new_secret_of := new_secret())
+    connection = http.client.HTTPConnection(service.host, service.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+
+        def status(headers: dict[str, str]) -> int:
+            connection.request("GET", LOOKUP, headers=headers)
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+        assert (status(old), status(new)) == (404, 401)
+        write_hashes(guarded.file, guarded.gateway, new_secret_of)
+        wait_for(lambda: status(new) == 404, "the new secret holds")
+        assert status(old) == 404
+        guarded.file.write_text("not a hash\n", "utf-8")
+        wait_for(lambda: service.events("not reloaded: the old one stays"), "a line in the log")
+        assert (status(old), status(new)) == (404, 404)
+        write_hashes(guarded.file, new_secret_of)
+        wait_for(lambda: status(old) == 401, "the old secret is revoked")
+        assert status(new) == 404
+
+
+def test_brute_force_is_slowed_and_the_gateway_is_not(
+    guarded: Guarded, start_service: StartService
+) -> None:
+    service = start_service(auth__clients=guarded.clients)
+    for _ in range(10):
+        assert ask(service, bearer("wrong")) == 401
+    started = time.monotonic()
+    assert ask(service, bearer("wrong")) == 401
+    assert time.monotonic() - started > 0.8
+    started = time.monotonic()
+    assert ask(service, bearer("wrong"), f"{API}/cs") == 401  # through aiohttp, the same patience
+    assert time.monotonic() - started > 0.4
+    started = time.monotonic()
+    for _ in range(50):
+        assert ask(service, basic("maeve", guarded.gateway)) == 404
+    assert time.monotonic() - started < 1
+
+
+def test_no_secret_is_told(guarded: Guarded, start_service: StartService) -> None:
+    """Neither in the log, nor in an error, nor in what ps shows; nor is a wrong one."""
+    service = start_service(auth__clients=guarded.clients, telemetry__log_level="debug")
+    secrets = [guarded.gateway, guarded.operator, guarded.metrics, "hunter2-wrong"]
+    replies = [
+        service.request(method, path, headers=headers)
+        for secret in secrets
+        for headers in (bearer(secret), basic("maeve", secret), basic(secret, secret))
+        for method, path in (("GET", LOOKUP), ("DELETE", f"{API}/cs/x"), ("GET", "/metrics"))
+    ]
+    shown = service.log + Path(f"/proc/{service.process.pid}/cmdline").read_text("utf-8")
+    shown += "".join(f"{reply.headers}{reply.body!r}" for reply in replies if reply.status >= 400)
+    assert {401, 403} <= {reply.status for reply in replies}
+    for secret in secrets:
+        assert secret not in shown
+        assert b64encode(secret.encode()).decode()[:-4] not in shown
+
+
+@pytest.mark.parametrize(
+    ("host", "roles", "warned"),
+    [("127.0.0.1", "none", 0), ("0.0.0.0", "none", 1), ("0.0.0.0", "some", 0)],
+)
+def test_one_warning_when_everyone_may_call(
+    guarded: Guarded, start_service: StartService, host: str, roles: str, warned: int
+) -> None:
+    settings = {"auth__clients": guarded.clients} if roles == "some" else {}
+    service = start_service(server__host=host, **settings)
+    told = [event for event in service.events() if "everyone" in event["event"]]
+    assert [event["level"] for event in told] == ["warning"] * warned
+
+
+def test_a_secret_file_that_is_missing_ends_the_start(tmp_path: Path) -> None:
+    clients = {"a": {"roles": ["gateway"], "secret_file": str(tmp_path / "missing")}}
+    ended = subprocess.run(
+        [sys.executable, "-m", "csms_redis", "serve"],
+        env=os.environ | {"CSMS_AUTH__CLIENTS": json.dumps(clients)},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert b"missing: cannot be read" in ended.stderr
+
+
+def test_new_secret(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "csms_redis", "new-secret"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    told = dict(line.split() for line in made.stdout.splitlines())
+    assert told["hash"] == hash_of(told["secret"].encode()).hex()
+
+
+# TLS
+
+
+class Files:
+    """The files of `[server.tls]`, replaced as cert-manager does it."""
+
+    def __init__(self, home: Path) -> None:
+        self.authority = Authority(home / "server", "server-ca")
+        self.clients = Authority(home / "clients", "client-ca")
+        self.certificate, self.key = home / "tls.crt", home / "tls.key"
+        self.ca = home / "ca.crt"
+        self.ca.write_bytes(self.clients.ca.read_bytes())
+        self.put(self.authority.issue("first", "localhost", "127.0.0.1"))
+
+    def put(self, pair: Pair) -> None:
+        """Another certificate and its key."""
+        for target, source in ((self.certificate, pair.certificate), (self.key, pair.key)):
+            new = target.with_suffix(".new")
+            new.write_bytes(source.read_bytes())
+            new.replace(target)
+
+    def settings(self, *, mutual: bool = False) -> dict[str, str]:
+        """Of the service."""
+        named = {"certificate_file": self.certificate, "key_file": self.key}
+        if mutual:
+            named["client_ca_file"] = self.ca
+        return {f"server__tls__{name}": str(file) for name, file in named.items()}
+
+    def context(self, pair: Pair | None = None) -> ssl.SSLContext:
+        """Of a client."""
+        context = ssl.create_default_context(cafile=self.authority.ca)
+        if pair is not None:
+            context.load_cert_chain(pair.certificate, pair.key)
+        return context
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Certificates."""
+    return Files(tmp_path)
+
+
+@pytest.fixture
+def protected(files: Files) -> Iterator[Service]:
+    """A service with TLS."""
+    with running_service(**files.settings()) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def connected(service: Service, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+    """A connection over TLS."""
+    with (
+        socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as protected,
+    ):
+        yield protected
+
+
+def lookup(service: Service, context: ssl.SSLContext) -> Reply:
+    """Ask on a connection of its own."""
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", service.port, timeout=PATIENCE, context=context
+    )
+    with contextlib.closing(connection):
+        connection.request("GET", LOOKUP)
+        response = connection.getresponse()
+        return Reply(response.status, response.reason, dict(response.headers), response.read())
+
+
+def serial(service: Service, context: ssl.SSLContext) -> str:
+    """The serial number of the certificate that is shown."""
+    with connected(service, context) as connection:
+        shown = connection.getpeercert()
+        assert shown is not None
+        return str(shown["serialNumber"])
+
+
+def test_lookups_and_writes_over_tls(protected: Service, files: Files) -> None:
+    assert protected.url.startswith("https://")
+    assert lookup(protected, files.context()).status == 404
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", protected.port, timeout=PATIENCE, context=files.context()
+    )
+    with contextlib.closing(connection):
+        for method, path, body, status in (
+            ("POST", f"{API}/cs/cs001", STATION, 201),
+            ("GET", LOOKUP, None, 200),
+            ("GET", LOOKUP, None, 200),
+            ("GET", "/docs/swagger-ui-bundle.js", None, 200),
+            ("GET", LOOKUP, None, 200),
+        ):
+            connection.request(method, path, body, JSON)
+            response = connection.getresponse()
+            response.read()
+            assert response.status == status
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_versions_that_are_spoken(
+    protected: Service, files: Files, version: ssl.TLSVersion
+) -> None:
+    context = files.context()
+    context.minimum_version = context.maximum_version = version
+    assert lookup(protected, context).status == 404
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_older_versions_are_not(protected: Service, files: Files) -> None:
+    context = files.context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError):
+        lookup(protected, context)
+    with socket.create_connection(("127.0.0.1", protected.port), timeout=PATIENCE) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert not plain.recv(65536).startswith(b"HTTP")
+
+
+def test_client_certificates(files: Files) -> None:
+    with running_service(**files.settings(mutual=True)) as service:
+        right = files.clients.issue("gateway")
+        assert lookup(service, files.context(right)).status == 404
+        for pair in (None, files.authority.issue("stranger")):
+            with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+                lookup(service, files.context(pair))
+
+
+def test_new_files_are_taken_and_nothing_is_cut(protected: Service, files: Files) -> None:
+    context = files.context()
+    with connected(protected, context) as before:
+        first = serial(protected, context)
+        files.put(files.authority.issue("second", "localhost", "127.0.0.1"))
+        wait_for(lambda: serial(protected, context) != first, "the new certificate is shown")
+        second = serial(protected, context)
+        files.certificate.write_bytes(
+            files.authority.issue("third", "localhost").certificate.read_bytes()
+        )
+        wait_for(
+            lambda: protected.events("not reloaded: the old one stays"), "the pair does not fit"
+        )
+        assert serial(protected, context) == second
+        before.sendall(f"GET {LOOKUP} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert before.recv(65536).startswith(b"HTTP/1.1 404")
+
+
+def test_another_client_authority_holds_for_who_comes_next(files: Files, tmp_path: Path) -> None:
+    """Also for those who could resume a session."""
+    with running_service(**files.settings(mutual=True)) as service:
+        context = files.context(files.clients.issue("gateway"))
+        assert lookup(service, context).status == 404
+        others = Authority(tmp_path / "others", "other-ca")
+        files.ca.write_bytes(others.ca.read_bytes())
+
+        def refused() -> bool:
+            try:
+                lookup(service, context)
+            except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected):
+                return True
+            return False
+
+        wait_for(refused, "the old authority's are refused")
+        assert lookup(service, files.context(others.issue("gateway"))).status == 404
+
+
+def test_what_was_asked_before_the_end_is_answered(protected: Service, files: Files) -> None:
+    """Lookups that are known by then, though the client's close_notify comes with them."""
+    lookup(protected, files.context())
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = files.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    received = b""
+    with socket.create_connection(("127.0.0.1", protected.port), timeout=PATIENCE) as plain:
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(65536))
+        session.write(f"GET {LOOKUP} HTTP/1.1\r\nHost: a\r\n\r\n".encode() * 3)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.unwrap()
+        plain.sendall(outgoing.read())
+        while data := plain.recv(65536):
+            incoming.write(data)
+    with contextlib.suppress(ssl.SSLError):
+        while more := session.read(65536):
+            received += more
+    assert received.count(b"404 Not Found") == 3
+    assert "Traceback" not in protected.log
+
+
+def test_handshakes_count_as_connections(files: Files) -> None:
+    """Who never shakes hands is closed first when there are too many, and after a time anyway."""
+    settings = files.settings() | {"server__max_connections": "5", "server__request_timeout": "2"}
+    with running_service(**settings) as service, contextlib.ExitStack() as stack:
+        mute = [
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
+            )
+            for _ in range(20)
+        ]
+        assert lookup(service, files.context()).status == 404
+        started = time.monotonic()
+        for connection in mute:
+            with contextlib.suppress(ConnectionError):
+                assert connection.recv(10) == b""
+        assert time.monotonic() - started < 6
+        assert lookup(service, files.context()).status == 404
+        assert "Traceback" not in service.log
+        assert service.events("unexpected error") == []
