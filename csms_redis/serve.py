@@ -58,7 +58,12 @@ async def serve(settings: Settings) -> None:
         supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=settings.redis.timeout)
 
         def components() -> Mapping[str, Component]:
-            does_without = settings.server.ready_without_redis and lookups.serves_stale
+            # one that has never had all of Redis would turn stations away that others know
+            does_without = (
+                supervisor.was_whole()
+                and settings.server.ready_without_redis
+                and lookups.serves_stale
+            )
             return {
                 "redis": Component(supervisor.problem, needed=not does_without),
                 "server": Component(signals.problem),

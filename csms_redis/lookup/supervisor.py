@@ -28,6 +28,7 @@ class Supervisor:
         self._prefix = prefix
         self._timeout = timeout
         self._links: dict[Address, tuple[Link, asyncio.Task[None]]] = {}
+        self._was_whole = False
         self._moved = asyncio.Event()
         self._disowned = asyncio.Event()
         topology.changed.append(self._topology_changed)
@@ -44,6 +45,11 @@ class Supervisor:
         if len(self._links) == 1:
             return problem
         return f"{len(problems)} of {len(self._links)} masters: {master} {problem}"
+
+    def was_whole(self) -> bool:
+        """Whether nothing is wrong, or was not when this was asked before."""
+        self._was_whole = self._was_whole or self.problem is None
+        return self._was_whole
 
     @property
     def links(self) -> dict[str, Link]:
