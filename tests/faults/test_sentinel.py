@@ -69,7 +69,7 @@ def test_nothing_acknowledged_is_lost(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-@pytest.mark.parametrize("wait_replicas", [0, 1])
+@pytest.mark.parametrize("wait_replicas", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_fewer_replicas(fault: Fault, wait_replicas: int) -> None:
     """Writes may be lost, and are counted; lookups are answered all the same."""
     judge(suffer(fault, wait_replicas))

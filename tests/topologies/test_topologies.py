@@ -175,6 +175,7 @@ def _cut(topology: Topology, node: Node) -> Callable[[], None]:
     return lambda: topology.heal(node)
 
 
+@pytest.mark.slow  # the fault suites show it too
 @pytest.mark.parametrize("fault", [_kill, _freeze, _cut])
 def test_sentinels_replace_a_master(
     group: SentinelGroup, fault: Callable[[Topology, Node], Callable[[], None]]
@@ -192,6 +193,7 @@ def test_sentinels_replace_a_master(
     assert group.master().call("GET", fault.__name__) == "1"
 
 
+@pytest.mark.slow  # the fault suites show it too
 def test_sentinels_fail_over_when_asked(group: SentinelGroup) -> None:
     group.wait_until_settled()
     old = group.master()
@@ -224,6 +226,7 @@ def test_sentinels_over_tls() -> None:
                 assert client.ping()
 
 
+@pytest.mark.slow  # the fault suites show it too
 @pytest.mark.parametrize("fault", [_kill, _freeze])
 def test_a_cluster_promotes_a_replica(
     cluster: ClusterGroup, fault: Callable[[Topology, Node], Callable[[], None]]
@@ -293,6 +296,7 @@ def test_a_whole_cluster_restarts(cluster: ClusterGroup, *, kill: bool) -> None:
     assert cluster.master_of(KEY).call("GET", KEY) == "kept"
 
 
+@pytest.mark.slow  # the fault suites show it too
 def test_a_cluster_restarts_node_by_node(cluster: ClusterGroup) -> None:
     cluster.wait_until_settled()
     pids = [node.pid for node in cluster.nodes]
