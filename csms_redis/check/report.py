@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+from csms_redis.check.access import access
 from csms_redis.check.exposure import exposure
 from csms_redis.check.finding import Finding, error, ok
 from csms_redis.check.look import Look
@@ -25,6 +26,8 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
     """
     topology = configured(settings.redis)
     yield ok("settings", "valid")
+    for finding in access(settings.auth, settings.server):
+        yield finding
     if topology is None:
         async for finding in _look_at_embedded(settings.redis):
             yield finding

@@ -15,6 +15,17 @@ _PAGES = (
     "A page has a `Link` to the next one (RFC 8288) unless it is the last. Each record that is "
     "there from the first page to the last is on one of them; it may be on two."
 )
+_SECURITY_SCHEMES = {
+    "basic": {"type": "http", "scheme": "basic", "description": "A client's name and secret"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A client's secret"},
+}
+# none are needed while [auth] names no clients
+_SECURITY: list[dict[str, list[str]]] = [{}, {"basic": []}, {"bearer": []}]
+_REFUSALS = {
+    "401": "Credentials are missing or wrong (only where the service has clients)",
+    "403": "The client has not the role that this needs",
+    "429": "Too many wrong credentials came from this address",
+}
 _IS_ADDITION = "An addition: MaEVe's own API does not have it."
 
 
@@ -39,7 +50,7 @@ def document(version: str) -> dict[str, Any]:
         "servers": [{"url": BASE_PATH}],
         "tags": [{"name": _ADDITIONS, "description": "What MaEVe's own API does not have"}],
         "paths": paths,
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
@@ -62,6 +73,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = _query_parameters(operation.query)
     if operation.request:
         described["requestBody"] = {"required": True, "content": _content(operation.request)}
+    described["security"] = _SECURITY
     return described | marks | {"responses": _responses(operation)}
 
 
@@ -114,6 +126,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         )
     if operation.not_found:
         responses["404"] = _response(operation.not_found, Status)
+    for status, meaning in _REFUSALS.items():
+        responses[status] = _response(meaning, Status) | ADDITION
     responses["default"] = _response("Unexpected error", Status)
     return responses
 

@@ -111,6 +111,7 @@ def test_keeps_the_replies_of_each_operation(served: dict[str, Any], operation: 
         if "content" in reply
         else "None"
         for status, reply in replies.items()
+        if "x-addition" not in reply
     }
     assert actual == expected
 
@@ -168,7 +169,7 @@ def test_documents_no_other_operation_but_what_is_marked(served: dict[str, Any])
         assert documented[key]["tags"] == ["additions"]
         assert "An addition:" in documented[key]["description"]
     for key in documented.keys() - marked:
-        assert documented[key].keys() <= CONTRACT_KEYS
+        assert documented[key].keys() <= CONTRACT_KEYS | {"security"}
 
 
 def test_documents_no_other_schema_but_what_is_marked(served: dict[str, Any]) -> None:
@@ -201,8 +202,18 @@ def test_pages_are_documented(served: dict[str, Any]) -> None:
             "maximum": 100,
         }
         assert {"limit", "cursor"} < parameters.keys()
-        assert {"200", "400", "410", "default"} == described["responses"].keys()
+        assert {"200", "400", "410", "default"} <= described["responses"].keys()
         assert "Link" in described["responses"]["200"]["headers"]
+
+
+def test_credentials_are_an_addition_and_optional(served: dict[str, Any]) -> None:
+    """Basic or Bearer for each operation, and what a refusal says."""
+    assert served["components"]["securitySchemes"].keys() == {"basic", "bearer"}
+    for methods in served["paths"].values():
+        for described in methods.values():
+            assert described["security"] == [{}, {"basic": []}, {"bearer": []}]
+            for status in ("401", "403", "429"):
+                assert described["responses"][status]["x-addition"] is True
 
 
 def test_is_the_document_that_the_command_prints(served: dict[str, Any]) -> None:
