@@ -11,6 +11,7 @@ from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
 from tests.topologies.cluster import SLOTS, ClusterGroup
 from tests.topologies.history import FAULT, MASTER, Verdict
+from tests.topologies.node import Node
 from tests.topologies.workload import Workload
 
 MIGRATED = 40  # slots with records
@@ -61,35 +62,23 @@ def conclude(what: str, verdict: Verdict, *, lossless: bool = True) -> None:
     assert not lossless or verdict.lost == []
 
 
+FAULTS = {"killed": (Node.kill, Node.start), "stopped, then a zombie": (Node.freeze, Node.thaw)}
+
+
 @pytest.mark.parametrize("wait_replicas", [1, 0])
-def test_a_master_is_killed(wait_replicas: int) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_master_fails(fault: str, wait_replicas: int) -> None:
     """Its replica takes over, and it comes back as a replica of that."""
+    begin, end = FAULTS[fault]
     with site(wait_replicas) as at:
         old = at.group.master()
-        old.kill()
+        begin(old)
         at.group.wait_for_new_master(old, 0)
         at.whole_again()
-        old.start()
+        end(old)
         verdict = at.verdict()
     conclude(
-        f"a cluster's master killed, {wait_replicas} of 1 replicas waited for",
-        verdict,
-        lossless=wait_replicas > 0,
-    )
-
-
-@pytest.mark.parametrize("wait_replicas", [1, 0])
-def test_a_master_is_stopped(wait_replicas: int) -> None:
-    """It comes back as a zombie that does not know yet that it was replaced."""
-    with site(wait_replicas) as at:
-        old = at.group.master()
-        old.freeze()
-        at.group.wait_for_new_master(old, 0)
-        at.whole_again()
-        old.thaw()
-        verdict = at.verdict()
-    conclude(
-        f"a cluster's master stopped, {wait_replicas} of 1 replicas waited for",
+        f"a cluster's master {fault}, {wait_replicas} of 1 replicas waited for",
         verdict,
         lossless=wait_replicas > 0,
     )
