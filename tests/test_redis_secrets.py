@@ -98,7 +98,7 @@ def _wrong(settings: Settings) -> Settings:
     return {**settings, "redis__url": settings["redis__url"].replace("Str0ng", "Str0nger")}
 
 
-@pytest.mark.parametrize("level", ["debug", "info"])
+@pytest.mark.parametrize("level", ["debug", pytest.param("info", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("start", [_tcp, _user, _tls, _unix, _sentinel, _cluster])
 def test_no_password_is_shown(start: Start, level: str, tmp_path: Path) -> None:
     """The right one and a wrong one: not in the log, in replies, in `check` or in `ps`."""

@@ -88,7 +88,10 @@ def churning(redis: Any) -> Iterator[list[int]]:
         worker.join()
 
 
-@pytest.mark.parametrize("stations", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stations",
+    [20_000, *(pytest.param(count, marks=pytest.mark.slow) for count in (100_000, 1_000_000))],
+)
 def test_a_fleet_is_listed(stations: int, capsys: pytest.CaptureFixture[str]) -> None:
     with (
         running_valkey() as valkey,

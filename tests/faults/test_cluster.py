@@ -65,7 +65,7 @@ def conclude(what: str, verdict: Verdict, *, lossless: bool = True) -> None:
 FAULTS = {"killed": (Node.kill, Node.start), "stopped, then a zombie": (Node.freeze, Node.thaw)}
 
 
-@pytest.mark.parametrize("wait_replicas", [1, 0])
+@pytest.mark.parametrize("wait_replicas", [1, pytest.param(0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_master_fails(fault: str, wait_replicas: int) -> None:
     """Its replica takes over, and it comes back as a replica of that."""

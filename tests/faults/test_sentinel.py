@@ -68,8 +68,19 @@ def test_nothing_acknowledged_is_lost(fault: Fault) -> None:
     assert verdict.lost == []
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-@pytest.mark.parametrize("wait_replicas", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("fault", "wait_replicas"),
+    [
+        # where writes are lost
+        pytest.param(FAULTS[2], 0, id="cut off-0"),
+        *(
+            pytest.param(fault, count, id=f"{fault.name}-{count}", marks=pytest.mark.slow)
+            for count in (0, 1)
+            for fault in FAULTS
+            if (fault, count) != (FAULTS[2], 0)
+        ),
+    ],
+)
 def test_fewer_replicas(fault: Fault, wait_replicas: int) -> None:
     """Writes may be lost, and are counted; lookups are answered all the same."""
     judge(suffer(fault, wait_replicas))

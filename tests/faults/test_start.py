@@ -77,6 +77,7 @@ CASES = [
         frozen=True,
     ),
 ]
+_AS_TESTED = [pytest.param(case, marks=pytest.mark.slow) if case.frozen else case for case in CASES]
 PARTS = [
     Case(
         f"one of three masters, full coverage {'wanted' if full else 'not wanted'}",
@@ -237,7 +238,7 @@ def all_works(service: Service) -> None:
     assert service.delete(f"/certificate/{hash_}").status == 204
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", _AS_TESTED, ids=str)
 def test_starts_while_redis_is_away(case: Case) -> None:
     """It says what is missing, refuses what it must, and is ready by itself when that is back."""
     with started(case) as (group, away, service):
@@ -286,7 +287,7 @@ def test_starts_while_a_part_of_the_cluster_is_away(case: Case) -> None:
         all_works(service)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", _AS_TESTED, ids=str)
 def test_stops_while_redis_is_away(case: Case) -> None:
     """SIGTERM ends it soon, whatever it waits for."""
     with started(case) as (_, _, service):

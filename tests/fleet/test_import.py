@@ -199,7 +199,9 @@ class TestCertificates:
         )
 
 
-@pytest.fixture(scope="module", params=["standalone", "cluster"])
+@pytest.fixture(
+    scope="module", params=["standalone", pytest.param("cluster", marks=pytest.mark.slow)]
+)
 def two(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """Where it is exported, and elsewhere, by their URLs."""
     with ExitStack() as stack:

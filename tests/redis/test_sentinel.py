@@ -690,6 +690,7 @@ async def test_killed_master_is_told(group: SentinelGroup) -> None:
         print(f"after SIGKILL: {await time_until_replaced(group, sentinel):.2f} s (told alone)")
 
 
+@pytest.mark.slow
 async def test_killed_master_is_found_by_polling(
     group: SentinelGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
