@@ -19,21 +19,25 @@ from csms_redis.api.health import Component, is_ready
 from csms_redis.api.metrics import collector_for
 from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.api.tracing import add_tracing
+from csms_redis.contract.errors import Unavailable
 from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.lookup.traced_front import TracedFrontProtocol
-from csms_redis.redis.deployment import client, running
+from csms_redis.redis.deployment import client, plain_client, running
+from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates
+from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
-from csms_redis.settings import ServerSettings, Settings
+from csms_redis.settings import BadSettings, ServerSettings, Settings
 from csms_redis.telemetry.metrics import LoopLag
 from csms_redis.telemetry.tracing import Tracing
 
 _MOST_DESCRIPTORS = 2**20
 _OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
+_FIRST_CONTACT = 2.0  # seconds
 _AFTER_DRAIN = 0.1  # seconds that aiohttp has to end handlers whose connections are gone
 _log = structlog.get_logger()
 
@@ -42,7 +46,7 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
 
     Raises:
-        BadSettings: a setting cannot be used.
+        BadSettings: a setting cannot be used, or not with the records that are in Redis.
         EmbeddedError: the embedded store cannot be started.
         CannotListen: the address is taken or not ours.
     """
@@ -54,8 +58,12 @@ async def serve(settings: Settings) -> None:
     prefix = settings.redis.key_prefix.encode()
     async with running(settings.redis) as topology:
         lookups = Lookups(settings.lookup, prefix, topology)
-        redis = client(settings.redis, topology)
-        supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=settings.redis.timeout)
+        unguarded = plain_client(settings.redis, topology)
+        layout = Layout(unguarded, prefix)
+        redis = client(settings.redis, topology, admit=layout.admit)
+        supervisor = Supervisor(
+            lookups, topology, prefix=prefix, timeout=settings.redis.timeout, layout=layout
+        )
 
         def components() -> Mapping[str, Component]:
             # one that has never had all of Redis would turn stations away that others know
@@ -95,6 +103,7 @@ async def serve(settings: Settings) -> None:
             ready=lambda: is_ready(components()),
         )
         try:
+            await _refuse_unknown(layout, topology)
             # should one of these ever fail, the group ends the service instead of letting it
             # linger half alive
             async with asyncio.TaskGroup() as background:
@@ -122,9 +131,26 @@ async def serve(settings: Settings) -> None:
             raise CannotListen(str(refused.exceptions[0])) from None
         finally:
             await redis.close()
+            await unguarded.close()
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
     _log.info("stopped")
+
+
+async def _refuse_unknown(layout: Layout, topology: Topology) -> None:
+    """Go no further with records that are not this program's, if they can be had now.
+
+    Raises:
+        BadSettings: they are not.
+    """
+    try:
+        async with asyncio.timeout(_FIRST_CONTACT):
+            await topology.look()
+            await layout.admit()
+    except UnknownLayout as unknown:
+        raise BadSettings(unknown.error) from None
+    except (TimeoutError, Unavailable):
+        pass  # the supervisor tells why, and tries again
 
 
 class _Signals:

@@ -409,6 +409,7 @@ class TestCheck:
                         "ok",
                         "noeviction: when memory is full, writes are refused and nothing is lost",
                     ),
+                    "layout": ("ok", "none yet: csms-redis serve makes it 1"),
                 },
             )
 

@@ -8,9 +8,11 @@ from csms_redis.check.finding import Finding, error, ok
 from csms_redis.check.look import Look
 from csms_redis.check.replication import cut_off, disks, replicas
 from csms_redis.check.server import eviction, hash_tag, persistence, role, version
+from csms_redis.check.stored import stored_layout
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.embedded import EmbeddedValkey
+from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.topology import Topology
 from csms_redis.redis.url import RedisUrl, configured, parse
 from csms_redis.settings import RedisSettings, Settings
@@ -51,6 +53,7 @@ async def _look_at_embedded(settings: RedisSettings) -> AsyncIterator[Finding]:
             return
     async for finding in _look_at_server(look):
         yield finding
+    yield await stored_layout(Standalone(look.address), settings)
 
 
 async def _look_at(topology: Topology, settings: RedisSettings) -> AsyncIterator[Finding]:
@@ -67,6 +70,8 @@ async def _look_at(topology: Topology, settings: RedisSettings) -> AsyncIterator
             yield finding
         if url.kind == "sentinel" and look.info:
             yield cut_off(look, settings.wait_replicas)
+    if looks and topology.problem is None:
+        yield await stored_layout(topology, settings)
     async for finding in _look_at_replicas([look for look in looks if look.info], url, settings):
         yield finding
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import structlog
 
+from csms_redis.contract.errors import Unavailable
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError
 from csms_redis.redis.address import Address
 from csms_redis.redis.node import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
 
@@ -51,7 +53,7 @@ class Link:
     can be forbidden to ask it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 each is a word about the connection
         self,
         lookups: Lookups,
         topology: Topology,
@@ -59,6 +61,7 @@ class Link:
         *,
         prefix: bytes,
         timeout: float,
+        layout: Layout | None = None,
     ) -> None:
         """Connect `lookups` to `master`.
 
@@ -68,6 +71,7 @@ class Link:
             master: one of its.
             prefix: of every key.
             timeout: seconds to connect, and then to log in.
+            layout: asked before anything is looked up.
         """
         self.problem: str | None = "has not been reached yet"
         self.role = "unknown"
@@ -76,6 +80,7 @@ class Link:
         self._topology = topology
         self._address = master
         self._timeout = timeout
+        self._layout = layout
         self._prefixes = [resource.key(prefix, "") for resource in (STATION, TOKEN, CERTIFICATE)]
         self._said: str | None = None
         self._untracked: str | None = None  # why nothing can be kept
@@ -96,13 +101,13 @@ class Link:
             started = monotonic()
             try:
                 await self._connect_and_hold()
-            except (OSError, TimeoutError, UnicodeError, ReadError, IsReplica) as error:
+            except _FAILURES as error:
                 lasted = monotonic() - started
                 if lasted > _LONGEST_DELAY or (self.problem is None and lasted > delay):
                     delay = _FIRST_DELAY
                 if not isinstance(error, IsReplica):
                     self.role = "unknown"
-                self._say(_reason(error))
+                self._say(error)
                 self._topology.doubt()
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 jitter
             delay = min(delay * 2, _LONGEST_DELAY)
@@ -112,6 +117,8 @@ class Link:
         try:
             tracked = await self._handshake(connection)
             sent = await self._probe(connection)
+            if self._layout is not None:
+                await self._layout.admit()
             self._lookups.connected(self._address, connection)
             self._renew(connection, sent, tracked=tracked)
             self._reached(tracked=tracked)
@@ -239,13 +246,22 @@ class Link:
                 reason=self._untracked,
             )
 
-    def _say(self, reason: str) -> None:
-        self.problem = f"cannot be reached: {reason}"
-        if reason != self._said:
-            self._said = reason
+    def _say(self, error: Exception) -> None:
+        if isinstance(error, UnknownLayout):
+            reason = self.problem = str(error)
+        else:
+            reason = _reason(error)
+            self.problem = f"cannot be reached: {reason}"
+        if reason == self._said:
+            return
+        self._said = reason
+        if isinstance(error, UnknownLayout):
+            _log.error("Redis is not used", redis=str(self._address), reason=reason)
+        else:
             _log.warning("Redis cannot be reached", redis=str(self._address), reason=reason)
 
 
+_FAILURES = (OSError, TimeoutError, UnicodeError, ReadError, IsReplica, Unavailable)
 _ROLES = {b"master": "master", b"replica": "replica", b"slave": "replica"}
 _READ_ANYWAY = frozenset(["ASK", "MOVED", "TRYAGAIN", "WRONGTYPE"])
 
@@ -261,6 +277,8 @@ def _reason(error: Exception) -> str:
             reason = "it is a replica"
         case TimeoutError():
             reason = "it does not answer"
+        case Unavailable():
+            reason = "the layout of its records cannot be read"
         case ConnectionBroken():
             reason = "it closed the connection"
         case ReadError():

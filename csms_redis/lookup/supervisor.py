@@ -7,13 +7,20 @@ from csms_redis.lookup.link import Link
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.redis.address import Address
 from csms_redis.redis.topology import Topology
+from csms_redis.registry.layout import Layout
 
 
 class Supervisor:
     """Connects `Lookups` to every master there is, while they come and go."""
 
     def __init__(
-        self, lookups: Lookups, topology: Topology, *, prefix: bytes, timeout: float
+        self,
+        lookups: Lookups,
+        topology: Topology,
+        *,
+        prefix: bytes,
+        timeout: float,
+        layout: Layout | None = None,
     ) -> None:
         """Connect `lookups` to the masters of `topology`.
 
@@ -22,7 +29,9 @@ class Supervisor:
             topology: followed, and told of what is wrong with a master.
             prefix: of every key.
             timeout: seconds to connect, and then to log in.
+            layout: asked before anything is looked up.
         """
+        self._layout = layout
         self._lookups = lookups
         self._topology = topology
         self._prefix = prefix
@@ -101,6 +110,7 @@ class Supervisor:
                     master,
                     prefix=self._prefix,
                     timeout=self._timeout,
+                    layout=self._layout,
                 )
                 self._links[master] = link, tasks.create_task(link.run())
         self._lookups.send_backlog()

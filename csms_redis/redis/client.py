@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.node import AWAY, Command, Node, Redirected
 from csms_redis.redis.topology import Topology
+
+Admit: TypeAlias = Callable[[], Awaitable[None]]
 
 _MOST_REDIRECTIONS = 5
 _TRY_AGAIN = 0.02  # seconds
@@ -18,7 +20,12 @@ class RedisClient:
     """The masters of a topology, for all but the lookups."""
 
     def __init__(
-        self, topology: Topology, new_node: Callable[[Address], Node], *, timeout: float
+        self,
+        topology: Topology,
+        new_node: Callable[[Address], Node],
+        *,
+        timeout: float,
+        admit: Admit | None = None,
     ) -> None:
         """Use what `topology` names.
 
@@ -26,10 +33,12 @@ class RedisClient:
             topology: which master has a key.
             new_node: how to speak to one.
             timeout: seconds for each, besides the time that replicas have.
+            admit: asked before each; raises `Unavailable` while nothing may be sent.
         """
         self._topology = topology
         self._new_node = new_node
         self._timeout = timeout
+        self._admit = admit or _always
         self._nodes: dict[Address, Node] = {}
         self._closing: set[asyncio.Task[None]] = set()
         topology.changed.append(self._leave)
@@ -77,6 +86,7 @@ class RedisClient:
             Unavailable: one has no answer.
             Redirected: another master has what one asks for.
         """
+        await self._admit()
         try:
             return await self.node(master).read_many(commands, within=self._timeout)
         except (Redirected, Unavailable):
@@ -96,6 +106,7 @@ class RedisClient:
         Raises:
             Unavailable: nobody could be asked.
         """
+        await self._admit()
         master = self._topology.owner(key)
         asking = False
         deadline = monotonic() + self._timeout
@@ -129,6 +140,10 @@ class RedisClient:
         Returns:
             For each its reply, or the `Unavailable` or `OutcomeUnknown` that `write` would raise.
         """
+        try:
+            await self._admit()
+        except Unavailable as unavailable:
+            return [unavailable] * len(writes)
         groups: dict[Address | None, list[int]] = {}
         for index, (key, _) in enumerate(writes):
             groups.setdefault(self._topology.owner(key), []).append(index)
@@ -173,3 +188,7 @@ class RedisClient:
         """Close every connection."""
         for node in self._nodes.values():
             await node.close()
+
+
+async def _always() -> None:
+    """Let everything be sent."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from csms_redis.redis.address import Address
-from csms_redis.redis.client import RedisClient
+from csms_redis.redis.client import Admit, RedisClient
 from csms_redis.redis.embedded import EmbeddedValkey
 from csms_redis.redis.node import Durability, Node
 from csms_redis.redis.standalone import Standalone
@@ -40,8 +40,10 @@ async def running(settings: RedisSettings) -> AsyncIterator[Topology]:
         await valkey.stop()
 
 
-def client(settings: RedisSettings, topology: Topology) -> RedisClient:
-    """Writes to a topology, as `[redis]` wants them."""
+def client(
+    settings: RedisSettings, topology: Topology, *, admit: Admit | None = None
+) -> RedisClient:
+    """Writes to a topology, as `[redis]` wants them, when they are admitted."""
     durability = Durability(
         replicas=settings.wait_replicas,
         timeout=settings.wait_timeout,
@@ -51,4 +53,9 @@ def client(settings: RedisSettings, topology: Topology) -> RedisClient:
     def node(address: Address) -> Node:
         return Node(address, max_connections=settings.max_connections, durability=durability)
 
-    return RedisClient(topology, node, timeout=settings.timeout)
+    return RedisClient(topology, node, timeout=settings.timeout, admit=admit)
+
+
+def plain_client(settings: RedisSettings, topology: Topology) -> RedisClient:
+    """One whose writes wait for no replica, on one connection to each master."""
+    return client(settings.model_copy(update={"wait_replicas": 0, "max_connections": 1}), topology)

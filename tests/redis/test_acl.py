@@ -221,6 +221,17 @@ class TestStandalone:
             assert line["reason"] == "it refuses CLIENT TRACKING (NOPERM)"
             assert [line["near_cache"] for line in service.events("Redis reached")] == [False]
 
+    @pytest.mark.parametrize("word", ["+get", "~layout", "+set"])
+    def test_without_the_layout(self, word: str, empty: Standalone) -> None:
+        """It goes on, and the log says so once."""
+        permit(empty.nodes, ON_REDIS, word)
+        with service_as(empty) as service:
+            wait_for(lambda: ready(service), "ready")
+            assert statuses(write_all(service)) == [201] * 6 + [204]
+            lines = [each for each in service.events() if "storage layout" in each["event"]]
+            assert [(line["level"], line["key"]) for line in lines] == [("warning", "layout")]
+        assert empty.node.call("EXISTS", "layout") == 0
+
     def test_without_select(self, empty: Standalone) -> None:
         """Not ready on another database than 0."""
         permit(empty.nodes, ON_REDIS, "+select")

@@ -1,0 +1,26 @@
+"""Whether the records have a layout that this version knows."""
+
+from csms_redis.check.finding import Finding, error, ok, warning
+from csms_redis.contract.errors import Unavailable
+from csms_redis.redis.deployment import plain_client
+from csms_redis.redis.topology import Topology
+from csms_redis.registry.layout import LAYOUT, Layout, MayNotRead, UnknownLayout
+from csms_redis.settings import RedisSettings
+
+
+async def stored_layout(topology: Topology, settings: RedisSettings) -> Finding:
+    """Read the version that stands beside the records."""
+    redis = plain_client(settings, topology)
+    try:
+        version = await Layout(redis, settings.key_prefix.encode()).stored()
+    except UnknownLayout as unknown:
+        return error("layout", unknown.error)
+    except MayNotRead:
+        return warning("layout", "the user may not read it: see Rights in deploy/README.md")
+    except Unavailable:
+        return warning("layout", "could not be read")
+    finally:
+        await redis.close()
+    if version is None:
+        return ok("layout", f"none yet: csms-redis serve makes it {LAYOUT}")
+    return ok("layout", f"{version}, which this version knows")

@@ -1,0 +1,153 @@
+"""The storage layout's version: written, read, and respected."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Service, running_service, wait_for
+from tests.system.service import run
+from tests.topologies.cluster import ClusterGroup
+from tests.topologies.node import Node
+from tests.topologies.standalone import Standalone
+from tests.topologies.topology import Topology
+
+KEY = "a:layout"
+STATION = "a:cs:cs001"
+PREFIX = {"redis__key_prefix": "a:"}
+
+
+@pytest.fixture(scope="module", params=[Standalone, ClusterGroup], ids=["standalone", "cluster"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Topology]:
+    make: Callable[[], Topology] = request.param
+    with make() as topology:
+        yield topology
+
+
+@pytest.fixture
+def topology(shared: Topology) -> Topology:
+    """Without records."""
+    for node in shared.nodes:
+        if node.role() == "master":
+            node.call("FLUSHALL")
+    return shared
+
+
+def owner(topology: Topology, key: str = KEY) -> Node:
+    """The master that has a key."""
+    if isinstance(topology, ClusterGroup):
+        return topology.master_of(key)
+    return topology.nodes[0]
+
+
+def served(topology: Topology) -> AbstractContextManager[Service]:
+    return running_service(**topology.settings, **PREFIX)
+
+
+def serve_to_its_end(topology: Topology, home: Path) -> subprocess.CompletedProcess[bytes]:
+    names = {f"CSMS_{name.upper()}": value for name, value in (topology.settings | PREFIX).items()}
+    return run("serve", cwd=home, settings=names | {"CSMS_SERVER__PORT": "0"})
+
+
+def ready(service: Service) -> bool:
+    return service.request("GET", "/health/ready").status == 200
+
+
+def test_a_new_store_gets_the_version(topology: Topology) -> None:
+    with served(topology) as service:
+        wait_for(lambda: ready(service), "ready")
+        assert owner(topology).call("GET", KEY) == "1"
+        assert owner(topology).call("TTL", KEY) == -1
+
+
+def test_the_records_of_before_are_served(topology: Topology) -> None:
+    """A store without a version has this one's layout."""
+    owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
+    with served(topology) as service:
+        wait_for(lambda: ready(service), "ready")
+        assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+        assert owner(topology).call("GET", KEY) == "1"
+    with served(topology) as service:
+        wait_for(lambda: ready(service), "ready with the version that is there")
+
+
+@pytest.mark.parametrize("version", ["2", "0", "999999999"])
+def test_another_version_is_refused_at_the_start(
+    version: str, topology: Topology, tmp_path: Path
+) -> None:
+    owner(topology).call("SET", KEY, version)
+    ended = serve_to_its_end(topology, tmp_path)
+    assert ended.returncode == 1
+    *_, line = ended.stderr.decode().splitlines()
+    assert line == (
+        f"csms-redis: The records in Redis have storage layout {version} (key {KEY}), and this "
+        "version of csms-redis knows 1: run the one that wrote them."
+    )
+    assert "Traceback" not in ended.stderr.decode()
+    assert owner(topology).call("GET", KEY) == version
+
+
+@pytest.mark.parametrize("command", [("SET", KEY, "s3cret"), ("HSET", KEY, "a", "b")])
+def test_a_foreign_key_is_refused(
+    command: tuple[str, ...], topology: Topology, tmp_path: Path
+) -> None:
+    owner(topology).call(*command)
+    ended = serve_to_its_end(topology, tmp_path)
+    assert ended.returncode == 1
+    assert "Set redis.key_prefix" in ended.stderr.decode()
+    assert "s3cret" not in ended.stderr.decode()
+
+
+def test_check_tells_it(topology: Topology, tmp_path: Path) -> None:
+    """Nothing is written by it."""
+    names = {f"CSMS_{name.upper()}": value for name, value in (topology.settings | PREFIX).items()}
+
+    def told() -> tuple[int, str]:
+        ended = run("check", cwd=tmp_path, settings=names)
+        (line,) = (each for each in ended.stdout.decode().splitlines() if "  layout  " in each)
+        return ended.returncode, line
+
+    code, line = told()
+    assert (code, line.split()[0]) == (0, "ok")
+    assert "none yet" in line
+    assert owner(topology).call("EXISTS", KEY) == 0
+    owner(topology).call("SET", KEY, "1")
+    assert told()[1].split()[:3] == ["ok", "layout", "1,"]
+    owner(topology).call("SET", KEY, "2")
+    code, line = told()
+    assert code == 1
+    assert "storage layout 2" in line
+
+
+@pytest.mark.parametrize("make", [Standalone, ClusterGroup])
+def test_another_version_that_appears_while_redis_is_away(make: Callable[[], Topology]) -> None:
+    """Nothing is served or written, which is said, until the records are this program's."""
+    with make() as topology:
+        owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
+        owner(topology).call("SET", KEY, "2")
+        for node in topology.nodes:
+            node.freeze()
+        with served(topology) as service:
+            wait_for(lambda: not ready(service), "not ready")
+            for node in topology.nodes:
+                node.thaw()
+
+            def problem() -> str:
+                reply = service.request("GET", "/health/ready")
+                assert reply.status == 503
+                return str(reply.json["components"]["redis"])
+
+            wait_for(lambda: "storage layout 2" in problem(), "readiness names it")
+            wait_for(lambda: service.events("Redis is not used"), "a line about it")
+            assert service.get("/cs/cs001/auth").status == 503
+            reply = service.post("/cs/cs002", {"securityProfile": 2})
+            assert reply.status == 503
+            assert "storage layout 2" in reply.error
+            assert service.get("/cs").status == 503
+            assert owner(topology, "a:cs:cs002").call("EXISTS", "a:cs:cs002") == 0
+
+            owner(topology).call("SET", KEY, "1")
+            wait_for(lambda: ready(service), "ready")
+            assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
