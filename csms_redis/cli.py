@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import click
 import orjson
@@ -15,6 +15,9 @@ import uvloop
 from csms_redis import __version__
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.check import Finding, Level, check
+from csms_redis.commands.audit import audited
+from csms_redis.commands.common import config_option, fail, finish, read_password, read_settings
+from csms_redis.commands.records import certificate, station, token
 from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
 from csms_redis.contract.openapi import document
 from csms_redis.contract.passwords import base64_sha256
@@ -22,7 +25,6 @@ from csms_redis.fleet import (
     KINDS,
     STDIN,
     Export,
-    FleetError,
     Format,
     Import,
     Options,
@@ -39,14 +41,6 @@ from csms_redis.serve import serve
 from csms_redis.settings import BadSettings, Settings, load
 from csms_redis.telemetry import log
 
-_T = TypeVar("_T")
-
-_config = click.option(
-    "--config",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The settings file; default: $CSMS_CONFIG, else ./config.toml where there is one.",
-)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="csms-redis")
@@ -55,7 +49,7 @@ def main() -> None:
 
 
 @main.command("serve")
-@_config
+@config_option
 @click.option("--host", help="Address to listen on; default 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default 9410.")
 @click.option(
@@ -70,7 +64,7 @@ def serve_command(
 
     Settings come from these options, then the environment (CSMS_SERVER__PORT), then config.toml.
     """
-    settings = _settings(
+    settings = read_settings(
         config, {"server": {"host": host, "port": port}, "redis": {"data_dir": data_dir}}
     )
     log.configure(settings.telemetry)
@@ -78,11 +72,11 @@ def serve_command(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except (BadSettings, EmbeddedError, CannotListen) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @main.command("check")
-@_config
+@config_option
 def check_command(config: Path | None) -> None:
     """Check the settings and the Redis they name.
 
@@ -126,9 +120,7 @@ def hash_password() -> None:
             "Password", hide_input=True, confirmation_prompt=True, err=True
         ).encode()
     else:
-        password = sys.stdin.buffer.read().removesuffix(b"\n").removesuffix(b"\r")
-    if not password:
-        _fail("the password is empty")
+        password = read_password()
     click.echo(base64_sha256(password))
 
 
@@ -211,7 +203,7 @@ class _Formats(click.Choice[Format]):
 @click.option("--all-or-nothing", is_flag=True, help="First check all, then write, if all is good.")
 @click.option("--dry-run", is_flag=True, help="Check and report only.")
 @click.option("--only-new", is_flag=True, help="Leave records alone that are there already.")
-@_config
+@config_option
 def import_command(  # noqa: PLR0913, PLR0917 one for each option
     kind: str,
     sources: tuple[Path, ...],
@@ -252,9 +244,28 @@ def import_command(  # noqa: PLR0913, PLR0917 one for each option
     options = Options(
         rejects=rejects, all_or_nothing=all_or_nothing, dry_run=dry_run, only_new=only_new
     )
-    result = _finish(import_(told, found, _settings(config, {}), options))
+    settings = read_settings(config)
+    written = import_(told, found, settings, options)
+    result = finish(written if dry_run else _audited(kind, sources, settings, options, written))
     _summarise(kind, result, written=not (dry_run or (all_or_nothing and result.rejected)))
     sys.exit(_SOME_REJECTED if result.rejected else 0)
+
+
+async def _audited(
+    kind: str,
+    sources: tuple[Path, ...],
+    settings: Settings,
+    options: Options,
+    work: Coroutine[Any, Any, Import],
+) -> Import:
+    """One line of the log for all; the rejected rows are in their file."""
+    with audited(settings, "import", "import") as told:
+        told.update(kind=kind, sources=[str(source) for source in sources])
+        result = await work
+        told.update(written=result.written, existing=result.existing, rejected=result.rejected)
+        if options.all_or_nothing and result.rejected:
+            told["outcome"] = "refused"
+    return result
 
 
 def _summarise(kind: str, result: Import, *, written: bool) -> None:
@@ -285,7 +296,7 @@ def _summarise(kind: str, result: Import, *, written: bool) -> None:
     is_flag=True,
     help="Write the stations' password hashes too; not to standard output.",
 )
-@_config
+@config_option
 def export_command(
     kind: str,
     target: Path,
@@ -316,8 +327,8 @@ def export_command(
         found = export_format(target, told, format_)
     except UnusableFormat as error:
         raise click.UsageError(str(error)) from None
-    result: Export = _finish(
-        export(told, target, found, _settings(config, {}), with_credentials=with_credentials)
+    result: Export = finish(
+        export(told, target, found, read_settings(config), with_credentials=with_credentials)
     )
     click.echo(f"{kind}: written {result.written}, in {result.seconds:.1f} s", err=True)
     if kind == "stations" and not with_credentials:
@@ -327,27 +338,6 @@ def export_command(
     sys.exit(_SOME_REJECTED if result.unreadable else 0)
 
 
-def _finish(work: Coroutine[Any, Any, _T]) -> _T:
-    """Do what a command is for; what goes wrong is told by it, not also by a line of the log."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(work)
-    except (BadSettings, EmbeddedError, FleetError) as error:
-        _fail(str(error))
-
-
-def _settings(config: Path | None, flags: dict[str, dict[str, Any]]) -> Settings:
-    given = {
-        section: {key: value for key, value in keys.items() if value is not None}
-        for section, keys in flags.items()
-    }
-    try:
-        return load(config, given)
-    except BadSettings as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"csms-redis: {message}", err=True)
-    sys.exit(1)
+main.add_command(station)
+main.add_command(token)
+main.add_command(certificate)

@@ -49,6 +49,9 @@ COMMANDS = [
     "new-secret",
     "import",
     "export",
+    "station",
+    "token",
+    "certificate",
 ]
 # From: printf PASSWORD | openssl dgst -sha256 -binary | base64
 DEADBEEF = "8vjQ1YDt+v2iwsn41bIpzxJXcQQK0uGgAyAeTMOL0SI="

@@ -22,9 +22,10 @@ _log = structlog.get_logger()
 class Refused(Exception):
     """The request is not to be served."""
 
-    def __init__(self, problem: Problem, delay: float = 0.0) -> None:
-        """Answer `problem`, after `delay` seconds."""
+    def __init__(self, problem: Problem, delay: float = 0.0, *, client: str | None = None) -> None:
+        """Answer `problem`, after `delay` seconds; to a `client`, if it is known which."""
         super().__init__(problem.error)
+        self.client = client
         self.problem = problem
         self.delay = delay
 
@@ -84,7 +85,8 @@ class Gate:
         if client is None:
             raise self._failed(client_address(peer_of(transport), forwarding, self._trusted))
         if role is not None and role not in client.roles:
-            raise Refused(Forbidden(f"This needs the role {role}, which this client has not."))
+            problem = Forbidden(f"This needs the role {role}, which this client has not.")
+            raise Refused(problem, client=client.name)
         return client.name
 
     def _recognise(self, authorization: bytes) -> Client | None:

@@ -16,8 +16,12 @@ from aiohttp.typedefs import Middleware
 from csms_redis.access.addresses import Forwarding
 from csms_redis.access.gate import Gate, Refused
 from csms_redis.access.roles import is_open, role_for
+from csms_redis.api.path_ids import path_id
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
 from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
+from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.stations import STATION
+from csms_redis.registry.tokens import TOKEN
 from csms_redis.telemetry.metrics import WriteCounts
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,6 +33,11 @@ WRITES = web.AppKey("writes", WriteCounts)
 """Where requests that are to change something are counted."""
 
 _PROBLEM = web.RequestKey("problem", Problem)
+_RECORDS = {
+    "csId": ("csId", STATION),
+    "tokenUid": ("uid", TOKEN),
+    "certificateHash": ("certificateHash", CERTIFICATE),
+}
 _REQUEST_ID = "X-Request-Id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _log = structlog.get_logger()
@@ -44,11 +53,10 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     started = time.perf_counter()
     response, reason = await _answer(request, handler, request_id)
     wrote = request.method not in {"GET", "HEAD"}
+    outcome = _outcome(request, response.status)
     if wrote:
         request.app[WRITES].add(
-            request.match_info.route.name or "none",
-            _outcome(request, response.status),
-            time.perf_counter() - started,
+            request.match_info.route.name or "none", outcome, time.perf_counter() - started
         )
     failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
     if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -60,6 +68,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
             operation=request.match_info.route.name,
             **request.get(RECORD, {}),
             status=response.status,
+            **({"outcome": outcome} if wrote else {}),
             **({"reason": reason} if reason else {}),
             remote=request.remote,
             ms=round((time.perf_counter() - started) * 1000, 2),
@@ -85,6 +94,9 @@ def only_admitted(gate: Gate) -> Middleware:
         try:
             client = gate.admit(role, _authorization(request), request.transport, forwarding)
         except Refused as refused:
+            request[RECORD] = _record(request)
+            if refused.client is not None:
+                structlog.contextvars.bind_contextvars(client=refused.client)
             await asyncio.sleep(refused.delay)
             raise refused.problem from None
         if client is not None:
@@ -92,6 +104,14 @@ def only_admitted(gate: Gate) -> Middleware:
         return await handler(request)
 
     return admit
+
+
+def _record(request: web.Request) -> dict[str, str]:
+    """Which record the path names, for a request that no handler has seen."""
+    for parameter, (name, resource) in _RECORDS.items():
+        if parameter in request.match_info and (found := path_id(request, resource)) is not None:
+            return {name: found}
+    return {}
 
 
 def _authorization(request: web.Request) -> bytes | None:

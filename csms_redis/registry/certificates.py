@@ -88,6 +88,22 @@ class Certificates:
         """
         return await delete(self._redis, CERTIFICATE.key(self._prefix, hash_))
 
+    async def get(self, hash_: str) -> bytes | None:
+        """What a certificate says of itself, as JSON; None for an unknown one.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        key = CERTIFICATE.key(self._prefix, hash_)
+        values = await self._redis.read(key, "HMGET", key, b"certificate", *_STORED)
+        pem, *stored = values
+        if pem is None:
+            return None
+        if stored[_NOT_AFTER] is None:
+            details = _parse(pem)
+            stored = [details.get(name, value) for name, value in zip(_STORED, stored, strict=True)]
+        return json_object(_SHOWN, [orjson.dumps(hash_), *stored])
+
     async def page(self, query: CertificateQuery) -> Page:
         """A page of what certificates say of themselves.
 

@@ -58,6 +58,15 @@ class Tokens:
         """
         return await delete(self._redis, TOKEN.key(self._prefix, uid))
 
+    async def get(self, uid: str) -> bytes | None:
+        """A token by its uid in upper case, as JSON; None for an unknown one.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        key = TOKEN.key(self._prefix, uid)
+        return TOKEN.answer(await self._redis.read(key, "HMGET", key, *TOKEN.asked))
+
     async def page(self, query: TokenQuery) -> Page:
         """A page of tokens.
 

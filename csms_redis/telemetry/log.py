@@ -16,21 +16,9 @@ def configure(settings: TelemetrySettings) -> None:
     The libraries' records come through `logging`. Ours do not, which spares a write a tenth of its
     time.
     """
-    terminal = sys.stderr.isatty()
-    text = settings.log_format == "text" or (settings.log_format == "auto" and terminal)
-    level = logging.getLevelName(settings.log_level.upper())
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    # repr quotes what an outsider sent, so that no line can be forged
-    as_text = structlog.dev.ConsoleRenderer(colors=terminal, repr_native_str=True)
-    as_json = structlog.processors.JSONRenderer(serializer=_dumps)
-    explain = structlog.processors.format_exc_info
-    ours = [*shared, as_text, _encode] if text else [*shared, explain, as_json]
+    text, level, shared = _is_text(settings), _level(settings), _shared()
     structlog.configure(
-        processors=ours,
+        processors=_ours(text=text),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
@@ -41,13 +29,53 @@ def configure(settings: TelemetrySettings) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([as_text] if text else [explain, as_json, _decode]),
+                *([_as_text()] if text else [*_as_json(), _decode]),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+def line(settings: TelemetrySettings, level: int, event: str, **values: Any) -> None:
+    """Write one line in the same format, whatever else is logged or not."""
+    logger = structlog.wrap_logger(
+        structlog.BytesLogger(sys.stderr.buffer),
+        processors=_ours(text=_is_text(settings)),
+        wrapper_class=structlog.make_filtering_bound_logger(_level(settings)),
+    )
+    logger.log(level, event, **values)
+
+
+def _is_text(settings: TelemetrySettings) -> bool:
+    return settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+
+
+def _level(settings: TelemetrySettings) -> int:
+    return int(logging.getLevelName(settings.log_level.upper()))
+
+
+def _shared() -> list[Any]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _as_text() -> Any:
+    # repr quotes what an outsider sent, so that no line can be forged
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), repr_native_str=True)
+
+
+def _as_json() -> list[Any]:
+    as_json = structlog.processors.JSONRenderer(serializer=_dumps)
+    return [structlog.processors.format_exc_info, as_json]
+
+
+def _ours(*, text: bool) -> list[Any]:
+    return [*_shared(), *([_as_text(), _encode] if text else _as_json())]
 
 
 def _dumps(event: Any, **_options: Any) -> bytes:

@@ -92,8 +92,16 @@ def test_a_gateway_with_its_name_and_secret_in_the_address(
     assert ask(service, bearer(guarded.gateway), "/metrics") == 403
     assert ask(service, {}, "/metrics") == 401
     assert ask(service, {}, "/health/ready") == 200
-    (written,) = service.events("write")
-    assert written["client"] == "ops"
+    path = f"{API}/cs/cs001"
+    assert service.request("DELETE", path, headers=bearer(guarded.gateway)).status == 403
+    assert service.request("DELETE", path).status == 401
+    told = ("client", "operation", "csId", "status", "outcome")
+    assert [tuple(line.get(name) for name in told) for line in service.events("write")] == [
+        ("ops", "registerChargeStation", "cs001", 201, "done"),
+        ("maeve", "deleteChargeStation", "cs001", 403, "refused"),
+        (None, "deleteChargeStation", "cs001", 401, "refused"),
+    ]
+    assert all(line["request_id"] for line in service.events("write"))
 
 
 def test_rotation_without_a_restart(guarded: Guarded, start_service: StartService) -> None:
