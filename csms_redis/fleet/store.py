@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
-from csms_redis.redis.deployment import client, running
+from csms_redis.redis.deployment import client, plain_client, running
 from csms_redis.redis.embedded import DataDirectoryInUse, EmbeddedValkey
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.topology import Topology
+from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.settings import RedisSettings
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0)  # seconds; a failover takes less
@@ -29,7 +30,7 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
     Raises:
         BadSettings: a setting cannot be used.
         EmbeddedError: the embedded store cannot be started.
-        FleetError: Redis cannot be reached.
+        FleetError: Redis cannot be reached, or its records have a layout that is not known.
     """
     async with AsyncExitStack() as stack:
         topology: Topology
@@ -38,7 +39,10 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
         except DataDirectoryInUse:
             topology = Standalone(Address(path=EmbeddedValkey(settings.data_dir).socket))
         await topology.look()
-        redis = client(settings, topology)
+        unguarded = plain_client(settings, topology)
+        stack.push_async_callback(unguarded.close)
+        layout = Layout(unguarded, settings.key_prefix.encode())
+        redis = client(settings, topology, admit=layout.admit)
         stack.push_async_callback(redis.close)
         if topology.problem is not None:
             raise FleetError(f"{topology}: {topology.problem}")
@@ -46,6 +50,8 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
             # what no user can be forbidden to ask
             for master in topology.masters:
                 await redis.read_at(master, [("HELLO",)])
+        except UnknownLayout as unknown:
+            raise FleetError(unknown.error) from None
         except Unavailable:
             raise FleetError(
                 f"{topology} cannot be reached or used; csms-redis check tells why"

@@ -100,6 +100,30 @@ def test_a_foreign_key_is_refused(
     assert "s3cret" not in ended.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("station", "add", "cs002", "--security-profile", "2"),
+        ("station", "show", "cs001"),
+        ("import", "stations", "fleet.csv"),
+        ("export", "stations", "out.csv"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_no_command_touches_another_version(
+    command: tuple[str, ...], topology: Topology, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.csv").write_text("csId,securityProfile\ncs002,2\n")
+    owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
+    owner(topology).call("SET", KEY, "2")
+    names = {f"CSMS_{name.upper()}": value for name, value in (topology.settings | PREFIX).items()}
+    ended = run(*command, cwd=tmp_path, settings=names)
+    assert ended.returncode == 1
+    assert "storage layout 2" in ended.stderr.decode()
+    assert ended.stdout == b""
+    assert owner(topology, "a:cs:cs002").call("EXISTS", "a:cs:cs002") == 0
+
+
 def test_check_tells_it(topology: Topology, tmp_path: Path) -> None:
     """Nothing is written by it."""
     names = {f"CSMS_{name.upper()}": value for name, value in (topology.settings | PREFIX).items()}

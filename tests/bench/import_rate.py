@@ -1,0 +1,191 @@
+"""How fast a fleet is imported, beside `redis-cli --pipe` fed the same records unchecked.
+
+    .venv/bin/python -m tests.bench.import_rate
+
+Both write a CSV file's stations, each round into a new embedded store of its own, in turn. It exits
+with 1 when the import has less than a quarter of the other's rate, or more memory than is wanted.
+"""
+
+import asyncio
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import IO
+
+import click
+import orjson
+from redis import Redis
+
+from csms_redis.redis.embedded import EmbeddedValkey
+from tests.bench.processes import CannotRun
+from tests.bench.stations import PATTERN, password
+
+STATIONS = 1_000_000
+ROUNDS = 3
+WANTED_SHARE = 0.25
+WANTED_MIB = 300.0
+UPDATED = "2026-01-01T00:00:00Z"
+_INSTALL = "redis-cli is missing: apt-get install redis-tools"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One writing of all stations: its seconds, and the writer's most memory in MiB."""
+
+    seconds: float
+    mib: float
+
+
+def write_sources(directory: Path, count: int) -> None:
+    """The same stations as CSV and as the commands that `redis-cli --pipe` sends."""
+    with (
+        (directory / "fleet.csv").open("w", encoding="ascii") as rows,
+        (directory / "fleet.resp").open("wb") as commands,
+    ):
+        rows.write("csId,securityProfile,base64SHA256Password,lastUpdated\n")
+        for number in range(count):
+            name, hashed = PATTERN % number, password(number)
+            rows.write(f"{name},1,{hashed},{UPDATED}\n")
+            commands.write(_packed("HSET", f"cs:{name}", *_fields(hashed)))
+
+
+def _packed(*command: bytes | str) -> bytes:
+    return b"*%d\r\n%b" % (
+        len(command),
+        b"".join(
+            b"$%d\r\n%b\r\n" % (len(part), part)
+            for part in (word.encode() if isinstance(word, str) else word for word in command)
+        ),
+    )
+
+
+def _fields(hashed: str) -> list[bytes]:
+    """As the import stores them."""
+    return [
+        *(b"securityProfile", b"1"),
+        *(b"base64SHA256Password", orjson.dumps(hashed)),
+        *(b"registrationStatus", b'"Pending"'),
+        *(b"lastUpdated", orjson.dumps(UPDATED)),
+    ]
+
+
+@asynccontextmanager
+async def new_store() -> AsyncIterator[EmbeddedValkey]:
+    """An empty embedded store, as the service would run it."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        valkey = EmbeddedValkey(Path(directory) / "data")
+        await valkey.start()
+        try:
+            yield valkey
+        finally:
+            await valkey.stop()
+
+
+def pipe(valkey: EmbeddedValkey, directory: Path) -> Run:
+    """By `redis-cli`."""
+    with (directory / "fleet.resp").open("rb") as commands:
+        return _timed(["redis-cli", "-s", valkey.socket, "--pipe"], directory, stdin=commands)
+
+
+def import_(valkey: EmbeddedValkey, directory: Path) -> Run:
+    """By the import, into the store that runs already, as the service's does."""
+    command = [sys.executable, "-m", "csms_redis", "import", "stations", "fleet.csv"]
+    return _timed(command, directory, CSMS_REDIS__DATA_DIR=str(Path(valkey.socket).parent))
+
+
+def _timed(
+    command: Sequence[str], directory: Path, *, stdin: IO[bytes] | None = None, **settings: str
+) -> Run:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CSMS_")} | settings
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - began
+    if process.returncode:
+        raise CannotRun(f"{command[0]} ended with {process.returncode}; it said:\n{said!r}")
+    return Run(seconds, _mib(used))
+
+
+def _mib(used: resource.struct_rusage) -> float:
+    return used.ru_maxrss / 1024
+
+
+async def measure(
+    writers: Sequence[Callable[[EmbeddedValkey, Path], Run]], *, count: int, rounds: int
+) -> list[list[Run]]:
+    """Each writer's run, for each round."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        write_sources(directory, count)
+        wanted: object = None
+        found = []
+        for number in range(rounds):
+            runs = {}
+            # neither is always the first
+            for writer in writers if number % 2 == 0 else reversed(writers):
+                async with new_store() as valkey:
+                    runs[writer] = await asyncio.to_thread(writer, valkey, directory)
+                    with Redis(unix_socket_path=valkey.socket) as redis:
+                        stored = _sample(redis, count)
+                if wanted is None:
+                    wanted = stored
+                if stored != wanted:
+                    raise CannotRun("the two did not store the same")
+            found.append([runs[writer] for writer in writers])
+        return found
+
+
+def _sample(redis: Redis, count: int) -> list[object]:
+    """How many stations are stored, and some of them."""
+    if (stored := sum(1 for _ in redis.scan_iter(match="cs:*", count=10_000))) != count:
+        raise CannotRun(f"{stored} of {count} stations were stored")
+    return [redis.hgetall(f"cs:{PATTERN % number}") for number in range(0, count, count // 100)]
+
+
+@click.command()
+@click.option("--stations", default=STATIONS, show_default=True, type=click.IntRange(100))
+@click.option("--rounds", default=ROUNDS, show_default=True, type=click.IntRange(1))
+def main(stations: int, rounds: int) -> None:
+    """Measure, print the figures, and hold them against what is wanted."""
+    if shutil.which("redis-cli") is None:
+        raise click.ClickException(_INSTALL)
+    try:
+        found = asyncio.run(measure((import_, pipe), count=stations, rounds=rounds))
+    except CannotRun as error:
+        raise click.ClickException(str(error)) from None
+    shares = [piped.seconds / imported.seconds for imported, piped in found]
+    for (imported, piped), share in zip(found, shares, strict=True):
+        click.echo(
+            f"import {stations / imported.seconds:,.0f}/s in {imported.seconds:.1f} s, "
+            f"{imported.mib:.0f} MiB; redis-cli --pipe {stations / piped.seconds:,.0f}/s in "
+            f"{piped.seconds:.1f} s; {share:.2f} of its rate"
+        )
+    most = max(imported.mib for imported, _ in found)
+    click.echo(
+        f"{median(shares):.2f} of its rate, wanted at least {WANTED_SHARE}; "
+        f"at most {most:.0f} MiB, wanted at most {WANTED_MIB:.0f}"
+    )
+    sys.exit(median(shares) < WANTED_SHARE or most > WANTED_MIB)
+
+
+if __name__ == "__main__":
+    main()
