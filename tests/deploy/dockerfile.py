@@ -19,6 +19,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
+_NOTHING_TO_DO = {
+    *("ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "USER", "WORKDIR"),
+}
 _OWN = re.compile(r"(?<![\w./-])/(?:opt/csms-redis|src)(?![\w-])")
 
 
@@ -116,6 +119,7 @@ class Image:
         self._take_base()
         self._run_all(base, root)
         self._run_all(build, root / "src")
+        self._run_all(final, root)
         self.environment = {
             name: self._here(value) for name, value in final.pairs("ENV").items()
         } | {
@@ -157,12 +161,14 @@ class Image:
             "LD_LIBRARY_PATH": str(self._libraries),
         }
         for instruction in stage.instructions:
+            if instruction.words[0].startswith("--from="):
+                continue  # the stages are in one directory
             if instruction.name == "COPY":
                 self._copy(instruction.words, workdir)
             elif instruction.name == "RUN":
                 self._run(instruction.text, workdir, environment)
             else:
-                assert instruction.name in {"ENV", "WORKDIR"}, instruction
+                assert instruction.name in _NOTHING_TO_DO, instruction
 
     def _copy(self, words: list[str], workdir: Path) -> None:
         *sources, target = words
