@@ -238,7 +238,7 @@ class Front:
 
     def shake_hands(self, accepted: socket.socket) -> None:
         """Take a connection that is to begin with TLS; it counts from now on."""
-        connection = FrontProtocol(self)
+        connection = self.protocol()
         shaking = asyncio.create_task(self._shake_hands(connection, accepted))
         self._handshakes.add(shaking)
 

@@ -1,11 +1,13 @@
 """Spans, as a collector gets them from a service that really runs."""
 
+import http.client
 import http.server
 import json
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from gzip import decompress
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from csms_redis.settings import BadSettings, TelemetrySettings
 from csms_redis.telemetry.tracing import Tracing, trace_headers
-from tests.conftest import Service, StartService, Valkey, running_service, wait_for
+from tests.conftest import PATIENCE, Service, StartService, Valkey, running_service, wait_for
+from tests.topologies.authority import Authority
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -155,6 +158,33 @@ def test_the_callers_trace_goes_on(collector: Collector) -> None:
         assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
     assert other.trace_id.hex() != TRACE
     assert other.parent_span_id == b""
+
+
+def test_over_tls_as_well(collector: Collector, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "server-ca")
+    pair = authority.issue("service", "127.0.0.1")
+    context = ssl.create_default_context(cafile=authority.ca)
+    settings = {
+        "server__tls__certificate_file": str(pair.certificate),
+        "server__tls__key_file": str(pair.key),
+        "telemetry__otlp_endpoint": collector.url,
+    }
+
+    def asked(path: str) -> int:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", service.port, timeout=PATIENCE, context=context
+        )
+        with closing(connection):
+            connection.request("GET", path, headers={"traceparent": SAMPLED})
+            return connection.getresponse().status
+
+    with running_service(**settings) as service:
+        wait_for(lambda: asked("/health/ready") == 200, "ready")
+        assert asked("/api/v0/token/nobody") == 404
+        assert service.stop() == 0
+    (span,) = collector.spans
+    assert span.name == "GET /api/v0/token/{tokenUid}"
+    assert span.trace_id.hex() == TRACE
 
 
 def test_the_caller_decides_whether_else_a_share(collector: Collector) -> None:
