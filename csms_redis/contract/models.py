@@ -1,6 +1,5 @@
 """The contract's schemas. Names and property names are the document's own."""
 
-import binascii
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,8 @@ ADDITION: JsonDict = {"x-addition": True}
 _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:(\d{2})(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
+# 32 bytes as padded base64 (RFC 4648, 4), in the one spelling there is: its last two bits are zero
+_SHA256 = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", re.ASCII)
 
 
 def moment(text: str) -> datetime:
@@ -109,7 +110,8 @@ class ContractModel(BaseModel):
         """The Redis hash of this record: each property that is set, as its JSON."""
         return {
             name.encode(): orjson.dumps(value)
-            for name, value in self
+            # pydantic's own iteration takes three times as long
+            for name, value in vars(self).items()
             if value is not None and name not in self.server_sets
         }
 
@@ -146,12 +148,13 @@ class ChargeStationAuth(ContractModel):
 
     def doubts(self) -> Iterator[str]:
         """A password that no gateway can match, or none where the profile needs one."""
-        if self.base64SHA256Password is not None and not _is_sha256(self.base64SHA256Password):
+        password = self.base64SHA256Password
+        if password is not None and not _SHA256.fullmatch(password):
             yield (
                 "base64SHA256Password is not the padded base64 of 32 bytes, so no password will "
                 "match it; `csms-redis hash-password` makes one"
             )
-        if self.securityProfile < 2 and self.base64SHA256Password is None:
+        if self.securityProfile < 2 and password is None:
             yield "securityProfile 0 and 1 need a base64SHA256Password"
 
 
@@ -350,14 +353,6 @@ class Status(BaseModel):
 
     status: Annotated[str, Field(description="The status description")]
     error: Annotated[str | None, Field(description="The error details")] = None
-
-
-def _is_sha256(text: str) -> bool:
-    try:
-        digest = binascii.a2b_base64(text.encode(), strict_mode=True)
-    except (ValueError, UnicodeEncodeError):
-        return False
-    return len(digest) == 32 and binascii.b2a_base64(digest, newline=False).decode() == text
 
 
 def explain(error: ValidationError) -> str:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import orjson
@@ -181,12 +182,17 @@ def _last_updated(text: Any, now: bytes) -> bytes:
     """A row's `lastUpdated` as it is stored: an export that is imported stays what it is."""
     if text is None:
         return now
+    if not isinstance(text, str):
+        raise BadRequest(f"{_UPDATED}: input should be a valid string.")
     try:
-        if not isinstance(text, str):
-            raise ValueError("input should be a valid string")  # noqa: TRY004, TRY301 as pydantic's
-        utc = moment(text).astimezone(UTC).replace(microsecond=0, tzinfo=None)
+        return _stored_moment(text)
     except (ValueError, OverflowError) as error:
         raise BadRequest(f"{_UPDATED}: {error}.") from None
+
+
+@lru_cache(1024)  # many rows have the same
+def _stored_moment(text: str) -> bytes:
+    utc = moment(text).astimezone(UTC).replace(microsecond=0, tzinfo=None)
     return f'"{utc.isoformat()}Z"'.encode()
 
 

@@ -17,6 +17,7 @@ from csms_redis.registry.resource import (
     lookup_fields,
     now,
     replace,
+    replacing,
 )
 
 PENDING = b'"Pending"'
@@ -37,21 +38,12 @@ _PROFILE = _STORED.index(b"securityProfile")
 _STATUS = _STORED.index(b"registrationStatus")
 
 # As any record is replaced, but a rejected station stays rejected.
-REGISTER = """
-local kind = redis.call('TYPE', KEYS[1]).ok
-local status
-if kind == 'hash' then
-  status = redis.call('HGET', KEYS[1], 'registrationStatus')
-  redis.call('HSET', KEYS[1], unpack(ARGV))
-end
-if kind ~= 'none' then
-  redis.call('DEL', KEYS[1])
-end
-redis.call('HSET', KEYS[1], unpack(ARGV))
-if status == '"Rejected"' then
-  redis.call('HSET', KEYS[1], 'registrationStatus', status)
-end
-"""
+REGISTER = replacing(
+    before="status = redis.call('HGET', key, 'registrationStatus')",
+    after="""if status == '"Rejected"' then
+      redis.call('HSET', key, 'registrationStatus', status)
+    end""",
+)
 
 
 def station_record(

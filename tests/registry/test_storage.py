@@ -28,8 +28,8 @@ from csms_redis.redis.node import Durability, Node
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
-from csms_redis.registry.resource import Resource
-from csms_redis.registry.stations import STATION, Stations
+from csms_redis.registry.resource import Resource, replace_all
+from csms_redis.registry.stations import REGISTER, STATION, Stations, station_record
 from csms_redis.registry.tokens import TOKEN, Tokens
 from csms_redis.settings import RedisSettings
 from tests.conftest import Valkey, running_valkey
@@ -315,6 +315,31 @@ async def test_a_write_replaces_the_whole_record(store: Store) -> None:
     assert token.keys().isdisjoint({"visualNumber", "groupId", "languageCode"})
     for key in KEYS.values():
         assert not await store.other.hexists(key, "leftover")
+
+
+async def test_many_records_are_stored_each_as_one_would_be(store: Store) -> None:
+    """Whatever each has and replaces, however many go together, and whether only new ones do."""
+    records = [
+        station_record(b"", f"cs{number}", (STATION_1, STATION_2)[number % 2])
+        for number in range(120)
+    ]
+    await store.other.hset("cs:cs1", mapping={"registrationStatus": '"Rejected"', "left": "1"})
+    await store.other.set("cs:cs2", "of another type")
+    await store.other.hset("cs:cs119", mapping={"securityProfile": "0", "left": "1"})
+
+    new = await replace_all(store.client, records, REGISTER, only_new=True)
+
+    there = {1, 2, 119}
+    assert new == [number not in there for number in range(120)]
+    assert await store.other.hget("cs:cs119", "securityProfile") == b"0"
+
+    assert await replace_all(store.client, records, REGISTER) == [True] * 120
+
+    for number, record in enumerate(records):
+        status = b'"Rejected"' if number == 1 else b'"Pending"'
+        stored = await store.other.hgetall(f"cs:cs{number}")
+        assert stored == record.fields | {b"registrationStatus": status}
+    assert len(await store.keys()) == 120
 
 
 async def test_uids_that_differ_in_case_are_one_record(store: Store) -> None:
