@@ -1,9 +1,11 @@
 """The Kubernetes manifests: every overlay is rendered, validated and held to a policy."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
 COMPONENTS = sorted(path.name for path in (KUBERNETES / "components").iterdir())
 VERSIONS = ["1.30", "1.37"]  # of Kubernetes: the oldest that is meant, and the newest with schemas
+PROMTOOL = shutil.which("promtool")
 CUSTOM = "monitoring.coreos.com/v1"  # the Prometheus operator's; no schema of it is at hand
 
 Load = Callable[[Manifests], Settings]
@@ -59,6 +62,13 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
     return read
 
 
+# What a replica's memory goes to, in bytes; measured on CPython 3.11, connections after one lookup.
+PROCESS = 85 * 2**20
+UNKNOWN_ENTRY = 400
+CONNECTION, CONNECTION_WITH_TLS = 1_600, 47_000
+UNDER_WAY = 64 * 2**20  # at least, for bodies and answers
+
+
 def service_pod(manifests: Manifests) -> Manifest:
     return manifests.pods["csms-redis"]
 
@@ -83,20 +93,40 @@ class TestSchemas:
 
     @pytest.mark.parametrize("component", COMPONENTS)
     def test_components_fit_the_production_overlay(self, component: str, tmp_path: Path) -> None:
-        shutil.copytree(DEPLOY, tmp_path / "deploy")
-        kustomization = tmp_path / "deploy/kubernetes/overlays/production/kustomization.yaml"
-        text = re.sub(
-            r"(?m)^# (components:|  - \.\./\.\./components/)", r"\1", kustomization.read_text()
-        )
-        text = re.sub(rf"(?m)^  - \.\./\.\./components/(?!{component}$).*\n", "", text)
-        kustomization.write_text(text)
-
         without = {name_of(one) for one in build(KUBERNETES / "overlays/production").all}
-        added = [one for one in build(kustomization.parent).all if name_of(one) not in without]
+        with_it = with_component(component, "production", tmp_path)
+        added = [one for one in with_it.all if name_of(one) not in without]
 
         assert len(added) == 1
         if added[0]["apiVersion"] != CUSTOM:
             kubernetes_validate.validate(added[0], VERSIONS[-1], strict=True)
+
+    def test_ways_out_that_are_only_shown_are_valid(self, tmp_path: Path) -> None:
+        """Those in comments: to a collector, and to NodeLocal DNSCache."""
+        shutil.copytree(DEPLOY, tmp_path / "deploy")
+        overlay = tmp_path / "deploy/kubernetes/overlays/production"
+        file = overlay / "network-policy.yaml"
+        file.write_text(re.sub(r"(?m)^    # (- to:|  )", r"    \1", file.read_text("utf-8")))
+        policy = build(overlay).get("NetworkPolicy", "csms-redis-to-redis")
+
+        kubernetes_validate.validate(policy, VERSIONS[-1], strict=True)
+        assert [[port["port"] for port in way["ports"]] for way in policy["spec"]["egress"]] == [
+            [6379, 26379],
+            [4318],
+            [53, 53],
+        ]
+
+
+def with_component(component: str, overlay: str, home: Path) -> Manifests:
+    """An overlay with the lines that add a component, as in the comment of the production one."""
+    shutil.copytree(DEPLOY, home / "deploy")
+    kustomization = home / f"deploy/kubernetes/overlays/{overlay}/kustomization.yaml"
+    shown = (KUBERNETES / "overlays/production/kustomization.yaml").read_text("utf-8")
+    [first] = re.findall(r"(?m)^# (components:)$", shown)
+    [line] = re.findall(rf"(?m)^# (  - \.\./\.\./components/{component})$", shown)
+    with kustomization.open("a", encoding="utf-8") as file:
+        file.write(f"\n{first}\n{line}\n")
+    return build(kustomization.parent)
 
 
 def name_of(manifest: Manifest) -> str:
@@ -210,13 +240,44 @@ class TestService:
         for selector in selectors:
             assert selector.items() <= labels.items()
 
+    def test_each_rollout_is_spread(self, overlay: Manifests) -> None:
+        constraints = service_pod(overlay)["topologySpreadConstraints"]
+
+        assert [one["topologyKey"] for one in constraints] == [
+            "topology.kubernetes.io/zone",
+            "kubernetes.io/hostname",
+        ]
+        for constraint in constraints:
+            assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+
     def test_it_has_time_to_drain(self, overlay: Manifests, settings: Load) -> None:
         server = settings(overlay).server
+        container = overlay.containers["csms-redis/csms-redis"]
+        before_sigterm = container["lifecycle"]["preStop"]["sleep"]["seconds"]
 
+        assert before_sigterm >= 5
         assert server.drain_delay >= 5
         assert (
             service_pod(overlay)["terminationGracePeriodSeconds"]
-            >= server.drain_delay + server.drain_timeout + 5
+            >= before_sigterm + server.drain_delay + server.drain_timeout + 5
+        )
+
+    def test_its_memory_suffices_for_what_the_settings_allow(
+        self, overlay: Manifests, settings: Load
+    ) -> None:
+        read = settings(overlay)
+        tls = read.server.tls.certificate_file is not None
+        limit = overlay.containers["csms-redis/csms-redis"]["resources"]["limits"]["memory"]
+
+        assert read.server.max_connections > 0
+        assert int(limit.removesuffix("Mi")) * 2**20 >= sum(
+            (
+                PROCESS,
+                read.lookup.cache_bytes,
+                read.lookup.unknown_entries * UNKNOWN_ENTRY,
+                read.server.max_connections * (CONNECTION_WITH_TLS if tls else CONNECTION),
+                UNDER_WAY,
+            )
         )
 
     def test_a_rollout_takes_nothing_away_first(self, overlay: Manifests) -> None:
@@ -287,6 +348,48 @@ class TestProduction:
 
     def test_no_secret_is_in_the_manifests(self, production: Manifests) -> None:
         assert production.of("Secret") == []
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_prometheus_asks_as_the_overlay_demands(name: str, settings: Load, tmp_path: Path) -> None:
+    manifests = with_component("service-monitor", name, tmp_path)
+    read = settings(manifests)
+    [endpoint] = manifests.get("ServiceMonitor")["spec"]["endpoints"]
+    [port] = manifests.get("Service")["spec"]["ports"]
+
+    assert (endpoint["port"], endpoint["path"]) == (port["name"], "/metrics")
+    if read.server.tls.certificate_file is None:
+        assert not {"scheme", "tlsConfig"} & endpoint.keys()
+    else:
+        assert endpoint["scheme"] == "https"
+        assert endpoint["tlsConfig"] == {
+            "serverName": "csms-redis.csms-redis.svc",
+            "ca": {"secret": {"name": "csms-redis-tls", "key": "ca.crt"}},
+        }
+    if read.auth.clients:
+        assert endpoint["basicAuth"] == {
+            key: {"name": "csms-redis-scrape", "key": key} for key in ("username", "password")
+        }
+    else:
+        assert "basicAuth" not in endpoint
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt install prometheus")
+def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+    manifests = with_component("prometheus-rule", "production", tmp_path)
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps(manifests.get("PrometheusRule")["spec"]))
+    assert PROMTOOL is not None
+    done = subprocess.run(
+        [PROMTOOL, "check", "rules", str(rules)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[1-9]\d* rules found", done.stdout)
 
 
 def test_development_keeps_its_records(development: Manifests) -> None:
