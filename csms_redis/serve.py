@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -52,8 +53,6 @@ async def serve(settings: Settings) -> None:
     """
     signals = _Signals()
     entrance = Entrance(settings.auth, settings.server)
-    if not settings.auth.clients and not is_loopback(settings.server.host):
-        _log.warning("everyone who reaches the address may call: set [auth] clients")
     signals.reloads += entrance.reloads
     prefix = settings.redis.key_prefix.encode()
     async with running(settings.redis) as topology:
@@ -228,6 +227,8 @@ async def _listening(
         try:
             tls = front.shake_hands if entrance.protected else None
             await listener.start(front.protocol, settings.backlog, tls)
+            if entrance.gate.open_to_all and not all(map(_is_local, listener.urls)):
+                _log.warning("everyone who reaches the address may call: set [auth] clients")
             for url in listener.urls:
                 _log.info("listening", url=url)
             yield front, server
@@ -238,6 +239,12 @@ async def _listening(
             front.abort()
     finally:
         await runner.cleanup()
+
+
+def _is_local(url: str) -> bool:
+    """Whether only this machine reaches what listens there; a Unix socket has no host."""
+    host = urlsplit(url).hostname
+    return host is None or is_loopback(host)
 
 
 async def _drain(listener: Listener, front: Front, seconds: float) -> None:

@@ -27,10 +27,10 @@ def peer_of(transport: asyncio.BaseTransport | None) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
-def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> str:
+def origin(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> Address | None:
     """The nearest address that is no trusted proxy's: what stands left of it, anyone may write.
 
-    An IPv6 address gives its /64, of which one customer has all.
+    None where there is none, as on a Unix socket.
     """
     if forwarding.x_forwarded_for:
         hops = forwarding.x_forwarded_for.split(",")
@@ -44,6 +44,15 @@ def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Networ
         nearest = address
         if not _is_in(address, trusted):
             break
+    return nearest
+
+
+def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> str:
+    """Whom failed attempts are counted for: the `origin`, of an IPv6 address its /64.
+
+    One customer has all of that.
+    """
+    nearest = origin(peer, forwarding, trusted)
     if nearest is None:
         return UNKNOWN
     return str(nearest if nearest.version == 4 else IPv6Network((nearest, 64), strict=False))

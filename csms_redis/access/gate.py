@@ -8,7 +8,14 @@ from typing import Final
 import structlog
 
 from csms_redis.access import credentials
-from csms_redis.access.addresses import Forwarding, Network, client_address, peer_of
+from csms_redis.access.addresses import (
+    UNKNOWN,
+    Forwarding,
+    Network,
+    client_address,
+    origin,
+    peer_of,
+)
 from csms_redis.access.clients import Client, recognise
 from csms_redis.access.throttle import MAX_DELAY, Throttle
 from csms_redis.contract.errors import Forbidden, Problem, TooManyRequests, Unauthorized
@@ -55,6 +62,20 @@ class Gate:
         self._clients = clients
         self._recognised.clear()
         self.changed()
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether everyone may call."""
+        return self._clients is None
+
+    def origin(self, peer: str, forwarding: Forwarding) -> str:
+        """Where a request comes from, for the log.
+
+        Args:
+            peer: the address of its connection's other end.
+            forwarding: what proxies say of it.
+        """
+        return str(origin(peer, forwarding, self._trusted) or UNKNOWN)
 
     def admit(
         self,

@@ -11,7 +11,10 @@ INTERVAL: Final = 1.0
 """Seconds between two answers to failures of an address from then on."""
 
 MAX_DELAY: Final = 5.0
-"""Seconds that an answer is held at most; what would wait longer is refused unheard."""
+"""Seconds that an answer is held at most; what would wait longer is refused at once.
+
+Its credentials were found wrong before: only that it is told so waits.
+"""
 
 _MAX_ADDRESSES = 10_000
 _MAX_HELD = 1000

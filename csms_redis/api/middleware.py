@@ -19,9 +19,11 @@ from csms_redis.access.roles import is_open, role_for
 from csms_redis.api.path_ids import path_id
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
 from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
+from csms_redis.contract.operations import BASE_PATH
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
+from csms_redis.telemetry import log
 from csms_redis.telemetry.metrics import WriteCounts
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -33,6 +35,7 @@ WRITES = web.AppKey("writes", WriteCounts)
 """Where requests that are to change something are counted."""
 
 _PROBLEM = web.RequestKey("problem", Problem)
+_ORIGIN = web.RequestKey("origin", str)
 _RECORDS = {
     "csId": ("csId", STATION),
     "tokenUid": ("uid", TOKEN),
@@ -40,7 +43,10 @@ _RECORDS = {
 }
 _REQUEST_ID = "X-Request-Id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+_CERTIFICATES = f"{BASE_PATH}/certificate/"
+_MOST_PATH = 200  # characters of it that the log tells
 _log = structlog.get_logger()
+_audit = log.always()
 
 
 @web.middleware
@@ -51,28 +57,23 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     # not unbound: aiohttp runs each request in a task, and so in a context, of its own
     structlog.contextvars.bind_contextvars(request_id=request_id)
     started = time.perf_counter()
-    response, reason = await _answer(request, handler, request_id)
     wrote = request.method not in {"GET", "HEAD"}
-    outcome = _outcome(request, response.status)
-    if wrote:
-        request.app[WRITES].add(
-            request.match_info.route.name or "none", outcome, time.perf_counter() - started
-        )
+    try:
+        response, reason = await _answer(request, handler, request_id)
+    except asyncio.CancelledError:  # the service ends, and nobody gets an answer
+        if wrote:
+            refused = request.get(_PROBLEM)
+            if refused is None:
+                _tell(request, started, logging.ERROR, outcome="unknown", reason="interrupted")
+            else:
+                _tell(request, started, logging.WARNING, outcome="refused", reason=refused.error)
+        raise
     failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
     if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         response.headers[_REQUEST_ID] = request_id
-        _log.log(
-            _level(response.status),
-            "write" if wrote else "request",
-            method=request.method,
-            operation=request.match_info.route.name,
-            **request.get(RECORD, {}),
-            status=response.status,
-            **({"outcome": outcome} if wrote else {}),
-            **({"reason": reason} if reason else {}),
-            remote=request.remote,
-            ms=round((time.perf_counter() - started) * 1000, 2),
-        )
+        outcome = _outcome(request, response.status) if wrote else None
+        level = _level(response.status)
+        _tell(request, started, level, status=response.status, outcome=outcome, reason=reason)
     return response
 
 
@@ -91,10 +92,12 @@ def only_admitted(gate: Gate) -> Middleware:
             ",".join(request.headers.getall("X-Forwarded-For", [])),
             ",".join(request.headers.getall("Forwarded", [])),
         )
+        request[_ORIGIN] = gate.origin(request.remote or "", forwarding)
         try:
             client = gate.admit(role, _authorization(request), request.transport, forwarding)
         except Refused as refused:
             request[RECORD] = _record(request)
+            request[_PROBLEM] = refused.problem
             if refused.client is not None:
                 structlog.contextvars.bind_contextvars(client=refused.client)
             await asyncio.sleep(refused.delay)
@@ -104,6 +107,42 @@ def only_admitted(gate: Gate) -> Middleware:
         return await handler(request)
 
     return admit
+
+
+def _tell(  # noqa: PLR0913 what a line has
+    request: web.Request,
+    started: float,
+    level: int,
+    *,
+    status: int | None = None,
+    outcome: str | None,
+    reason: str | None,
+) -> None:
+    """Log a request. A write has an outcome: it is counted, and no level leaves its line out."""
+    seconds = time.perf_counter() - started
+    name = request.match_info.route.name
+    if outcome is not None:
+        request.app[WRITES].add(name or "none", outcome, seconds)
+    (_log if outcome is None else _audit).log(
+        level,
+        "request" if outcome is None else "write",
+        method=request.method,
+        operation=name,
+        **(request.get(RECORD) or {"path": _path(request)}),
+        **({} if status is None else {"status": status}),
+        **({} if outcome is None else {"outcome": outcome}),
+        **({"reason": reason} if reason else {}),
+        remote=request.get(_ORIGIN, request.remote),
+        ms=round(seconds * 1000, 2),
+    )
+
+
+def _path(request: web.Request) -> str:
+    """Where a request went that is about no record; without its query, which may have anything."""
+    path = request.rel_url.raw_path
+    if path.startswith(_CERTIFICATES):  # what is no hash may be a key that someone has pasted
+        return f"{_CERTIFICATES}…"
+    return path[:_MOST_PATH]
 
 
 def _record(request: web.Request) -> dict[str, str]:

@@ -27,7 +27,7 @@ class TokenHandlers:
     async def set(self, request: web.Request) -> web.Response:
         """`setToken`."""
         token = await self._bodies.read(request, Token)
-        request[RECORD] = {"uid": token.uid}
+        request[RECORD] = {"uid": token.key}
         with self._lookups.changing(TOKEN, token.key):
             await self._tokens.set(token)
         return web.Response(status=HTTPStatus.CREATED)

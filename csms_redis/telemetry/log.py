@@ -1,5 +1,6 @@
 """Structured logs on standard error: JSON for machines, `key='value'` text for people."""
 
+import json
 import logging
 import sys
 from typing import Any
@@ -8,6 +9,8 @@ import orjson
 import structlog
 
 from csms_redis.settings import TelemetrySettings
+
+_UNFILTERED = structlog.make_filtering_bound_logger(logging.NOTSET)
 
 
 def configure(settings: TelemetrySettings) -> None:
@@ -38,12 +41,17 @@ def configure(settings: TelemetrySettings) -> None:
     root.setLevel(level)
 
 
+def always() -> Any:
+    """A logger whose lines are written whatever `telemetry.log_level` says."""
+    return structlog.wrap_logger(None, wrapper_class=_UNFILTERED)
+
+
 def line(settings: TelemetrySettings, level: int, event: str, **values: Any) -> None:
     """Write one line in the same format, whatever else is logged or not."""
     logger = structlog.wrap_logger(
         structlog.BytesLogger(sys.stderr.buffer),
         processors=_ours(text=_is_text(settings)),
-        wrapper_class=structlog.make_filtering_bound_logger(_level(settings)),
+        wrapper_class=_UNFILTERED,
     )
     logger.log(level, event, **values)
 
@@ -79,7 +87,10 @@ def _ours(*, text: bool) -> list[Any]:
 
 
 def _dumps(event: Any, **_options: Any) -> bytes:
-    return orjson.dumps(event, default=repr)
+    try:
+        return orjson.dumps(event, default=repr)
+    except orjson.JSONEncodeError:  # a file's name that is not UTF-8, for one; no line is lost
+        return json.dumps(event, default=repr).encode()
 
 
 def _encode(_logger: Any, _method: str, line: str) -> bytes:

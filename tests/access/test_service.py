@@ -17,6 +17,7 @@ import pytest
 
 from csms_redis.access.secret import hash_of, new_secret
 from tests.conftest import API, PATIENCE, Reply, Service, StartService, running_service, wait_for
+from tests.system.test_drain import Activated
 from tests.topologies.authority import Authority, Pair
 
 LOOKUP = f"{API}/cs/cs001/auth"
@@ -176,6 +177,32 @@ def test_one_warning_when_everyone_may_call(
     service = start_service(server__host=host, **settings)
     told = [event for event in service.events() if "everyone" in event["event"]]
     assert [event["level"] for event in told] == ["warning"] * warned
+
+
+@pytest.mark.parametrize(
+    ("said", "host", "warned"), [("0.0.0.0", "127.0.0.1", 0), ("127.0.0.1", "0.0.0.0", 1)]
+)
+def test_the_warning_is_about_where_it_really_listens(
+    tmp_path: Path, said: str, host: str, warned: int
+) -> None:
+    """Not about `server.host`, where systemd hands the socket over."""
+    (tmp_path / "config.toml").write_text(f'[server]\nhost = "{said}"\n', "utf-8")
+    with (
+        socket.create_server((host, 0)) as listening,
+        Activated(tmp_path, listening) as service,
+    ):
+        told = [line for line in service.log if "everyone" in line["event"]]
+        assert [line["level"] for line in told] == ["warning"] * warned
+
+
+def test_nobody_is_warned_of_a_unix_socket(tmp_path: Path) -> None:
+    """Who reaches it is for the file's mode to say."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        (tmp_path / "config.toml").write_text('[server]\nhost = "0.0.0.0"\n', "utf-8")
+        with Activated(tmp_path, listening) as service:
+            assert not any("everyone" in line["event"] for line in service.log)
 
 
 def test_a_secret_file_that_is_missing_ends_the_start(tmp_path: Path) -> None:
