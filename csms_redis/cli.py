@@ -30,6 +30,8 @@ from csms_redis.fleet import (
     Options,
     Source,
     UnusableFormat,
+    UnusableRejects,
+    check_rejects,
     export,
     export_format,
     import_,
@@ -217,9 +219,10 @@ def import_command(  # noqa: PLR0913, PLR0917 one for each option
     """Load stations, tokens or certificates.
 
     A SOURCE is CSV (the first line names the columns by the API's properties; stations have a csId
-    and may have a plaintext password, which is hashed), JSON Lines, a list of OCPI 2.2.1 tokens,
-    a PEM file or a directory of them, or '-' for standard input. Records go to redis.url; to the
-    embedded store whether or not the service runs.
+    and may have a plaintext password, which is hashed), JSON Lines, a list of OCPI 2.2.1 tokens
+    (their default_profile_type and energy_contract are left out), a PEM file or a directory of
+    them, or '-' for standard input. Records go to redis.url; to the embedded store whether or not
+    the service runs.
 
     Each row is checked as the API does. One that is refused goes with its line and the reason,
     without its secrets, into SOURCE.rejects, and the rest goes on. Repeat an import that was
@@ -235,12 +238,19 @@ def import_command(  # noqa: PLR0913, PLR0917 one for each option
       3  rows were rejected
     """  # noqa: D301 click's mark
     told = KINDS[kind]
-    if sources.count(STDIN) > 1 or (STDIN in sources and all_or_nothing and not dry_run):
+    if sources.count(STDIN) > 1:
         raise click.UsageError("standard input can be read only once")
     try:
         found = [Source(path, told, import_format(path, told, format_)) for path in sources]
-    except UnusableFormat as error:
+        check_rejects(found, rejects)
+    except (UnusableFormat, UnusableRejects) as error:
         raise click.UsageError(str(error)) from None
+    for source in found:
+        if all_or_nothing and not dry_run and not source.can_be_read_again:
+            raise click.UsageError(
+                f"{source.name}: can be read only once, and --all-or-nothing reads it twice; "
+                "make it a file"
+            )
     options = Options(
         rejects=rejects, all_or_nothing=all_or_nothing, dry_run=dry_run, only_new=only_new
     )
@@ -288,8 +298,8 @@ def _summarise(kind: str, result: Import, *, written: bool) -> None:
 @click.option(
     "--format",
     "format_",
-    type=_Formats([Format.CSV, Format.JSONL, Format.PEM]),
-    help="Default: as TARGET's name tells, else jsonl.",
+    type=_Formats(list(Format)),
+    help="Default: as TARGET's name tells, else jsonl. ocpi is a list of OCPI 2.2.1 tokens.",
 )
 @click.option(
     "--with-credentials",
@@ -307,9 +317,10 @@ def export_command(
     """Write all stations, tokens or certificates.
 
     TARGET is a file, which only you may read and which is replaced when all is written, '-' for
-    standard output, or for certificates a directory, which gets a PEM file each. Import it
-    elsewhere, and the records are the same. In CSV, an apostrophe is put before what a
-    spreadsheet would take for a formula; import takes it away.
+    standard output, or for certificates a directory without files, which gets a PEM file each.
+    Import it elsewhere, and the records are the same, but for lastUpdated, which PEM does not
+    keep. In CSV, an apostrophe is put before what a spreadsheet would take for a formula; import
+    takes it away.
 
     \b
     Exit codes:
@@ -334,7 +345,9 @@ def export_command(
     if kind == "stations" and not with_credentials:
         click.echo("without credentials: importing it would take the passwords away", err=True)
     if result.unreadable:
-        click.echo(f"{result.unreadable} records are not JSON and were left out", err=True)
+        click.echo(
+            f"{result.unreadable} records are not this program's and were left out", err=True
+        )
     sys.exit(_SOME_REJECTED if result.unreadable else 0)
 
 

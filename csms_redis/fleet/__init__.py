@@ -11,6 +11,7 @@ from csms_redis.fleet.formats import (
 )
 from csms_redis.fleet.importing import Import, Options, import_
 from csms_redis.fleet.kinds import KINDS
+from csms_redis.fleet.rejects import UnusableRejects, check_rejects
 from csms_redis.fleet.store import FleetError
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Options",
     "Source",
     "UnusableFormat",
+    "UnusableRejects",
+    "check_rejects",
     "export",
     "export_format",
     "import_",

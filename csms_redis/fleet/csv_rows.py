@@ -22,6 +22,10 @@ _BOOLEANS = {"true": True, "false": False}
 _MARK = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
+# A cell may have all that a record may. The csv module has one limit for the whole process; nothing
+# else here reads CSV.
+csv.field_size_limit(MAX_RECORD)
+
 
 class _Broken(Exception):
     """A record that is none."""
@@ -49,7 +53,9 @@ class _Records(Iterator[str]):
             line = line.removeprefix(BOM)
         self._size += len(line)
         if self._size > MAX_RECORD:
-            raise _Broken(TOO_LONG)
+            raise _Broken(
+                f"with the lines below it {TOO_LONG}; is a quote opened that nothing closes?"
+            )
         try:
             return line.decode()
         except UnicodeDecodeError:
@@ -141,7 +147,7 @@ def _value(name: str, cell: str, kind: Kind) -> Any:
 def _explain(error: csv.Error) -> str:
     """The csv module's error in words for people."""
     text = str(error)
-    if "end of data" in text or "field larger" in text:
+    if "end of data" in text:
         return "a quote is opened here that nothing closes"
     if "expected after" in text:
         return "a quote within a quoted cell must be doubled"

@@ -20,6 +20,7 @@ from csms_redis.contract.certificates import spellings
 from csms_redis.contract.errors import Unavailable
 from csms_redis.fleet.csv_rows import write_cell
 from csms_redis.fleet.formats import STDIN, Format
+from csms_redis.fleet.json_rows import to_ocpi
 from csms_redis.fleet.kinds import CREDENTIAL, Kind
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.store import FleetError, pauses, store
@@ -29,6 +30,7 @@ from csms_redis.settings import Settings
 
 _COUNT = 1000  # keys that SCAN looks at
 _AT_ONCE = 100  # records that are held; certificates may have 64 KiB
+_CS_ID = "csId"
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class Export:
     """What came of it."""
 
     written: int = 0
-    unreadable: int = 0  # records that are no JSON, which others stored
+    unreadable: int = 0  # records that others stored, under keys or with values that are not ours
     seconds: float = 0.0
 
 
@@ -47,8 +49,8 @@ async def export(
 
     Args:
         kind: of the records.
-        target: a file, which is replaced when all is written, or a directory for PEM; or standard
-            output.
+        target: a file, which is replaced when all is written, or for PEM a directory without
+            files; or standard output.
         format_: of it.
         settings: where Redis is.
         with_credentials: whether stations' password hashes are written.
@@ -67,11 +69,11 @@ async def export(
                 _writer(format_, target, names) as writer,
                 Meter("exporting", lambda: (result.written, None)) as meter,
             ):
-                async for record_id, fields in _records(kind, redis, prefix, names):
+                async for record_id, values in _records(kind, redis, prefix, names):
                     try:
-                        writer.write(record_id, fields)
+                        writer.write(*_read(names, record_id, values))
                         result.written += 1
-                    except orjson.JSONDecodeError:
+                    except _NotOurs:
                         result.unreadable += 1
                     meter.show()
     except OSError as error:
@@ -80,12 +82,38 @@ async def export(
     return result
 
 
+class _NotOurs(Exception):
+    """A record that this program has not stored."""
+
+
+def _read(
+    names: Sequence[str], record_id: str | None, values: Sequence[bytes | None]
+) -> tuple[str, dict[str, Any]]:
+    """A record's id and those of its properties that are set."""
+    if record_id is None:
+        raise _NotOurs
+    record: dict[str, Any] = {_CS_ID: record_id} if names[0] == _CS_ID else {}
+    try:
+        for name, value in zip(_stored(names), values, strict=True):
+            if value is not None:
+                record[name] = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise _NotOurs from None
+    if any(isinstance(value, list | dict) for value in record.values()):
+        raise _NotOurs
+    return record_id, record
+
+
+def _stored(names: Sequence[str]) -> list[str]:
+    """The properties that are fields of the hash; the id of a station is in its key only."""
+    return [name for name in names if name != _CS_ID]
+
+
 async def _records(
     kind: Kind, redis: RedisClient, prefix: bytes, names: Sequence[str]
-) -> AsyncIterator[tuple[str, list[bytes | None]]]:
+) -> AsyncIterator[tuple[str | None, list[bytes | None]]]:
     """Ids and the values of properties; all again but what was given, when masters change."""
-    # the id of a station is in its key only
-    fields = [name.encode() for name in names if name != "csId"]
+    fields = [name.encode() for name in _stored(names)]
     given: set[bytes] = set()
     waiting = pauses()
     while True:
@@ -99,7 +127,7 @@ async def _records(
                     given.update(some)
                     for key, values in zip(some, found, strict=True):
                         if any(value is not None for value in values):
-                            yield kind.record_id(key, prefix), values
+                            yield kind.resource.id_of(prefix, key), values
         except (MastersChanged, Unavailable) as failure:
             pause = next(waiting, None)
             if pause is None:
@@ -122,48 +150,60 @@ async def _keys(scan: Scan, start: bytes) -> AsyncIterator[tuple[int, list[bytes
 
 class _Writer(ABC):
     @abstractmethod
-    def write(self, record_id: str, values: Sequence[bytes | None]) -> None:
-        """Write a record, of which these are the properties, JSON."""
+    def write(self, record_id: str, record: dict[str, Any]) -> None:
+        """Write a record.
+
+        Raises:
+            _NotOurs: it is not what this program stores.
+        """
 
 
 class _Csv(_Writer):
     def __init__(self, file: BinaryIO, names: Sequence[str]) -> None:
-        self._has_id = names[0] == "csId"
+        self._names = names
         self._text = io.TextIOWrapper(
             file, "utf-8", errors="strict", newline="", write_through=True
         )
         self._csv = csv.writer(self._text)  # its line end, CRLF, is RFC 4180's
         self._csv.writerow(names)
 
-    def write(self, record_id: str, values: Sequence[bytes | None]) -> None:
-        cells = [_cell(value) for value in values]
-        self._csv.writerow([write_cell(record_id), *cells] if self._has_id else cells)
+    def write(self, record_id: str, record: dict[str, Any]) -> None:
+        del record_id
+        self._csv.writerow([_cell(record.get(name)) for name in self._names])
 
     def close(self) -> None:
         self._text.detach()
 
 
-def _cell(value: bytes | None) -> str:
-    read: Any = None if value is None else orjson.loads(value)
-    if read is None:
+def _cell(value: Any) -> str:
+    if value is None:
         return ""
-    return write_cell(read) if isinstance(read, str) else orjson.dumps(read).decode()
+    return write_cell(value) if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 class _JsonLines(_Writer):
-    def __init__(self, file: BinaryIO, names: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._names = names
 
-    def write(self, record_id: str, values: Sequence[bytes | None]) -> None:
-        named: list[bytes | None] = [*values]
-        if self._names[0] == "csId":
-            named.insert(0, orjson.dumps(record_id))
-        pairs = zip(self._names, named, strict=True)
-        record = {name: orjson.Fragment(value) for name, value in pairs if value is not None}
-        line = orjson.dumps(record)
-        orjson.loads(line)
-        self._file.write(line + b"\n")
+    def write(self, record_id: str, record: dict[str, Any]) -> None:
+        del record_id
+        self._file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+
+class _Ocpi(_Writer):
+    """A token a line, so that a line number of an import's rejects leads to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._before = b"[\n"
+
+    def write(self, record_id: str, record: dict[str, Any]) -> None:
+        del record_id
+        self._file.write(self._before + orjson.dumps(to_ocpi(record)))
+        self._before = b",\n"
+
+    def close(self) -> None:
+        self._file.write(b"[]\n" if self._before.startswith(b"[") else b"\n]\n")
 
 
 class _Pem(_Writer):
@@ -171,8 +211,10 @@ class _Pem(_Writer):
         directory.mkdir(mode=0o700, exist_ok=True)
         self._directory = directory
 
-    def write(self, record_id: str, values: Sequence[bytes | None]) -> None:
-        pem = orjson.loads(values[0] or b"")
+    def write(self, record_id: str, record: dict[str, Any]) -> None:
+        pem = record.get("certificate")
+        if not isinstance(pem, str):
+            raise _NotOurs
         name, _ = spellings(record_id)
         with _replaced(self._directory / f"{name}.pem") as file:
             file.write(pem.encode())
@@ -185,9 +227,9 @@ def _writer(format_: Format, target: Path, names: Sequence[str]) -> Iterator[_Wr
         return
     with _output(target) as file:
         if format_ is Format.JSONL:
-            yield _JsonLines(file, names)
+            yield _JsonLines(file)
         else:
-            writer = _Csv(file, names)
+            writer = _Ocpi(file) if format_ is Format.OCPI else _Csv(file, names)
             yield writer
             writer.close()
 

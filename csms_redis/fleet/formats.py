@@ -1,9 +1,10 @@
 """Which format a file has: by its name, else by how it begins."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from enum import StrEnum
 from io import BufferedReader
 from pathlib import Path
@@ -37,6 +38,7 @@ _SUFFIXES = {
     ".crt": Format.PEM,
     ".cer": Format.PEM,
 }
+_TOLD_EVERY = 100  # rows: to ask for each where the file is takes an eighth of an import
 _ONLY = {Format.OCPI: "tokens", Format.PEM: "certificates"}
 
 
@@ -57,18 +59,29 @@ def export_format(path: Path, kind: Kind, said: Format | None) -> Format:
     """The format of an export: JSON Lines where nothing says otherwise.
 
     Raises:
-        UnusableFormat: it cannot be one of such records, or is none of exports.
+        UnusableFormat: it cannot be one of such records, or `path` cannot have it.
     """
     if path.is_dir():
         said = said or Format.PEM
     found = _usable(said or _SUFFIXES.get(path.suffix.lower(), Format.JSONL), path, kind)
-    if found is Format.OCPI:
-        raise UnusableFormat("an export is csv or jsonl, one of certificates also pem")
-    if found is Format.PEM and (path == STDIN or (path.exists() and not path.is_dir())):
-        raise UnusableFormat(f"{path}: PEM files go into a directory")
-    if found is not Format.PEM and path.is_dir():
+    if found is Format.PEM:
+        if path == STDIN or (path.exists() and not path.is_dir()):
+            raise UnusableFormat(f"{path}: PEM files go into a directory")
+        if path.is_dir():
+            _check_empty(path)
+    elif path.is_dir():
         raise UnusableFormat(f"{path}: is a directory")
     return found  # type: ignore[return-value] # what is given is not None
+
+
+def _check_empty(directory: Path) -> None:
+    """See that no file is there: those of certificates deleted since would be imported as well."""
+    try:
+        if not pem_rows.files(directory):
+            return
+    except OSError as error:
+        raise UnusableFormat(f"{directory}: {error.strerror}") from None
+    raise UnusableFormat(f"{directory}: has files already; PEM files go into a new directory")
 
 
 def _usable(found: Format | None, path: Path, kind: Kind) -> Format | None:
@@ -92,8 +105,25 @@ class Source:
 
     @property
     def rejects(self) -> Path:
-        """Where what is rejected goes by default."""
-        return Path(f"{self.name}.rejects")
+        """Where what is rejected goes by default: beside it, or here for what has no place."""
+        if self.path.name in {"", ".."}:
+            return Path(f"{self.path.resolve()}.rejects")
+        placeless = self.path.parent in {Path("/dev"), Path("/dev/fd")}
+        return Path(f"{self.path.name if placeless else self.name}.rejects")
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether it is there a second time, as what comes through a pipe is not."""
+        return self.path != STDIN and (self.path.is_file() or self.path.is_dir())
+
+    def reads(self, path: Path) -> bool:
+        """Whether a file is what is read here, by whatever name, or is in a directory that is."""
+        with suppress(OSError):  # one of the two is not there
+            if self.path.is_dir() and path.parent.samefile(self.path):
+                return True
+            read = os.fstat(0) if self.path == STDIN else self.path.stat()
+            return os.path.samestat(read, path.stat())
+        return False
 
     def measure(self) -> None:
         """Find out how much there is to be read.
@@ -110,15 +140,18 @@ class Source:
         """Read all from the start.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read; of a directory, its list of files.
         """
         self.done = 0
         if self.path == STDIN:
             yield from self._rows(sys.stdin.buffer)  # type: ignore[arg-type] # a BufferedReader
         elif self.path.is_dir():
             for path in pem_rows.files(self.path):
-                with path.open("rb") as file:
-                    yield from pem_rows.read(file, str(path))
+                try:
+                    with path.open("rb") as file:
+                        yield from pem_rows.read(file, str(path))
+                except OSError as error:
+                    yield Unreadable(str(path), 1, f"cannot be read: {error.strerror}")
                 self.done += 1
         else:
             with closing(self.path.open("rb")) as file:
@@ -135,8 +168,8 @@ class Source:
             case Format.PEM:
                 rows = pem_rows.read(file, self.name)
         told = self.total is not None
-        for row in rows:
-            if told:
+        for number, row in enumerate(rows):
+            if told and number % _TOLD_EVERY == 0:
                 self.done = file.tell()
             yield row
 

@@ -77,7 +77,8 @@ async def import_(
 
     Raises:
         BadSettings, EmbeddedError: the settings or the embedded store cannot be used.
-        FleetError: a source cannot be read, or Redis not be written; what was stored stays.
+        FleetError: a source cannot be read or changed after it was checked, or Redis cannot be
+            written; what was stored stays.
     """
     work = _Work(kind, sources, settings, options)
     began = monotonic()
@@ -87,8 +88,14 @@ async def import_(
         if options.dry_run or options.all_or_nothing:
             await work.check("checking")
         if not (options.dry_run or (options.all_or_nothing and work.result.rejected)):
+            checked = work.result.read
             async with store(settings.redis) as redis:
                 await work.store(redis)
+            if options.all_or_nothing and (work.result.read != checked or work.result.rejected):
+                raise FleetError(
+                    f"a source changed after its {checked} rows were checked: {work.result.read} "
+                    f"were read then, {work.result.rejected} of them rejected{work.so_far}"
+                )
     except OSError as error:
         name = error.filename if isinstance(error.filename, str | Path) else "a source"
         raise FleetError(f"{name}: {error.strerror or 'cannot be read'}{work.so_far}") from None

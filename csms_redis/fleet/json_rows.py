@@ -28,6 +28,7 @@ _OCPI_NAMES = {
     "language": "languageCode",
     "last_updated": "lastUpdated",
 }
+_TO_OCPI = {name: ocpi for ocpi, name in _OCPI_NAMES.items()}
 _OCPI_LEFT_OUT = frozenset({"default_profile_type", "energy_contract"})
 _NO_OBJECT = "is not a JSON object"
 _CHUNK = 2**16
@@ -184,3 +185,8 @@ def _from_ocpi(token: dict[str, Any]) -> dict[str, Any]:
     if isinstance(updated, str) and updated[10:11] == "T" and not set("Zz+-") & set(updated[10:]):
         data["lastUpdated"] = f"{updated}Z"
     return data
+
+
+def to_ocpi(token: dict[str, Any]) -> dict[str, Any]:
+    """A token by the names of OCPI's Token object, which has a place for all of it."""
+    return {_TO_OCPI.get(name, name): value for name, value in token.items()}

@@ -1,14 +1,47 @@
 """The file of what was rejected: a JSON object a line."""
 
 import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
+from csms_redis.fleet.formats import Source
 from csms_redis.fleet.rows import Row, Unreadable
 
 _MOST = 200  # characters of a value
+_OTHER = "name another file with --rejects"
+
+
+class UnusableRejects(Exception):
+    """What is rejected cannot go where it would; the message is one line for the operator."""
+
+
+def check_rejects(sources: Sequence[Source], common: Path | None) -> None:
+    """See that the files of rejects, which are replaced, are nothing that anyone needs.
+
+    Args:
+        sources: that are to be read.
+        common: the one file for all of them, None for one beside each.
+
+    Raises:
+        UnusableRejects: one is a source, would be read as one the next time, is used twice, or is
+            no regular file.
+    """
+    seen: set[Path] = set()
+    for path in [common] if common else [source.rejects for source in sources]:
+        if path.resolve() in seen:
+            raise UnusableRejects(f"{path}: the rejects of two sources would go there; {_OTHER}")
+        seen.add(path.resolve())
+        with suppress(OSError):  # it is not there, which is well
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise UnusableRejects(f"{path}: is no regular file to write rejects to; {_OTHER}")
+        for source in sources:
+            if source.reads(path):
+                raise UnusableRejects(f"{path}: is read, so rejects cannot go there; {_OTHER}")
 
 
 class Rejects:

@@ -77,6 +77,22 @@ class TestCsv:
             (5, "cs4"),
         ]
 
+    def test_a_cell_may_be_as_long_as_a_record(self) -> None:
+        """The csv module's own limit would be 128 KiB."""
+        long = "x" * (MAX_RECORD - 100)
+        assert told("csv", HEADER + f'"{long}",1,x\n'.encode()) == [(2, long)]
+
+    def test_a_record_that_is_too_long(self) -> None:
+        """A line is told from a quote that nothing closes, which makes one of all that follows."""
+        lines = b"cs4,1,x\n" * (MAX_RECORD // 8)
+        data = HEADER + b"x" * MAX_RECORD + b',1,x\ncs2,1,x\n"cs3,1,x\n' + lines
+        too_long, fine, open_, *rest = told("csv", data)
+        assert too_long == (2, f"is longer than {MAX_RECORD} bytes")
+        assert fine == (3, "cs2")
+        assert open_[0] == 4
+        assert f"longer than {MAX_RECORD} bytes; is a quote opened" in str(open_[1])
+        assert rest == [(5 + number, "cs4") for number in range(MAX_RECORD // 8)]
+
     def test_cut_off_rows_and_wrong_bytes(self) -> None:
         """Each is told by its line, and nothing of it is."""
         data = HEADER + b'cs1\ncs2,1,\xff\ncs3,1,x,y\n"a"b,1,x\ncs5,1,x,,\ncs6,1'
