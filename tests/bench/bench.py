@@ -9,19 +9,20 @@ from rich.console import Console
 
 from . import cache_memory, reconnect_storm, stations
 from .cache_memory import Memory
-from .cases import CASES, CLUSTERED, STATIONS, STORM_STATIONS, Row
+from .cases import CASES, CLUSTERED, STATIONS, STORM_STATIONS, TLS_STATIONS, Row
 from .figures import Figure
 from .machine import Cores, Started, Store, describe, servers, store, warm, with_cluster
 from .report import as_json, print_case, print_memory
 from .sample import Sample
-from .servers import Server, csms_redis
+from .servers import NGINX_WITH_TLS, Server, csms_redis
 from .wrk import measure
 
 STORM = "reconnect-storm"
 STORM_PEERS = ("nginx", "aiohttp")
+NEW_TLS = "new-tls-connection"
 MEMORY = "memory"
 MEMORY_STATIONS = 1_000_000
-BY_DEFAULT = (*CASES, STORM)
+BY_DEFAULT = (*CASES, STORM, NEW_TLS)
 
 
 @dataclass(slots=True)
@@ -42,10 +43,10 @@ class Bench:
     """How the cases are run.
 
     Attributes:
-        rounds: Times that each server is measured in a case; the storm comes once.
+        rounds: Times that each server is measured in a case; the storms come once.
         seconds: Under load, for each server in each round.
         again: Times that a measurement is repeated when others used the server's core.
-        scale: Share of the storm's and the memory's stations.
+        scale: Share of the storms' and the memory's stations.
     """
 
     console: Console
@@ -73,10 +74,20 @@ class Bench:
                     results.memory = cache_memory.run(self.cores, kept, count=count)
                     print_memory(self.console, results.memory)
                 else:
-                    rows = self._storm(kept) if case == STORM else self._rounds(case, kept)
+                    rows = self._rows(case, kept)
                     results.measured[case] = rows
                     print_case(self.console, case, rows)
         return results
+
+    def _rows(self, case: str, kept: Store) -> dict[str, list[Sample]]:
+        names = {peer.name for peer in self.peers}
+        if case == STORM:
+            peers = [peer for peer in self.peers if peer.name in STORM_PEERS]
+            return self._storm([csms_redis(), *peers], STORM_STATIONS, kept)
+        if case == NEW_TLS:
+            peers = [NGINX_WITH_TLS] if NGINX_WITH_TLS.name in names else []
+            return self._storm([csms_redis(tls=True), *peers], TLS_STATIONS, kept)
+        return self._rounds(case, kept)
 
     def _rounds(self, case: str, kept: Store) -> dict[str, list[Sample]]:
         stations.store(kept.redis, first=0, count=STATIONS)
@@ -109,11 +120,10 @@ class Bench:
         with servers(self.cores, kept, list(kinds.values())) as started:
             yield dict(zip(kinds, started, strict=True))
 
-    def _storm(self, kept: Store) -> dict[str, list[Sample]]:
-        count = int(STORM_STATIONS * self.scale)
+    def _storm(self, stormed: Sequence[Server], whole: int, kept: Store) -> dict[str, list[Sample]]:
+        count = int(whole * self.scale)
         stations.store(kept.redis, first=0, count=count)
-        peers = [peer for peer in self.peers if peer.name in STORM_PEERS]
         return {
             server.name: [reconnect_storm.run(server, self.cores, kept, count=count)]
-            for server in (csms_redis(), *peers)
+            for server in stormed
         }

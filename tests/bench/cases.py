@@ -10,6 +10,7 @@ from .wrk import Load, Writes
 
 STATIONS = 10_000
 STORM_STATIONS = 100_000
+TLS_STATIONS = 10_000
 UNKNOWN_STATIONS = 1000
 LOOKUPS_PER_WRITE = 99
 SERVICE = "csms-redis"
@@ -115,7 +116,7 @@ CASES: dict[str, Rows] = {
     "cluster": _cluster,
     "cluster-read-through": _cluster_read_through,
 }
-"""The cases under wrk; the storm and the memory are run by modules of their own."""
+"""The cases under wrk; the storms and the memory are run by modules of their own."""
 
 CLUSTERED = frozenset(["cluster", "cluster-read-through"])
 """Those that need a cluster beside the one Redis."""

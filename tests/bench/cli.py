@@ -51,7 +51,7 @@ _WIDTH = 110
 @click.option(
     "--quick",
     is_flag=True,
-    help="One round of one second, a tenth of the storm's and the memory's stations.",
+    help="One round of one second, a tenth of the storms' and the memory's stations.",
 )
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(

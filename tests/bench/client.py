@@ -7,10 +7,12 @@ opens as many connections a second as wrk does: for both, nearly all of the time
 import multiprocessing
 import signal
 import socket
+import ssl
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import BinaryIO
 
 from .processes import CannotRun
@@ -33,6 +35,7 @@ class Storm:
     count: int
     at_once: int
     check: Check
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ def walk(port: int, path: Callable[[int], str], *, numbers: range, check: Check)
         OSError: the connection broke.
     """
     with ExitStack() as stack:
-        opened = [_open(port, stack) for _ in range(_WALKING)]
+        opened = [stack.enter_context(_opened(port)) for _ in range(_WALKING)]
         for start in range(0, len(numbers), _WALKING):
             batch = numbers[start : start + _WALKING]
             for number, (connection, _) in zip(batch, opened, strict=False):
@@ -69,9 +72,37 @@ def walk(port: int, path: Callable[[int], str], *, numbers: range, check: Check)
                     raise CannotRun(f"{path(number)} answers {status} {body!r}")
 
 
-def _open(port: int, stack: ExitStack) -> tuple[socket.socket, BinaryIO]:
-    connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), _TIMEOUT))
-    return connection, stack.enter_context(connection.makefile("rb"))
+def look_up_and_stay(port: int, path: str, *, check: Check, tls: bool, stack: ExitStack) -> None:
+    """Look a record up on a new connection, which stays open until the stack closes.
+
+    Raises:
+        CannotRun: the answer is not the record's.
+        OSError: the connection broke.
+    """
+    connection, answers = stack.enter_context(_opened(port, tls=tls))
+    connection.sendall(_request(path, "keep-alive"))
+    status, body = _answer(answers)
+    if not check(0, status, body):
+        raise CannotRun(f"{path} answers {status} {body!r}")
+
+
+@contextmanager
+def _opened(port: int, *, tls: bool = False) -> Iterator[tuple[socket.socket, BinaryIO]]:
+    with ExitStack() as stack:
+        connection = socket.create_connection(("127.0.0.1", port), _TIMEOUT)
+        if tls:
+            connection = _tls().wrap_socket(connection)
+        stack.enter_context(connection)
+        yield connection, stack.enter_context(connection.makefile("rb"))
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """As a client that takes any certificate and resumes no session, unlike wrk, which does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def storm(whole: Storm, *, processes: int) -> Outcome:
@@ -113,18 +144,20 @@ def _look_up(part: Storm) -> Outcome:
     answered = 0
     begin = time.monotonic()
     for start in range(0, part.count, part.at_once):
-        asked = [_ask(part.port, request) for request in requests[start : start + part.at_once]]
+        asked = [_ask(part, request) for request in requests[start : start + part.at_once]]
         for number, (connection, since) in enumerate(asked, part.first + start):
             answered += _answered(connection, number, part.check)
             latencies.append((time.monotonic() - since) * 1000)
     return Outcome(answered=answered, latencies_ms=latencies, begin=begin, end=time.monotonic())
 
 
-def _ask(port: int, request: bytes) -> tuple[socket.socket, float]:
+def _ask(part: Storm, request: bytes) -> tuple[socket.socket, float]:
     since = time.monotonic()
     connection = socket.socket()
     with suppress(OSError):
-        connection.connect(("127.0.0.1", port))
+        connection.connect(("127.0.0.1", part.port))
+        if part.tls:
+            connection = _tls().wrap_socket(connection)
         connection.sendall(request)
     return connection, since
 

@@ -35,7 +35,7 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A Valkey server that keeps nothing on disk, and perhaps a cluster with the same stations."""
+    """A Valkey server, and perhaps a cluster with the same stations."""
 
     port: int
     redis: Redis
@@ -65,10 +65,11 @@ def take_cores() -> Cores:
 
 
 @contextmanager
-def store(cores: Cores) -> Iterator[Store]:
-    """Run Valkey on the load's core."""
+def store(cores: Cores, *, on_disk: bool = False) -> Iterator[Store]:
+    """Run Valkey on the load's core, perhaps with an append-only file."""
     port = free_port()
-    options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+    appendonly = "yes" if on_disk else "no"
+    options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": appendonly}
     command = [
         get_binary_path(),
         *(str(part) for k, v in options.items() for part in (f"--{k}", v)),

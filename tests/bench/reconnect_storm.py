@@ -28,6 +28,7 @@ def _measure(server: Server, started: Started, count: int) -> Sample:
             count=count,
             at_once=AT_ONCE,
             check=server.right,
+            tls=server.tls,
         ),
         processes=PROCESSES,
     )

@@ -4,11 +4,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import orjson
+
+from tests.topologies.authority import Authority, Pair
 
 from . import stations
 from .client import Check
@@ -39,6 +42,7 @@ class Server:
         unknown: Status of the answer to an unknown station.
         right: Whether an answer to a known station's lookup is right.
         caches: It answers from its own memory once it was asked.
+        tls: It speaks TLS.
     """
 
     name: str
@@ -49,32 +53,51 @@ class Server:
     unknown: int = 404
     right: Check = stations.is_auth
     caches: bool = False
+    tls: bool = False
 
 
-def csms_redis(*, cluster: bool = False, **lookup: int) -> Server:
+def csms_redis(*, cluster: bool = False, tls: bool = False, **lookup: int) -> Server:
     """Our service; `lookup` sets keys of the section of that name."""
 
     def environment(place: Place) -> dict[str, str]:
         url = place.cluster_url if cluster else f"redis://127.0.0.1:{place.redis_port}"
-        return {
-            "CSMS_SERVER__PORT": str(place.port),
-            "CSMS_REDIS__URL": url,
-            "CSMS_TELEMETRY__LOG_LEVEL": "warning",
-        } | {f"CSMS_LOOKUP__{key.upper()}": str(value) for key, value in lookup.items()}
+        pair = _certificate(place) if tls else None
+        files = pair and {
+            "CSMS_SERVER__TLS__CERTIFICATE_FILE": str(pair.certificate),
+            "CSMS_SERVER__TLS__KEY_FILE": str(pair.key),
+        }
+        return (
+            (files or {})
+            | {
+                "CSMS_SERVER__PORT": str(place.port),
+                "CSMS_REDIS__URL": url,
+                "CSMS_TELEMETRY__LOG_LEVEL": "warning",
+            }
+            | {f"CSMS_LOOKUP__{key.upper()}": str(value) for key, value in lookup.items()}
+        )
 
     return Server(
         name="csms-redis",
         command=lambda _: [sys.executable, "-m", "csms_redis", "serve"],
         environment=environment,
         caches=True,
+        tls=tls,
     )
 
 
-def _nginx(place: Place) -> list[str]:
+def _certificate(place: Place) -> Pair:
+    """A certificate of 127.0.0.1, signed by a CA of its own, both with a key on P-256."""
+    return Authority(place.directory / "tls").issue("server", "127.0.0.1")
+
+
+def _nginx(place: Place, *, tls: bool = False) -> list[str]:
+    pair = _certificate(place) if tls else None
+    files = pair and f"ssl_certificate {pair.certificate}; ssl_certificate_key {pair.key};"
     unknown = {"status": "Not Found", "error": "no such station"}
     config = (_PEERS / "nginx.conf").read_text(encoding="ascii")
     for mark, value in {
-        "@PORT@": str(place.port),
+        "@PORT@": f"{place.port}{' ssl' if tls else ''}",
+        "@TLS@": files or "",
         "@KNOWN@": stations.auth(0).decode(),
         "@UNKNOWN@": orjson.dumps(unknown).decode(),
     }.items():
@@ -150,3 +173,4 @@ PEERS = {
         ),
     )
 }
+NGINX_WITH_TLS = replace(PEERS["nginx"], command=partial(_nginx, tls=True), tls=True)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,12 @@ def _needs_wrk() -> None:
         pytest.skip(f"wrk makes the benchmark's load and is missing: {install}")
 
 
-def _run(*arguments: str) -> str:
+_QUICK = ("--quick", "--no-assert")
+
+
+def _run(*arguments: str, module: str = "tests.bench") -> str:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "--quick", "--no-assert", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=_ROOT,
         capture_output=True,
         text=True,
@@ -35,7 +39,9 @@ def test_a_case_is_measured_from_end_to_end(tmp_path: Path) -> None:
     """The service and the installed peers answer under load; the report has them all."""
     peers = [name for name in ("nginx", "aiohttp") if not PEERS[name].install]
 
-    said = _run("--case", "hit", "--peers", ",".join(peers), "--json", str(tmp_path / "report"))
+    said = _run(
+        *_QUICK, "--case", "hit", "--peers", ",".join(peers), "--json", str(tmp_path / "report")
+    )
     report = orjson.loads((tmp_path / "report").read_bytes())
 
     rows = report["cases"]["hit"]
@@ -49,11 +55,40 @@ def test_a_case_is_measured_from_end_to_end(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_needs_wrk")
 def test_a_new_connection_for_each_lookup_is_one(tmp_path: Path) -> None:
     """Wrk opens a connection for each request that asks to close the one before."""
-    _run("--case", "new-connection", "--peers", "", "--json", str(tmp_path / "report"))
+    _run(*_QUICK, "--case", "new-connection", "--peers", "", "--json", str(tmp_path / "report"))
 
     report = orjson.loads((tmp_path / "report").read_bytes())
 
     assert report["cases"]["new-connection"]["csms-redis"]["medians"]["connections"] >= 0.99
+
+
+@pytest.mark.usefixtures("_needs_wrk")
+def test_each_station_comes_over_tls_of_its_own(tmp_path: Path) -> None:
+    """The service and nginx answer every one of them."""
+    peer = "" if PEERS["nginx"].install else "nginx"
+    arguments = ("--case", "new-tls-connection", "--peers", peer)
+    _run(*_QUICK, *arguments, "--json", str(tmp_path / "report"))
+
+    rows = orjson.loads((tmp_path / "report").read_bytes())["cases"]["new-tls-connection"]
+
+    assert {"csms-redis", peer} - {""} == set(rows)
+    assert all(
+        row["medians"]["connections"] >= 1 and not row["medians"]["wrong"] for row in rows.values()
+    )
+
+
+@pytest.mark.usefixtures("_needs_wrk")
+def test_sizes_are_measured() -> None:
+    """Records of each kind are stored and connections opened, and each has a size."""
+    counts = ("--stations=500", "--tokens=500", "--certificates=50", "--connections=200")
+    said = _run(*counts, module="tests.bench.sizes")
+
+    for kind, least in {"stations": 150, "tokens": 250, "certificates": 2500}.items():
+        found = re.search(rf"^ +{kind} +\d+ +([\d,]+) +([\d,]+) +[\d,]+ *$", said, re.MULTILINE)
+        assert found, said
+        assert all(int(size.replace(",", "")) > least for size in found.groups()), said
+    for figure in ("kB for each with TLS", "µs for one that is read together with others"):
+        assert re.search(rf"^ +[1-9][\d.]* {figure}$", said, re.MULTILINE), said
 
 
 async def test_the_cost_of_counting_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
