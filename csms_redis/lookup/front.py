@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from itertools import takewhile
 from operator import itemgetter
 from time import monotonic
 from typing import Final, Protocol, TypeAlias, cast
@@ -142,17 +143,19 @@ class Front:
         self.max_connections = max_connections
         self.accepted = 0  # connections
         self._request_timeout = request_timeout
-        # Connections by when they came to wait, the longest waiting first. One whose request is
-        # being answered is in none, for its answer has a time-out of its own.
+        # Connections by when they came to wait, the longest waiting first. Each open one is in one
+        # of these, but for a lookup under way, whose answer has a time-out of its own.
         self.idle: Queue = OrderedDict()
         self.idle_after_404: Queue = OrderedDict()
-        self.reading: Queue = OrderedDict()
+        self.reading: Queue = OrderedDict()  # TLS' handshake, or a request
+        self.answering: Queue = OrderedDict()  # aiohttp; looked after, for it may have closed
         self.unread: Queue = OrderedDict()  # the client does not take aiohttp's answer
         self.closing: Queue = OrderedDict()
         self._timeouts = (
             (self.idle_after_404, KEEPALIVE_AFTER_404),
             (self.reading, request_timeout),
             (self.idle, keepalive_timeout),
+            (self.answering, LINGER),
             (self.unread, keepalive_timeout),
             (self.closing, LINGER),
         )
@@ -181,10 +184,7 @@ class Front:
         self.heads.refresh()
         now = monotonic()
         for queue, timeout in self._timeouts:
-            while queue:
-                connection, since = next(iter(queue.items()))
-                if since + timeout > now:
-                    break
+            for connection in _waiting_since(queue, now - timeout):
                 connection.timed_out()
 
     def begin_drain(self) -> None:
@@ -225,10 +225,10 @@ class Front:
         self.accepted += 1
         self._connections.add(connection)
         if len(self._connections) > self.max_connections:
-            waiting = (self.idle, self.idle_after_404, self.reading)
+            waiting = (self.idle, self.idle_after_404, self.reading, self.unread)
             first = [next(iter(queue.items())) for queue in waiting if queue]
             longest, _ = min(first, key=itemgetter(1), default=(connection, 0.0))
-            longest.close()
+            longest.give_way()
 
     def closed(self, connection: "FrontProtocol") -> None:
         """Forget a connection."""
@@ -377,16 +377,14 @@ class FrontProtocol(asyncio.Protocol):
         self._paused = True
         if self._fallback is not None:
             self._fallback.pause_writing()
-            if self._state in {_HANDED_OVER, _LEFT} and self._queue is not self._front.closing:
-                self._wait_in(self._front.unread, monotonic())
+            self._watch()
 
     def resume_writing(self) -> None:
         """Go on."""
         self._paused = False
         if self._fallback is not None:
             self._fallback.resume_writing()
-            if self._queue is self._front.unread:
-                self._leave_queue()
+            self._watch()
         if self._state == _READY:
             self._resume_reading()
             self._advance()
@@ -409,12 +407,23 @@ class FrontProtocol(asyncio.Protocol):
         """End a connection that waited too long, saying so where a request had begun."""
         if self._paused or self._queue is self._front.closing:
             self.abort()
-        elif self._state == _LEFT and cast("Fallback", self._fallback).busy:
-            self._leave_queue()
+        elif self._queue is self._front.answering or self._is_answering:
+            if cast("asyncio.Transport", self._transport).is_closing():
+                self.close()
+            else:
+                self._leave_queue()
+                self._watch()
         else:
             if self._state == _LEFT or self._buffer:
                 self._style = Style.CLOSE_11
                 self._write(REQUEST_TIMEOUT, _TIMED_OUT)
+            self.close()
+
+    def give_way(self) -> None:
+        """End a connection that waits, for there are too many."""
+        if self._paused:  # what was written may never leave
+            self.abort()
+        else:
             self.close()
 
     def drain(self, since: float) -> None:
@@ -429,12 +438,12 @@ class FrontProtocol(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when what was written has left."""
+        if self._transport is None:
+            self.abort()
+            return
         self._state = _CLOSING
-        if self._transport is not None:
-            self._wait_in(self._front.closing, monotonic())
-            self._transport.close()
-        elif self._handshake is not None:
-            self._handshake.cancel()
+        self._wait_in(self._front.closing, monotonic())
+        self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
@@ -603,8 +612,8 @@ class FrontProtocol(asyncio.Protocol):
         if self._half_closed and len(self._buffer) < self._owed:
             self.close()
             return
-        self._leave_queue()
         self._state = _HANDED_OVER
+        self._watch()
         self._style = Style.KEEP_11
         self._replied = False
         data, self._buffer = self._buffer, b""
@@ -625,13 +634,24 @@ class FrontProtocol(asyncio.Protocol):
         else:
             self._watch()
 
+    @property
+    def _is_answering(self) -> bool:
+        """Whether aiohttp has a request to answer."""
+        if self._state == _LEFT:
+            return cast("Fallback", self._fallback).busy
+        return self._state == _HANDED_OVER
+
     def _watch(self) -> None:
-        """See that a request that was left to aiohttp arrives in time."""
-        if self._queue is not self._front.closing:
-            if cast("Fallback", self._fallback).busy:
-                self._leave_queue()
-            elif self._queue is not self._front.reading:
-                self._wait_in(self._front.reading, monotonic())
+        """Wait for what aiohttp's part of the connection needs next."""
+        front = self._front
+        if self._state not in {_HANDED_OVER, _LEFT} or self._queue is front.closing:
+            return
+        if self._paused:
+            queue = front.unread
+        else:
+            queue = front.answering if self._is_answering else front.reading
+        if self._queue is not queue:
+            self._wait_in(queue, monotonic())
 
     def _fallback_protocol(self) -> Fallback:
         if self._fallback is None:
@@ -677,5 +697,11 @@ def waits(connection: FrontProtocol) -> bool:
 
 
 Queue: TypeAlias = OrderedDict[FrontProtocol, float]
+
+
+def _waiting_since(queue: Queue, latest: float) -> list[FrontProtocol]:
+    """Who is waiting since then or longer; a list, which stays the same when they leave."""
+    return [each for each, _ in takewhile(lambda waiting: waiting[1] <= latest, queue.items())]
+
 
 assert MAX_HEAD < _MAX_BUFFER  # noqa: S101 else a request could wait for ever

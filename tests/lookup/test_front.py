@@ -417,6 +417,21 @@ async def test_a_client_that_does_not_take_a_page_is_cut_off(site: Site, clock: 
     assert client.transport.aborted
 
 
+@pytest.mark.parametrize("then", [b"G", HEALTH])
+async def test_nothing_that_it_sends_makes_up_for_that(
+    site: Site, clock: Clock, then: bytes
+) -> None:
+    """A request of odd form, after which aiohttp has the connection for good."""
+    client = site.client()
+    client.transport.stuck = True
+    await client.ask(get(b"/docs/swagger-ui-bundle.js", b"TE: trailers"))
+    pass_time(site, clock, KEEPALIVE_TIMEOUT - 1)
+    await client.ask(then)
+    assert not client.transport.closed
+    pass_time(site, clock, 2)
+    assert client.transport.aborted
+
+
 async def test_a_client_that_takes_a_page_slowly_gets_it(site: Site, clock: Clock) -> None:
     client = site.client()
     client.transport.stuck = True
@@ -441,6 +456,30 @@ async def test_a_connection_cannot_be_kept_by_reading_nothing(
     pass_time(site, clock, KEEPALIVE_TIMEOUT + LINGER + 2)
     await settle(client)
     assert client.transport.aborted
+
+
+async def test_a_connection_that_aiohttp_has_closed_is_cut_off(clock: Clock) -> None:
+    """It does so after an early answer, whose client reads as little as it sends."""
+    async with running_site(lingering=0.001) as site:
+        client = site.client()
+        client.transport.stuck = True
+        await client.ask(post(b"/nowhere", b" " * 1000)[:-500])
+        async with asyncio.timeout(5):
+            while not client.transport.closed:  # noqa: ASYNC110 the transport has no event
+                await asyncio.sleep(0.001)
+        await settle(client)
+        assert not client.ended
+        pass_time(site, clock, 3 * LINGER)
+        await settle(client)
+        assert client.transport.aborted
+
+
+async def test_a_handler_has_the_time_that_it_takes(site: Site, clock: Clock) -> None:
+    """Its own time-outs are its own matter."""
+    client = site.client()
+    await client.ask(REGISTER[:-1])
+    pass_time(site, clock, 2 * KEEPALIVE_TIMEOUT)
+    assert statuses(await client.ask(REGISTER[-1:])) == [201]
 
 
 # A client that says no more
@@ -675,6 +714,18 @@ class TestMaxConnections:
         site.lookups.answer(OK, tail(b"{}"))
         await clients[1].ask(REGISTER[-1:])
         assert [statuses(client.replies) for client in clients[:3]] == [[200], [201], [200]]
+
+    async def test_who_reads_nothing_is_cut_off(self, site: Site, clock: Clock) -> None:
+        """At once, for what was written to it may never leave."""
+        clients = []
+        for header in (b"X: y", b"TE: trailers"):
+            clients.append(site.client())
+            clients[-1].transport.stuck = True
+            await clients[-1].ask(get(b"/docs/swagger-ui-bundle.js", header))
+            clock.now += 1
+        clients += await self.connect(site, clock, HEALTH, HEALTH, HEALTH)
+        assert [client.transport.aborted for client in clients] == [True, True] + [False] * 3
+        assert [client.ended for client in clients] == [True, True] + [False] * 3
 
     async def test_it_may_be_idle_again_after_an_answer(self, site: Site, clock: Clock) -> None:
         clients = await self.connect(site, clock, HEALTH, REGISTER, station("cs001"))
