@@ -56,7 +56,7 @@ class Load:
         self.written = STATIONS
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, writes: bool = True) -> AsyncIterator[None]:
         """Ask and write until the block's end; what is under way then is finished."""
         over = asyncio.Event()
         async with asyncio.TaskGroup() as clients:
@@ -64,7 +64,8 @@ class Load:
                 clients.create_task(self._look_up("kept", number, over))
             for number in range(SHORT):
                 clients.create_task(self._look_up("short", number, over))
-            clients.create_task(self._write(over))
+            if writes:
+                clients.create_task(self._write(over))
             try:
                 yield
             finally:

@@ -1,19 +1,24 @@
 """Three replicas behind the balancers that `deploy/` configures, replaced and killed under load."""
 
 import asyncio
+import http.server
+import signal
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.conftest import Valkey, short_directory
+from tests.conftest import Valkey, short_directory, wait_for
 from tests.deploy.balancers import HAPROXY, NGINX, Balancer, running
 from tests.deploy.load import Load
 from tests.lookup.measure import say
-from tests.system.service import Service, free_port
+from tests.system.service import Reply, Service, free_port, request
 
 BALANCERS = pytest.mark.parametrize("balancer", [NGINX, HAPROXY], ids=lambda one: one.name)
+HUNG = 6.0  # seconds; more than a client waits
 CALM = 1.5  # seconds before and after: HAProxy's checks come twice a second
 DRAIN = {
     # nginx asks no replica how it is: it only sees what becomes of requests
@@ -73,6 +78,16 @@ class Replicas:
         """Start one that has ended, until it is ready, as a rollout does."""
         self._services[number].start().ready()
 
+    @contextmanager
+    def hung(self, number: int) -> Iterator[None]:
+        """One that accepts connections and answers nothing, until the block's end."""
+        process = self._services[number].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
+
 
 @pytest.fixture
 def replicas(balancer: Balancer, valkey: Valkey) -> Iterator[Replicas]:
@@ -121,3 +136,118 @@ async def test_no_lookup_fails_when_one_is_killed(
     say(f"killed behind {balancer.name}: {load}")
     assert load.failed == []
     assert await load.check() == []
+
+
+@BALANCERS
+async def test_no_lookup_fails_while_one_hangs(
+    balancer: Balancer, replicas: Replicas, load: Load
+) -> None:
+    """It accepts connections, so that only a time-out tells; writes have a longer one."""
+    await load.seed()
+    async with load.running(writes=False):
+        await asyncio.sleep(CALM)
+        with replicas.hung(1):
+            await asyncio.sleep(HUNG)
+        await asyncio.sleep(CALM)
+
+    say(f"hung behind {balancer.name}: {load}")
+    assert load.failed == []
+    assert await load.check() == []
+
+
+class Upstream(http.server.ThreadingHTTPServer):
+    """Is ready, and answers all else 503."""
+
+    daemon_threads = True
+
+    def __init__(self, asked: Counter[str]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked = asked  # by method and target
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Upstream
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.path == "/health/ready":
+            status = 200
+        else:
+            status = 503
+            self.server.asked[f"{self.command} {self.path}"] += 1
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = do_PUT = do_DELETE = _answer
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def asked() -> Counter[str]:
+    """What the upstreams of `away` were asked."""
+    return Counter()
+
+
+@pytest.fixture
+def away(balancer: Balancer, asked: Counter[str]) -> Iterator[int]:
+    """A balancer's port; its upstreams answer 503."""
+    balancer.need()
+    with ExitStack() as stack:
+        upstreams = [stack.enter_context(Upstream(asked)) for _ in range(3)]
+        for upstream in upstreams:
+            thread = threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(upstream.shutdown)
+        home = stack.enter_context(short_directory())
+        ports = [upstream.server_port for upstream in upstreams]
+        yield stack.enter_context(running(balancer, home, ports))
+
+
+@BALANCERS
+def test_what_fails_goes_to_another_replica_unless_it_deletes(
+    away: int, asked: Counter[str]
+) -> None:
+    """And each target arrives as it was sent."""
+    repeated = [
+        "GET /api/v0/cs/DE%2FABC%7B%20~/auth",
+        "GET /api/v0/token/DEAD%2fBEEF",
+        "GET /api/v0/certificate/TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP%2BAk%3D",
+        "GET /api/v0/cs?limit=2&registrationStatus=Pending",
+        "POST /api/v0/cs//auth",
+        "PUT /api/v0/cs/a%2Fb/registrationStatus",
+    ]
+    deleted = ["DELETE /api/v0/token/DEAD%2fBEEF", "DELETE /api/v0/cs/a%2Fb"]
+    for each in [*repeated, *deleted]:
+        method, target = each.split()
+        assert request(away, method, target).status == 503
+
+    assert asked.keys() == {*repeated, *deleted}
+    assert all(asked[each] >= 3 for each in repeated)
+    assert [asked[each] for each in deleted] == [1, 1]
+
+
+@BALANCERS
+def test_what_balancers_say_themselves_is_a_status(balancer: Balancer) -> None:
+    def said(reply: Reply) -> str:
+        assert reply.json.keys() == {"status", "error"}
+        return str(reply.json["status"])
+
+    with short_directory() as home, running(balancer, home, [free_port()] * 3) as port:
+        if balancer is HAPROXY:  # which knows of the replicas what its checks have told
+            wait_for(lambda: request(port, "GET", "/api/v0/cs/a/auth").status == 503, "all down")
+            gone = (503, "Service Unavailable")
+        else:
+            gone = (502, "Bad Gateway")
+        for method in ("GET", "POST", "DELETE"):
+            reply = request(port, method, "/api/v0/token/a")
+            assert (reply.status, said(reply)) == gone
+        if balancer is NGINX:
+            reply = request(port, "POST", "/api/v0/token", "x" * 2**18)
+            assert (reply.status, said(reply)) == (413, "Request Entity Too Large")
+            reply = request(port, "GET", "/api/v0/token/" + "x" * 2**16)
+            assert (reply.status, said(reply)) == (414, "Request-URI Too Large")
