@@ -1,13 +1,15 @@
 """`csms-redis import` and `export` as an operator runs them."""
 
 import json
-import os
 import signal
 import stat
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +23,7 @@ from tests.system.service import PROGRAM, Service, environment, until
 from tests.topologies.cluster import ClusterGroup
 
 SECRET = "hunter2-and-more"
+MOST_SECONDS = 300  # that a command may take
 TOKEN = (
     '{"countryCode":"DE","partyId":"TNM","type":"RFID","uid":%s,"contractId":"x","issuer":%s,'
     '"valid":true,"cacheMode":"ALWAYS"}\n'
@@ -40,7 +43,7 @@ def command(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=MOST_SECONDS,
         check=False,
     )
     assert done.returncode == code, done.stderr
@@ -70,6 +73,11 @@ def stored(redis: Redis, key: str) -> dict[str, object]:
     """A record, without when it was updated."""
     fields: Mapping[str, str] = redis.hgetall(key)  # type: ignore[assignment] # it is not async
     return {name: json.loads(value) for name, value in fields.items() if name != "lastUpdated"}
+
+
+def keys(redis: Redis) -> list[str]:
+    """Those of records."""
+    return [str(key) for key in redis.scan_iter() if key != "layout"]
 
 
 def rejects(path: Path) -> list[tuple[int, str]]:
@@ -108,7 +116,7 @@ class TestStations:
             "registrationStatus": "Pending",
         }
         assert stored(redis, "cs:cs5")["registrationStatus"] == "Accepted"
-        assert all(SECRET not in str(stored(redis, str(key))) for key in redis.scan_iter())
+        assert all(SECRET not in str(stored(redis, key)) for key in keys(redis))
 
     def test_a_rejected_station_stays_rejected(self, run: Run, redis: Redis) -> None:
         """No import lifts a block; one may bring it along."""
@@ -138,10 +146,10 @@ class TestStations:
         file.write_text("csId,securityProfile\ncs1,2\ncs2,9\n")
         done = run("import", "stations", "fleet.csv", option, code=3)
         assert "nothing was written" in done.stdout
-        assert redis.dbsize() == written
+        assert len(keys(redis)) == written
         file.write_text("csId,securityProfile\ncs1,2\ncs2,2\n")
         done = run("import", "stations", "fleet.csv", option)
-        assert redis.dbsize() == (2 if option == "--all-or-nothing" else 0)
+        assert len(keys(redis)) == (2 if option == "--all-or-nothing" else 0)
         assert not (tmp_path / "fleet.csv.rejects").exists()
 
     def test_strict(self, run: Run) -> None:
@@ -186,7 +194,7 @@ class TestCertificates:
         )
         (directory / "station.key").write_bytes(key)
         done = run("import", "certificates", "certs", code=3)
-        assert redis.dbsize() == 3
+        assert len(keys(redis)) == 3
         (line,) = (tmp_path / "certs.rejects").read_text().splitlines()
         assert "private key" in json.loads(line)["reason"]
         assert json.loads(line)["source"] == "certs/station.key"
@@ -270,43 +278,88 @@ def _records(file: Path) -> list[bytes]:
     return data.splitlines()
 
 
-class TestFleet:
-    """100,000 stations."""
+# A process's peak memory counts what its parent had when it forked, so the parent is a small one.
+MEASURED = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(pid, 0)
+print(used.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+MOST_MIB = 300
 
-    def test_killed_and_repeated(self, tmp_path: Path) -> None:
-        """Killed in the middle and run again, into the embedded store: complete and identical."""
-        count = 100_000
-        with (tmp_path / "fleet.csv").open("w") as file:
+
+class TestFleet:
+    """Fleets as large as they get."""
+
+    @pytest.mark.parametrize("count", [30_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+    def test_killed_and_repeated(self, valkey: Valkey, tmp_path: Path, count: int) -> None:
+        """Killed in the middle and run again: as if it had not been, and in little memory."""
+        fleet = tmp_path / "fleet.csv"
+        with fleet.open("w") as file:
             file.write("csId,securityProfile,password,lastUpdated\n")
             for number in range(count):
                 file.write(f"cs{number:06},1,{SECRET}{number},2024-01-01T00:00:00Z\n")
-        arguments = ("import", "stations", "fleet.csv")
         with Service(tmp_path) as service:
             service.ready()
             socket = str(service.data_dir / "valkey.sock")
             with Redis(unix_socket_path=socket) as redis:
-                process = subprocess.Popen(
-                    [PROGRAM, *arguments], cwd=tmp_path, env=environment(), text=True
-                )
-                until(lambda: int(redis.dbsize()) > count // 10, "some are there")
-                told = Path(f"/proc/{process.pid}/cmdline").read_text()
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-                assert SECRET not in told
+                _import_in_part(fleet, redis, count)
                 assert 0 < int(redis.dbsize()) < count
-                exports = []
-                for name in ("again", "once more"):
-                    began = time.monotonic()
-                    done = command(tmp_path, "embedded", *arguments)
-                    seconds = time.monotonic() - began
-                    print(f"{name}: {done.stdout.strip()}, {count / seconds:.0f}/s with the start")  # noqa: T201 a figure
-                    command(
-                        tmp_path, "embedded", "export", "stations", "o.csv", "--with-credentials"
-                    )
-                    exports.append(sorted((tmp_path / "o.csv").read_text().splitlines()))
-                assert exports[0] == exports[1]
-                assert len(exports[0]) == count + 1
-                assert f"written {count}, existing 0, rejected 0" in done.stdout
-            assert SECRET not in service.log_text
+            began = time.monotonic()
+            done = subprocess.run(
+                [sys.executable, "-c", MEASURED, PROGRAM, "import", "stations", "fleet.csv"],
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=MOST_SECONDS,
+                check=True,
+            )
+            seconds = time.monotonic() - began
+            mib = int(done.stderr.splitlines()[-1]) / 1024
+            print(  # noqa: T201 figures
+                f"{done.stdout.strip()}, {count / seconds:.0f}/s with the start, {mib:.0f} MiB"
+            )
+            assert f"written {count}, existing 0, rejected 0" in done.stdout
+            assert mib < MOST_MIB
+            again = _exported(tmp_path, "embedded")
+            assert SECRET not in service.log_text + done.stderr
+        command(tmp_path, valkey.url, "import", "stations", "fleet.csv")
+        assert again == _exported(tmp_path, valkey.url)
+        assert len(again) == count + 1
         # without the service, the import starts the store itself
-        command(tmp_path, "embedded", "import", "stations", "fleet.csv", "--only-new")
+        done = command(tmp_path, "embedded", "import", "stations", "fleet.csv", "--only-new")
+        assert f"written 0, existing {count}, rejected 0" in done.stdout
+
+
+def _import_in_part(fleet: Path, redis: Redis, count: int) -> None:
+    """Import it into the embedded store, and kill that while it is fed the first half."""
+    with subprocess.Popen(
+        [PROGRAM, "import", "stations", "-"],
+        cwd=fleet.parent,
+        env=environment(),
+        stdin=subprocess.PIPE,
+    ) as process:
+
+        def feed() -> None:
+            assert process.stdin is not None
+            with fleet.open("rb") as file, suppress(BrokenPipeError):
+                process.stdin.writelines(islice(file, count // 2))
+                process.stdin.flush()  # and it waits for the rest
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        try:
+            until(lambda: int(redis.dbsize()) > count // 10, "some are there")
+            assert SECRET not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        finally:
+            process.send_signal(signal.SIGKILL)
+            feeding.join()
+            with suppress(BrokenPipeError):
+                process.communicate()
+
+
+def _exported(home: Path, url: str) -> list[str]:
+    command(home, url, "export", "stations", "o.csv", "--with-credentials")
+    return sorted((home / "o.csv").read_text().splitlines())
