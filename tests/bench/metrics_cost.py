@@ -29,7 +29,7 @@ HITS = 50_000  # in each round
 WANTED = 1.0  # microseconds
 
 
-class _Sink(asyncio.Transport):
+class Sink(asyncio.Transport):
     def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
         """Keep nothing."""
 
@@ -73,7 +73,7 @@ async def measure() -> list[tuple[float, float]]:
         def round_of(hit: Callable[..., bool]) -> float:
             FrontProtocol._hit = hit  # type: ignore[method-assign]
             protocol = site.front.protocol()
-            protocol.connection_made(_Sink())
+            protocol.connection_made(Sink())
             protocol.data_received(request)  # its headers are known from here on
             before = sum(site.lookups.counts.hit)
             started = process_time()
