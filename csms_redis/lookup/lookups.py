@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -45,6 +46,7 @@ NOT_FOUND_TAILS = {
 _SWEEP = 0.02  # seconds between looks at the deadlines
 _AFTER_READING = 0.001  # seconds; any time but none lets the event loop read first
 _GRACE = 1.0  # seconds after a loss in which lookups wait for the next connection
+_VALUES = frozenset([bytes, type(None)])  # what an HMGET gives
 
 _ELSEWHERE = frozenset(["ASK", "MOVED", "TRYAGAIN"])  # codes of replies of a cluster's node
 _MOST_REDIRECTIONS = 5
@@ -56,7 +58,16 @@ _ASKING = encode("ASKING")
 class Source:
     """A connection to a master, and what was learned through it."""
 
-    __slots__ = ("connection", "fresh", "generation", "good", "lease_until", "master", "unknown")
+    __slots__ = (
+        "confirmed_until",
+        "connection",
+        "fresh",
+        "generation",
+        "good",
+        "lease_until",
+        "master",
+        "unknown",
+    )
 
     def __init__(
         self, master: Address, connection: ReadConnection, cache: NearCache, unknown: UnknownCache
@@ -69,6 +80,7 @@ class Source:
         self.unknown = unknown
         self.lease_until = 0.0  # what was learned may be served until then (monotonic seconds)
         self.good = 0.0  # when the probe left that last proved the lease
+        self.confirmed_until = inf  # from then on its word may be that of a former master
 
 
 class _Flight:
@@ -76,6 +88,7 @@ class _Flight:
 
     __slots__ = (
         "_lookups",
+        "asked",
         "attached",
         "command",
         "deadline",
@@ -94,6 +107,7 @@ class _Flight:
         target: bytes,
         key: bytes,
         command: bytes,
+        asked: float,
         deadline: float,
     ) -> None:
         self._lookups = lookups
@@ -101,11 +115,17 @@ class _Flight:
         self.target = target
         self.key = key
         self.command = command
-        self.deadline = deadline
+        self.asked = asked  # when it began
+        self.deadline = deadline  # of the first of those who wait
         self.source: Source | None = None  # through which it was sent last
         self.redirections = 0
-        self.waiters: list[Answered] = []
+        self.waiters: list[tuple[float, Answered]] = []  # until when each waits; the first is first
         self.attached = True  # whether others may join it, and its answer be kept
+
+    def join(self, answered: Answered, deadline: float) -> None:
+        if not self.waiters:
+            self.deadline = deadline
+        self.waiters.append((deadline, answered))
 
     def replied(self, reply: Any) -> None:
         self._lookups.landed(self, reply)
@@ -159,14 +179,14 @@ class Lookups:
         self._settings = settings
         self._lost = monotonic()
         self._timeout = settings.timeout
-        self._stale_if_error = settings.stale_if_error
+        self.stale_if_error = settings.stale_if_error
         self._max_in_flight = settings.max_in_flight
         self._prefix = prefix
         self._topology = topology
         self._source_of: dict[Address, Source] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._backlog: deque[_Flight] = deque()  # waiting for a connection
-        self._landed: list[tuple[list[Answered], int, bytes, float]] = []
+        self._landed: list[tuple[list[tuple[float, Answered]], int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._reads = {route.resource: _Read(route.resource, prefix) for route in targets.ROUTES}
 
@@ -196,8 +216,10 @@ class Lookups:
         flight = self._flights.get(target)
         if flight is None:
             self._depart(wanted, answered, now)
+        elif now - flight.asked < self._timeout or self._kept(target, now) is None:
+            flight.join(answered, now + self._timeout)
         else:
-            flight.waiters.append(answered)
+            self._fall_back(target, answered)  # Redis is slow: others waited in vain for this one
 
     async def find(self, resource: Resource, record_id: str | None) -> bytes:
         """The JSON that answers a lookup.
@@ -264,7 +286,7 @@ class Lookups:
     @property
     def serves_stale(self) -> bool:
         """Whether something is known that may be served while Redis cannot be read."""
-        oldest = monotonic() - self._stale_if_error
+        oldest = monotonic() - self.stale_if_error
         return self.cache.has_stale() or any(
             source.fresh and source.good >= oldest for source in self.sources
         )
@@ -292,7 +314,9 @@ class Lookups:
         self.reconnected.set()
         self.send_backlog()
 
-    def renew(self, connection: ReadConnection, *, sent: float, until: float) -> None:
+    def renew(
+        self, connection: ReadConnection, *, sent: float, until: float, confirmed_until: float = inf
+    ) -> None:
         """A probe of a connection succeeded.
 
         Args:
@@ -300,11 +324,14 @@ class Lookups:
             sent: when the probe left (monotonic seconds).
             until: when what was read through the connection is to be believed no more; 0 where
                 Redis does not tell of changes, so that nothing is to be kept.
+            confirmed_until: when what is read through it from then on counts as stale, because
+                nobody else has said for long that this is a master.
         """
         source = self._source_through(connection)
         if source is not None:
             source.good = sent
             source.lease_until = until
+            source.confirmed_until = confirmed_until
 
     def lost(self, connection: ReadConnection) -> None:
         """A connection is gone: what it filled is stale."""
@@ -365,11 +392,12 @@ class Lookups:
         """
         stale = self.cache.stale_targets()
         for start in range(0, len(stale), _REREAD):
+            now = monotonic()
             for target in stale[start : start + _REREAD]:
                 key = targets.key_of(target, self._prefix)
                 source = self._source_for(key)
                 if source is not None and source.lease_until > 0 and target not in self._flights:
-                    self._fly(targets.resource_of(target), target, key, source)
+                    self._fly(targets.resource_of(target), target, key, source, now)
             await asyncio.sleep(_PAUSE)
 
     def send_backlog(self) -> None:
@@ -389,33 +417,47 @@ class Lookups:
 
     def landed(self, flight: _Flight, reply: Any) -> None:
         """Keep the answer of a flight if it may be kept, and have it delivered."""
-        if type(reply) is not list:
+        resource = flight.resource
+        if type(reply) is not list or len(reply) != len(resource.asked):
             self._failed(flight, reply)
             return
+        try:
+            body = resource.answer(reply)
+        except TypeError:
+            body = None  # a value is no bytes, and could not be joined
+        # Each value is to be bytes or None. Of most replies that is known by now: all but the last
+        # were joined.
+        if (body is None or type(reply[-1]) is not bytes) and not _VALUES.issuperset(
+            map(type, reply)
+        ):
+            self._failed(flight, reply)
+            return
+        target = flight.target
+        source = flight.source
         keeper = None
         if flight.attached:
-            self._detach(flight.target)
-            source = flight.source
+            flight.attached = False
+            del self._flights[target]
             if source is not None and source.lease_until > 0:
                 owner = self._topology.owner(flight.key)
                 keeper = source if owner == source.master else None
-        body = flight.resource.answer(reply)
         if body is None:
             status = NOT_FOUND
             counted = self.counts.unknown
-            answer_tail = NOT_FOUND_TAILS[flight.resource]
-            self.cache.drop(flight.target)
+            answer_tail = NOT_FOUND_TAILS[resource]
+            self.cache.drop(target)
             if keeper is not None:
-                keeper.unknown.put(flight.target, answer_tail)
+                keeper.unknown.put(target, answer_tail)
         else:
             status = OK
             counted = self.counts.read
+            if source is not None and source.confirmed_until <= flight.asked:
+                counted = self.counts.stale
             answer_tail = tail(body)
             if keeper is not None:
-                self.cache.put(keeper.generation, flight.target, answer_tail)
-        counted[flight.target[LETTER]] += len(flight.waiters)
-        asked = flight.deadline - self._timeout
-        self._landed.append((flight.waiters, status, answer_tail, asked))
+                self.cache.put(keeper.generation, target, answer_tail)
+        counted[target[LETTER]] += len(flight.waiters)
+        self._landed.append((flight.waiters, status, answer_tail, flight.asked))
         flight.waiters = []
 
     def deliver(self) -> None:
@@ -430,7 +472,7 @@ class Lookups:
         now = monotonic()
         for waiters, status, answer_tail, asked in landed:
             self.counts.read_seconds.observe(now - asked)
-            for answered in waiters:
+            for _, answered in waiters:
                 answered(status, answer_tail)
 
     def _depart(self, wanted: Wanted, answered: Answered, now: float) -> None:
@@ -449,12 +491,15 @@ class Lookups:
         if not room:
             self._fall_back(target, answered)
             return
-        self._fly(resource, target, key, source).waiters.append(answered)
+        flight = self._fly(resource, target, key, source, now)
+        flight.waiters.append((flight.deadline, answered))
 
-    def _fly(self, resource: Resource, target: bytes, key: bytes, source: Source | None) -> _Flight:
+    def _fly(
+        self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
+    ) -> _Flight:
         """Begin a read; without a source it waits for one."""
         command = self._reads[resource].command(key)
-        flight = _Flight(self, resource, target, key, command, monotonic() + self._timeout)
+        flight = _Flight(self, resource, target, key, command, now, now + self._timeout)
         self._flights[target] = flight
         if source is None:
             self._backlog.append(flight)
@@ -518,23 +563,30 @@ class Lookups:
             self._detach(flight.target)
         self._wait_no_more(flight)
 
-    def _wait_no_more(self, flight: _Flight) -> None:
-        """Answer those who wait for a flight without it; its reply may still be kept."""
-        waiters, flight.waiters = flight.waiters, []
-        for answered in waiters:
-            self._fall_back(flight.target, answered)
+    def _wait_no_more(self, flight: _Flight, until: float = inf) -> None:
+        """Answer those who wait no longer than `until` for a flight; its reply may yet be kept."""
+        waiters = flight.waiters
+        flight.waiters = [waiting for waiting in waiters if waiting[0] > until]
+        flight.deadline = flight.waiters[0][0] if flight.waiters else inf
+        for deadline, answered in waiters:
+            if deadline <= until:
+                self._fall_back(flight.target, answered)
 
     def _answer_stale(self) -> None:
         for flight in list(self._backlog):
             if flight.waiters and self.cache.stale(flight.target) is not None:
                 self._give_up(flight)
 
-    def _fall_back(self, target: bytes, answered: Answered) -> None:
+    def _kept(self, target: bytes, now: float) -> bytes | None:
+        """What is known of a record and may be served while Redis cannot be read."""
         kept = self.cache.stale(target)
-        now = monotonic()
         for source in self.sources:
-            if kept is None and now - source.good <= self._stale_if_error:
+            if kept is None and now - source.good <= self.stale_if_error:
                 kept = source.fresh.get(target)
+        return kept
+
+    def _fall_back(self, target: bytes, answered: Answered) -> None:
+        kept = self._kept(target, monotonic())
         if kept is None:
             self.counts.error[target[LETTER]] += 1
             answered(UNAVAILABLE, _UNAVAILABLE)
@@ -561,7 +613,7 @@ class Lookups:
         self._sweeper = asyncio.get_running_loop().call_later(_AFTER_READING, self._sweep)
 
     def _sweep(self) -> None:
-        """Answer those whose time is over; not only the first, for some were sent elsewhere before.
+        """Answer those whose time is over, wherever they stand: some were sent elsewhere before.
 
         A flight that is late stays attached: who asks again joins it, and its reply is kept, so
         that a Redis slower than `lookup.timeout` still fills the cache.
@@ -570,13 +622,15 @@ class Lookups:
         now = monotonic()
         for flight in list(self._backlog):
             if flight.deadline <= now:
-                self._give_up(flight)
+                self._wait_no_more(flight, now)
+                if not flight.waiters:
+                    self._give_up(flight)
         self.send_backlog()
         pending = [source.connection.pending for source in self.sources]
         for sent in pending:
             for waiting in list(sent):
-                if waiting.deadline <= now and isinstance(waiting, _Flight) and waiting.waiters:
-                    self._wait_no_more(waiting)
+                if waiting.deadline <= now and isinstance(waiting, _Flight):
+                    self._wait_no_more(waiting, now)
         if self._sweeper and not any(pending) and not self._backlog:
             self._sweeper.cancel()
             self._sweeper = None

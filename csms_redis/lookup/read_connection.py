@@ -17,6 +17,8 @@ from csms_redis.redis.address import Address
 
 _NOTHING = object()
 _REDIRECTION = re.compile(r"(?:ASK|MOVED) [0-9]+ (?P<host>\S*):(?P<port>[0-9]{1,5})")
+_BAR = ord("|")  # begins an attribute
+_BEFORE_BAR = re.compile(rb"(?<=\n)(?=\|)")
 
 
 class ReadError(Exception):
@@ -100,10 +102,13 @@ class ReadConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply to what waits for it, in order."""
+        if _BAR in data:
+            data = self._look_for_attribute(data)
         if self._transport is None:
             return  # aborted: what comes now speaks for nothing
         reader = self._reader
         pending = self.pending
+        asker: Waiting | None = None
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NOTHING:
@@ -112,12 +117,19 @@ class ReadConnection(asyncio.Protocol):
                 elif not pending:
                     self.abort()
                     return
-                elif isinstance(reply, hiredis.ReplyError):
-                    pending.popleft().replied(ReadError(str(reply)))
                 else:
-                    pending.popleft().replied(reply)
+                    asker = pending.popleft()
+                    if isinstance(reply, hiredis.ReplyError):
+                        reply = ReadError(str(reply))
+                    asker.replied(reply)
         except hiredis.ProtocolError:
             self.abort()
+        except Exception:
+            # whatever it was, nobody waits any more for a reply that may be another's
+            self.abort()
+            if asker is not None:
+                asker.replied(_ended())
+            raise
         finally:
             self._caught_up()
 
@@ -162,7 +174,7 @@ class ReadConnection(asyncio.Protocol):
         pending = list(self.pending)
         self.pending.clear()
         for waiting in pending:
-            waiting.replied(ConnectionBroken("the connection to Redis ended"))
+            waiting.replied(_ended())
 
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
@@ -171,9 +183,33 @@ class ReadConnection(asyncio.Protocol):
         else:
             self._transport.write(b"".join(outbox))
 
+    def _look_for_attribute(self, data: bytes) -> bytes:
+        """End the connection at an attribute (RESP3); else give what is still to be read of `data`.
+
+        An attribute belongs to the reply after it, but the reader gives it as one of its own: from
+        there on everyone would get somebody else's. Redis sends none unless asked.
+        """
+        *before, last = _BEFORE_BAR.split(data)
+        for piece in before:
+            self.data_received(piece)
+        if last[0] == _BAR and not self._reader.has_data():  # else it is in the middle of a value
+            self.abort()
+        return last
+
     def _pushed(self, push: Sequence[Any]) -> None:
-        if push[0] == b"invalidate":
-            self._invalidated(self, push[1])
+        match push:
+            case [b"invalidate", None]:
+                self._invalidated(self, None)
+            case [b"invalidate", [*keys]] if all(type(key) is bytes for key in keys):
+                self._invalidated(self, keys)
+            case [bytes(kind), *_] if kind != b"invalidate":
+                pass  # of no concern to a cache
+            case _:
+                raise hiredis.ProtocolError("a push that makes no sense")
+
+
+def _ended() -> ConnectionBroken:
+    return ConnectionBroken("the connection to Redis ended")
 
 
 def encode(*words: bytes | str | int) -> bytes:

@@ -367,16 +367,43 @@ class TestLease:
         again.receive(record(1))
         assert client.take() == [FOUND[1]]
 
-    @pytest.mark.parametrize("reply", [b":1\r\n", b"+OK\r\n", b"_\r\n", b"%1\r\n:1\r\n:2\r\n"])
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            b":1\r\n",
+            b"+OK\r\n",
+            b"_\r\n",
+            b"%1\r\n:1\r\n:2\r\n",
+            b"*0\r\n",
+            b"*-1\r\n",
+            array(b"1"),
+            array(b"1", None, None),  # would lack what may say that it is blocked
+            array(b"1", None, None, None, None),
+            array(None, None, None),
+            b"*4\r\n:1\r\n_\r\n_\r\n_\r\n",
+            b"*4\r\n$1\r\n1\r\n_\r\n_\r\n#f\r\n",
+            b"*4\r\n$1\r\n1\r\n_\r\n_\r\n*0\r\n",
+            b"*4\r\n$1\r\n1\r\n-ERR no\r\n_\r\n_\r\n",
+            b"*4\r\n$1\r\n1\r\n_\r\n_\r\n-ERR no\r\n",
+            b"*4\r\n_\r\n*0\r\n_\r\n_\r\n",
+            b"*4\r\n*0\r\n_\r\n_\r\n_\r\n",
+        ],
+    )
     async def test_a_reply_of_another_kind_closes(
         self, reply: bytes, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
-        """Replies and reads are no more in step."""
-        client.ask("a")
-        wire.receive(reply)
+        """Replies and reads are no more in step: nothing of it is served or kept."""
+        for cs_id in "ab":
+            client.ask(cs_id)
+        wire.receive(reply, record(1))
 
         assert wire.transport.aborted
         assert client.take() == [AWAY]
+        assert len(lookups.cache) == 0
+        again = connect(lookups)
+        assert await again.asked() == [b"cs:b"]
+        again.receive(record(2))
+        assert client.take() == [FOUND[2]]
         assert rests(lookups)
 
     @pytest.mark.parametrize("code", [b"WRONGTYPE", b"ERR", b"NOPERM"])
@@ -510,6 +537,70 @@ class TestStaleIfError:
 
         wire.receive(invalidation(b"cs:a"), record(1))
         assert len(lookups.cache) == 0, "late or not, an invalidation came before it"
+
+    async def test_who_joins_has_a_time_of_their_own(self, clock: Clock) -> None:
+        """Not what is left of the one who asked first, which may be next to nothing."""
+        lookups = make()
+        client, wire = Client(lookups), connect(lookups, at=clock.now)
+        for _ in range(4):
+            client.ask("a")
+            clock.now += TIMEOUT / 2
+        lookups._sweep()
+        assert client.take() == [AWAY] * 3
+        assert await wire.asked() == [b"cs:a"]
+        wire.receive(record(1))
+
+        assert client.take() == [FOUND[1]]
+        assert rests(lookups)
+
+    async def test_who_joins_those_without_a_connection(self, clock: Clock) -> None:
+        """Has a time of their own as well."""
+        lookups = make()
+        client = Client(lookups)
+        client.ask("a")
+        clock.now += TIMEOUT * 0.9
+        client.ask("a")
+        clock.now += TIMEOUT * 0.2
+        lookups._sweep()
+        assert client.take() == [AWAY]
+        wire = connect(lookups, at=clock.now)
+        assert await wire.asked() == [b"cs:a"]
+        wire.receive(record(1))
+
+        assert client.take() == [FOUND[1]]
+        assert rests(lookups)
+
+    async def test_who_joins_what_is_late_has_the_stale_at_once(
+        self, client: Client, wire: Wire, lookups: Lookups, clock: Clock
+    ) -> None:
+        """Redis is slow, and others waited in vain."""
+        await fill(client, wire, "a", record(1))
+        wire.lose()
+        connect(lookups, at=clock.now)
+        client.ask("a")
+        clock.now += 1.01 * TIMEOUT
+        client.ask("a")
+
+        assert client.take() == [FOUND[1]]
+        assert lookups.stale_answers == 1
+
+    async def test_a_flight_that_nobody_waited_for(
+        self, client: Client, wire: Wire, lookups: Lookups, clock: Clock
+    ) -> None:
+        """Who joins what is read again after a loss waits no shorter."""
+        await fill(client, wire, "a", record(1))
+        wire.lose()
+        again = connect(lookups, at=clock.now)
+        await lookups.reread_stale()
+        lookups.cache.clear_old()
+        clock.now += 2 * TIMEOUT
+        client.ask("a")
+        lookups._sweep()
+        assert client.take() == []
+        assert await again.asked() == [b"cs:a"]
+        again.receive(record(2))
+
+        assert client.take() == [FOUND[2]]
 
     async def test_the_lease_ends_before_the_loss_is_seen(
         self, client: Client, wire: Wire, lookups: Lookups, clock: Clock

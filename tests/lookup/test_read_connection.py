@@ -11,9 +11,10 @@ from csms_redis.lookup.read_connection import (
     ReadError,
     encode,
 )
-from tests.lookup.wire import Wire, array, invalidation
+from tests.lookup.wire import Wire, array, bulk, invalidation
 
 PUSH = invalidation(b"cs:a", b"cs:b")
+ATTRIBUTE = b"|2\r\n" + b"".join(map(bulk, (b"ttl", b"3600", b"popularity", b"0.5")))
 
 
 class Owner:
@@ -112,6 +113,91 @@ async def test_an_unknown_push_is_no_reply(owner: Owner) -> None:
     assert replies == [1]
     assert owner.invalidated == []
     assert not owner.wire.transport.aborted
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        b">0\r\n",
+        b">1\r\n_\r\n",
+        b">2\r\n:1\r\n*1\r\n$4\r\ncs:a\r\n",
+        array(b"invalidate", kind=b">"),
+        array(b"invalidate", b"cs:a", kind=b">"),
+        array(b"invalidate", None, b"cs:a", kind=b">"),
+        b">2\r\n" + bulk(b"invalidate") + b":5\r\n",
+        b">2\r\n" + bulk(b"invalidate") + b"*2\r\n$4\r\ncs:a\r\n_\r\n",
+        b">2\r\n" + bulk(b"invalidate") + b"*1\r\n*0\r\n",
+    ],
+)
+async def test_a_push_that_makes_no_sense_closes(push: bytes, owner: Owner) -> None:
+    """What it was to say is not known, so nothing that was read is to be believed."""
+    replies: list[Any] = []
+    owner.wire.connection.send(b"", Waiter(replies))
+    owner.wire.receive(push, b":1\r\n")
+
+    assert [ConnectionBroken] == [type(reply) for reply in replies]
+    assert owner.invalidated == []
+    assert owner.wire.transport.aborted
+
+
+@pytest.mark.parametrize("cut", range(len(ATTRIBUTE) + 4))
+async def test_an_attribute_closes(cut: int, owner: Owner) -> None:
+    """It is no reply, though one of four strings: each would get the one of who asked before."""
+    replies: list[Any] = []
+    for _ in range(3):
+        owner.wire.connection.send(b"", Waiter(replies))
+    whole = b":1\r\n" + ATTRIBUTE + b":2\r\n"
+    owner.wire.receive(whole[:cut] or b":")
+    owner.wire.receive(whole[cut or 1 :])
+
+    assert [int, ConnectionBroken, ConnectionBroken] == [type(reply) for reply in replies]
+    assert owner.wire.transport.aborted
+
+
+async def test_an_attribute_within_a_reply_closes(owner: Owner) -> None:
+    """As before one."""
+    replies: list[Any] = []
+    owner.wire.connection.send(b"", Waiter(replies))
+    owner.wire.receive(b"*2\r\n" + ATTRIBUTE + b":1\r\n:2\r\n")
+
+    assert [ConnectionBroken] == [type(reply) for reply in replies]
+    assert owner.wire.transport.aborted
+
+
+VALUES = (b"|", b"\n|2\r\n", b"a|b\n|", b"\r\n|")
+
+
+@pytest.mark.parametrize("cut", range(1, len(array(*VALUES))))
+async def test_a_value_may_look_like_an_attribute(cut: int, owner: Owner) -> None:
+    """Wherever the pieces begin."""
+    replies: list[Any] = []
+    for _ in range(2):
+        owner.wire.connection.send(b"", Waiter(replies))
+    whole = array(*VALUES)
+    owner.wire.receive(whole[:cut])
+    owner.wire.receive(whole[cut:], b"+|\r\n")
+
+    assert replies == [[*VALUES], b"|"]
+    assert not owner.wire.transport.aborted
+
+
+async def test_one_that_fails_leaves_nobody_waiting(owner: Owner) -> None:
+    """The failure is told, and whoever waited hears that there will be no reply."""
+    replies: list[Any] = []
+
+    class Failing(Waiter):
+        def replied(self, reply: Any) -> None:
+            super().replied(reply)
+            if reply == 1:
+                raise RuntimeError
+
+    owner.wire.connection.send(b"", Failing(replies))
+    owner.wire.connection.send(b"", Waiter(replies))
+    with pytest.raises(RuntimeError):
+        owner.wire.receive(b":1\r\n:2\r\n")
+
+    assert [int, ConnectionBroken, ConnectionBroken] == [type(reply) for reply in replies]
+    assert owner.wire.transport.aborted
 
 
 async def test_an_error_fails_its_own_read_only(owner: Owner) -> None:
