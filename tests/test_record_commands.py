@@ -101,7 +101,7 @@ class TestStations:
             assert "assword" not in done.stdout + done.stderr
         assert password not in added.stderr
         assert password_hash(password) not in added.stderr
-        assert all(password not in str(redis.hgetall(key)) for key in redis.scan_iter())
+        assert all(password not in str(redis.hgetall(key)) for key in redis.scan_iter("cs:*"))
 
     def test_a_password_from_standard_input(self, run: Run, redis: Redis) -> None:
         """One newline is not part of it; it and its hash are told nowhere."""
@@ -151,7 +151,7 @@ class TestStations:
         assert told(again, "outcome") == ["refused"]
         assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash(SECRET)}"'
         assert told(run("station", "add", "x" * 49, code=2), "outcome") == ["refused"]
-        assert redis.keys() == ["cs:cs1"]
+        assert redis.keys("cs:*") == ["cs:cs1"]
 
     def test_a_list_has_all_of_a_fleet_once(self, run: Run) -> None:
         """JSON Lines have all, a table the first thousand, and what filters let through."""
@@ -185,7 +185,7 @@ class TestTokens:
     def test_from_adding_to_removing(self, run: Run) -> None:
         """Whatever the case of the uid."""
         added = run("token", "add", "abc1", *TOKEN)
-        assert told(added, "operation", "uid", "outcome") == ["setToken", "abc1", "done"]
+        assert told(added, "operation", "uid", "outcome") == ["setToken", "ABC1", "done"]
         (shown,) = records(run("token", "show", "ABC1", "--json"))
         assert (shown["uid"], shown["contractId"]) == ("abc1", "DE8ACC12E46L891")
         run("token", "add", "ABC1", *TOKEN, code=4)

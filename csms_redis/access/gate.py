@@ -75,6 +75,8 @@ class Gate:
             peer: the address of its connection's other end.
             forwarding: what proxies say of it.
         """
+        if not self._trusted:  # to read an address takes some microseconds
+            return peer or UNKNOWN
         return str(origin(peer, forwarding, self._trusted) or UNKNOWN)
 
     def admit(

@@ -70,8 +70,9 @@ def _reason(failure: BaseException) -> str:
         return failure.error
     if isinstance(failure, FleetError | EmbeddedError | BadSettings):
         return str(failure)
-    ended = isinstance(failure, asyncio.CancelledError | KeyboardInterrupt)
-    return "interrupted" if ended else "unexpected error"
+    if isinstance(failure, asyncio.CancelledError | KeyboardInterrupt):
+        return str(failure) or "interrupted"
+    return "unexpected error"
 
 
 def _who() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -16,6 +17,8 @@ from csms_redis.redis.embedded import EmbeddedError
 from csms_redis.settings import BadSettings, Settings, load
 
 _T = TypeVar("_T")
+
+_TERMINATED = 128 + signal.SIGTERM  # exit code, as shells have it
 
 config_option = click.option(
     "--config",
@@ -37,10 +40,23 @@ def read_settings(config: Path | None, flags: dict[str, dict[str, Any]] | None =
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Do what a command is for; what goes wrong is told by it, not also by a line of the log."""
+    """Do what a command is for; what goes wrong is told by it, not also by a line of the log.
+
+    SIGTERM cancels it, as Ctrl-C does, so that it leaves nothing behind but its line of the audit.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_until_terminated(work))
+    except asyncio.CancelledError:
+        sys.exit(_TERMINATED)
+
+
+async def _until_terminated(work: Coroutine[Any, Any, _T]) -> _T:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 a runner runs it
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await work
 
 
 def finish(work: Coroutine[Any, Any, _T]) -> _T:

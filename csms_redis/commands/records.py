@@ -46,6 +46,7 @@ from csms_redis.settings import BadSettings, Settings
 
 _WRONG, _NOT_FOUND, _THERE_ALREADY = 2, 3, 4  # exit codes
 _TABLE = 1000  # rows, which are held until their widths are known
+_MOST_GIVEN = 200  # characters
 
 _CODES = """
 \b
@@ -56,6 +57,9 @@ Exit codes:
   3  there is no such record
   4  there is one already (add without --replace)
 """
+
+_DASH = "An id that begins with - goes after --."
+_CODES_OF_ONE = f"{_DASH}\n{_CODES}"
 
 _STATION = list(ChargeStation.model_fields)
 _SHORT_TOKEN = ["uid", "type", "contractId", "issuer", "groupId", "valid", "lastUpdated"]
@@ -78,6 +82,31 @@ _limit = click.option(
     type=click.IntRange(1),
     help=f"The most records; default: {_TABLE} in a table, all with --json.",
 )
+
+
+class _OfOne(click.Command):
+    """A command about one record, by its id."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Tell where an id goes that looks like an option."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name.startswith("--"):
+                raise
+            message = f"{error.message} {_DASH}"
+            raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
+
+
+class _OfCertificate(_OfOne):
+    """As that, by a certificate's hash: one in 64 begins with a dash."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what is a hash for no option; no option is one."""
+        hashes = [each for each in args if each.startswith("-") and certificate_hash(each)]
+        if hashes and "--" not in args:
+            args = [*(each for each in args if each not in hashes), "--", *hashes]
+        return super().parse_args(ctx, args)
 
 
 class _ThereAlready(Problem):
@@ -111,7 +140,7 @@ def certificate() -> None:
     """
 
 
-@station.command("add", epilog=_CODES)
+@station.command("add", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("cs_id")
 @click.option(
     "--security-profile",
@@ -147,9 +176,10 @@ def station_add(  # noqa: PLR0913, PLR0917 one for each option
     password = read_password() if password_stdin else (generated or "").encode()
 
     def record(told: dict[str, Any]) -> Record:
-        if station_id(cs_id) is None:
+        known = station_id(cs_id)
+        told.update(_told("csId", known, cs_id))
+        if known is None:
             raise BadRequest("csId must be 1 to 48 characters, none of them a control character.")
-        told["csId"] = cs_id
         properties = {
             "securityProfile": security_profile,
             "base64SHA256Password": base64_sha256(password) if password else None,
@@ -168,7 +198,7 @@ def station_add(  # noqa: PLR0913, PLR0917 one for each option
     )
 
 
-@station.command("show", epilog=_CODES)
+@station.command("show", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("cs_id")
 @_json
 @config_option
@@ -211,7 +241,7 @@ def station_list(  # noqa: PLR0913, PLR0917 one for each option
     _list(read_settings(config), page, _STATION, limit, as_json=as_json)
 
 
-@station.command("block", epilog=_CODES)
+@station.command("block", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("cs_id")
 @_json
 @config_option
@@ -223,7 +253,7 @@ def station_block(cs_id: str, as_json: bool, config: Path | None) -> None:  # no
     _set_status(cs_id, "Rejected", "block", config, as_json=as_json)
 
 
-@station.command("allow", epilog=_CODES)
+@station.command("allow", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("cs_id")
 @_json
 @config_option
@@ -244,7 +274,8 @@ def _set_status(
         read_settings(config),
         f"station {word}",
         "setRegistrationStatus",
-        {"csId": known, "registrationStatus": status},
+        known,
+        _told("csId", known, cs_id) | {"registrationStatus": status},
         lambda redis, prefix: Stations(redis, prefix).set_status(cs_id, status),
         STATION.not_found,
     )
@@ -252,24 +283,26 @@ def _set_status(
     _say(f"station {_plain(cs_id)} is {status}", said, as_json=as_json)
 
 
-@station.command("remove", epilog=_CODES)
+@station.command("remove", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("cs_id")
 @_json
 @config_option
 def station_remove(cs_id: str, as_json: bool, config: Path | None) -> None:  # noqa: FBT001
     """Remove a station and its password."""
+    known = station_id(cs_id)
     _change(
         read_settings(config),
         "station remove",
         "deleteChargeStation",
-        {"csId": station_id(cs_id)},
+        known,
+        _told("csId", known, cs_id),
         lambda redis, prefix: Stations(redis, prefix).delete(cs_id),
         STATION.not_found,
     )
     _say(f"station {_plain(cs_id)} is removed", {"csId": cs_id}, as_json=as_json)
 
 
-@token.command("add", epilog=_CODES)
+@token.command("add", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("uid")
 @click.option("--country-code", required=True, help="Of the eMSP, as DE.")
 @click.option("--party-id", required=True, help="Of the eMSP, as TNM.")
@@ -295,16 +328,16 @@ def token_add(
     settings = read_settings(config)
 
     def record(told: dict[str, Any]) -> Record:
+        told.update(_told("uid", token_uid(uid), uid))
         properties = {_camel(name): value for name, value in options.items()} | {"uid": uid}
         made = Token.check(properties, strict=settings.api.strict)
-        told["uid"] = made.uid
         return token_record(settings.redis.key_prefix.encode(), made)
 
     _add(settings, "token add", "setToken", record, REPLACE, replacing=replace)
     _say(f"token {_plain(uid)} is added", {"uid": uid}, as_json=as_json)
 
 
-@token.command("show", epilog=_CODES)
+@token.command("show", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("uid")
 @_json
 @config_option
@@ -344,7 +377,7 @@ def token_list(  # noqa: PLR0913, PLR0917 one for each option
     _list(read_settings(config), page, _SHORT_TOKEN, limit, as_json=as_json)
 
 
-@token.command("remove", epilog=_CODES)
+@token.command("remove", cls=_OfOne, epilog=_CODES_OF_ONE)
 @click.argument("uid")
 @_json
 @config_option
@@ -355,7 +388,8 @@ def token_remove(uid: str, as_json: bool, config: Path | None) -> None:  # noqa:
         read_settings(config),
         "token remove",
         "deleteToken",
-        {"uid": known},
+        known,
+        _told("uid", known, uid),
         lambda redis, prefix: Tokens(redis, prefix).delete(known or ""),
         TOKEN.not_found,
     )
@@ -395,7 +429,7 @@ def certificate_add(file: Any, as_json: bool, config: Path | None) -> None:  # n
     _say(f"certificate {kept} is added", {"certificateHash": kept}, as_json=as_json)
 
 
-@certificate.command("show", epilog=_CODES)
+@certificate.command("show", cls=_OfCertificate, epilog=_CODES)
 @click.argument("hash_", metavar="HASH")
 @_json
 @config_option
@@ -431,7 +465,7 @@ def certificate_list(
     _list(read_settings(config), page, _SHORT_CERTIFICATE, limit, as_json=as_json)
 
 
-@certificate.command("remove", epilog=_CODES)
+@certificate.command("remove", cls=_OfCertificate, epilog=_CODES)
 @click.argument("hash_", metavar="HASH")
 @_json
 @config_option
@@ -442,7 +476,8 @@ def certificate_remove(hash_: str, as_json: bool, config: Path | None) -> None: 
         read_settings(config),
         "certificate remove",
         "deleteCertificate",
-        {"certificateHash": known},
+        known,
+        {} if known is None else {"certificateHash": known},  # or it may be a key
         lambda redis, prefix: Certificates(redis, prefix).delete(known or ""),
         CERTIFICATE.not_found,
     )
@@ -480,7 +515,8 @@ def _change(  # noqa: PLR0913, PLR0917 what is changed, and how
     settings: Settings,
     command: str,
     operation: str,
-    record: dict[str, str | None],
+    record_id: str | None,
+    record: dict[str, str],
     change: Change,
     not_found: str,
 ) -> None:
@@ -488,14 +524,19 @@ def _change(  # noqa: PLR0913, PLR0917 what is changed, and how
 
     async def work() -> None:
         with audited(settings, command, operation) as told:
-            told.update({name: value for name, value in record.items() if value is not None})
-            if None in record.values():
+            told.update(record)
+            if record_id is None:
                 raise NotFound(not_found)
             async with store(settings.redis) as redis:
                 if not await change(redis, settings.redis.key_prefix.encode()):
                     raise NotFound(not_found)
 
     _finish(work)
+
+
+def _told(name: str, known: str | None, given: str) -> dict[str, str]:
+    """What the audit says of which record it is: its id, else what was given as one."""
+    return {"given": given[:_MOST_GIVEN]} if known is None else {name: known}
 
 
 def _show(

@@ -21,6 +21,7 @@ from csms_redis.registry.resource import (
     Record,
     Resource,
     delete,
+    if_json,
     json_object,
     lookup_fields,
     now,
@@ -89,7 +90,9 @@ class Certificates:
         return await delete(self._redis, CERTIFICATE.key(self._prefix, hash_))
 
     async def get(self, hash_: str) -> bytes | None:
-        """What a certificate says of itself, as JSON; None for an unknown one.
+        """What a certificate says of itself, as JSON.
+
+        None for an unknown one, and for a record that is not this service's.
 
         Raises:
             Unavailable: it cannot be read.
@@ -102,7 +105,7 @@ class Certificates:
         if stored[_NOT_AFTER] is None:
             details = _parse(pem)
             stored = [details.get(name, value) for name, value in zip(_STORED, stored, strict=True)]
-        return json_object(_SHOWN, [orjson.dumps(hash_), *stored])
+        return if_json(json_object(_SHOWN, [orjson.dumps(hash_), *stored]))
 
     async def page(self, query: CertificateQuery) -> Page:
         """A page of what certificates say of themselves.

@@ -13,13 +13,16 @@ from csms_redis.contract.queries import MAX_OFFSET, Query
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.scan import MastersChanged, Scan
 from csms_redis.registry.cursor import Cursor, key_name, listing_name
-from csms_redis.registry.resource import Resource
+from csms_redis.registry.resource import Resource, if_json
 
 Values: TypeAlias = Sequence[bytes | None]
 """The values of a record's fields, as they were asked for."""
 
 Show: TypeAlias = Callable[[str, Values], bytes | None]
-"""Gives a record with this id as JSON; None where it is not to be listed."""
+"""Gives a record with this id as JSON; None where it is not to be listed.
+
+One that turns out to be no JSON is not listed either: it is not this service's.
+"""
 
 ReadValues: TypeAlias = Callable[[Scan, int, list[bytes]], Awaitable[Sequence[Values]]]
 """Reads what is shown of the records at some keys of a master, by its number in the scan."""
@@ -142,7 +145,7 @@ class Listing:
             ours = [(key, id_) for key, id_ in zip(some, ids, strict=True) if id_ is not None]
             read = await self._read(scan, number, [key for key, _ in ours])
             for (key, id_), values in zip(ours, read, strict=True):
-                record = show(id_, values)
+                record = if_json(show(id_, values))
                 if record is not None:
                     found.append((key, record))
         return found

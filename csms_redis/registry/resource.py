@@ -92,6 +92,17 @@ def json_object(names: Sequence[bytes], values: Sequence[bytes | None]) -> bytes
     )
 
 
+def if_json(record: bytes | None) -> bytes | None:
+    """A record that can be shown; None for one of others, with a field that is no JSON."""
+    if record is None:
+        return None
+    try:
+        orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return None
+    return record
+
+
 def is_value(stored: bytes | None, wanted: object) -> bool:
     """Whether a field is set to a value, however its JSON is spelled."""
     if stored is None:

@@ -12,6 +12,7 @@ from csms_redis.registry.resource import (
     Record,
     Resource,
     delete,
+    if_json,
     is_value,
     json_object,
     lookup_fields,
@@ -122,13 +123,15 @@ class Stations:
         return await delete(self._redis, STATION.key(self._prefix, cs_id))
 
     async def get(self, cs_id: str) -> bytes | None:
-        """What is known of a station, without its credential, as JSON; None for an unknown one.
+        """What is known of a station, without its credential, as JSON.
+
+        None for an unknown one, and for a record that is not this service's.
 
         Raises:
             Unavailable: it cannot be read.
         """
         key = STATION.key(self._prefix, cs_id)
-        return _show(cs_id, await self._redis.read(key, "HMGET", key, *_STORED))
+        return if_json(_show(cs_id, await self._redis.read(key, "HMGET", key, *_STORED)))
 
     async def page(self, query: StationQuery) -> Page:
         """A page of stations, each as `get` gives it.

@@ -10,6 +10,7 @@ from csms_redis.registry.resource import (
     Record,
     Resource,
     delete,
+    if_json,
     is_value,
     lookup_fields,
     now,
@@ -17,6 +18,8 @@ from csms_redis.registry.resource import (
 )
 
 TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=lookup_fields(Token))
+
+_UID = TOKEN.asked.index(b"uid")
 
 
 def token_record(prefix: bytes, token: Token, *, updated: bytes | None = None) -> Record:
@@ -59,13 +62,15 @@ class Tokens:
         return await delete(self._redis, TOKEN.key(self._prefix, uid))
 
     async def get(self, uid: str) -> bytes | None:
-        """A token by its uid in upper case, as JSON; None for an unknown one.
+        """A token by its uid in upper case, as JSON.
+
+        None for an unknown one, and for a record that is not this service's.
 
         Raises:
             Unavailable: it cannot be read.
         """
         key = TOKEN.key(self._prefix, uid)
-        return TOKEN.answer(await self._redis.read(key, "HMGET", key, *TOKEN.asked))
+        return if_json(_show(await self._redis.read(key, "HMGET", key, *TOKEN.asked)))
 
     async def page(self, query: TokenQuery) -> Page:
         """A page of tokens.
@@ -80,10 +85,16 @@ class Tokens:
         def show(uid: str, values: Values) -> bytes | None:
             del uid
             if all(is_value(values[index], wanted) for index, wanted in filters):
-                return TOKEN.answer(values)
+                return _show(values)
             return None
 
         return await self._listing.page(query, show, offset=query.offset)
+
+
+def _show(values: Values) -> bytes | None:
+    """A token as a lookup gives it, if it has a uid: JSON that is a text."""
+    uid = values[_UID]
+    return None if uid is None or not uid.startswith(b'"') else TOKEN.answer(values)
 
 
 async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes | None]]:

@@ -1,0 +1,202 @@
+"""What commands leave in the log however they end, and what they make of odd records and ids."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+from redis import Redis
+
+from csms_redis.commands.records import certificate, station, token
+from tests.conftest import PATIENCE, Valkey, wait_for
+from tests.system.service import PROGRAM, environment
+from tests.test_record_commands import TOKEN, command
+
+HASH = "-" + "A" * 42 + "="  # a certificate's, as one in 64 begins
+
+
+def settings(valkey: Valkey, **more: str) -> dict[str, str]:
+    return {"CSMS_REDIS__URL": valkey.url} | more
+
+
+def test_no_level_leaves_a_write_out(valkey: Valkey, tmp_path: Path) -> None:
+    """Neither one that was made nor one that was refused."""
+    given = settings(valkey, CSMS_TELEMETRY__LOG_LEVEL="error")
+    for code, outcome in ((0, "done"), (4, "refused")):
+        done = command(tmp_path, given, "station", "add", "cs1", "--security-profile", "2")
+        assert done.returncode == code
+        assert json.loads(done.stderr.splitlines()[0])["outcome"] == outcome
+
+
+class TestWhich:
+    """The record that a line is about."""
+
+    def test_a_token_has_one_spelling(self, valkey: Valkey, tmp_path: Path) -> None:
+        """That of its key, as the service tells it, of a refused one too."""
+        for arguments in (
+            ("token", "add", "abC1", *TOKEN),
+            ("token", "add", "abC1", *TOKEN, "--type", "none"),
+            ("token", "remove", "Abc1"),
+        ):
+            done = command(tmp_path, settings(valkey), *arguments)
+            assert json.loads(done.stderr.splitlines()[0])["uid"] == "ABC1"
+
+    def test_what_is_no_id_is_told_as_it_was_given(self, valkey: Valkey, tmp_path: Path) -> None:
+        """Escaped, of bounded length; but not what is no hash, which may be a key."""
+        for arguments, given in (
+            (("station", "block", "a\nb"), "a\nb"),
+            (("station", "add", "x" * 1000), "x" * 200),
+            (("station", "remove", os.fsdecode(b"\xff")), "\udcff"),
+            (("token", "remove", "\u20ac"), "\u20ac"),
+            (("certificate", "remove", "hunter2"), None),
+        ):
+            done = command(tmp_path, settings(valkey), *arguments)
+            assert done.returncode in {2, 3}
+            line = json.loads(done.stderr.splitlines()[0])
+            assert (line["outcome"], line.get("given")) == ("refused", given)
+            assert line.keys().isdisjoint({"csId", "uid", "certificateHash"})
+
+    def test_a_source_whose_name_is_no_text(self, valkey: Valkey, tmp_path: Path) -> None:
+        """Its line is written as well."""
+        (tmp_path / os.fsdecode(b"\xff.csv")).write_text("csId,securityProfile\ncs1,2\n")
+        done = command(tmp_path, settings(valkey), "import", "stations", os.fsdecode(b"\xff.csv"))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stderr.splitlines()[0])["sources"] == ["\udcff.csv"]
+
+
+@contextmanager
+def under_way(home: Path, valkey: Valkey, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A command whose standard input stays open."""
+    process = subprocess.Popen(
+        [PROGRAM, *arguments],
+        cwd=home,
+        env=environment(settings(valkey, CSMS_REDIS__TIMEOUT="60")),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
+class TestInterrupted:
+    """SIGTERM and Ctrl-C."""
+
+    def test_an_import(
+        self, valkey: Valkey, tmp_path: Path, signum: signal.Signals, code: int
+    ) -> None:
+        """That waits for more of its source: one line, that says how it ended."""
+        with (
+            under_way(tmp_path, valkey, "import", "stations", "-", "--format", "csv") as process,
+            Redis(unix_socket_path=valkey.socket) as redis,
+        ):
+            assert process.stdin is not None
+            process.stdin.write(
+                b"csId,securityProfile\n" + b"".join(b"c%d,2\n" % n for n in range(2000))
+            )
+            process.stdin.flush()
+            wait_for(lambda: redis.exists("cs:c0"), "some are stored")
+            process.send_signal(signum)
+            assert process.wait(PATIENCE) == code
+            assert process.stderr is not None
+            said = process.stderr.read().decode()
+
+        assert "Traceback" not in said
+        assert "Fatal" not in said
+        (line,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        assert (line["operation"], line["outcome"]) == ("import", "unknown")
+        assert line["reason"].startswith("interrupted")
+
+    def test_one_record(
+        self, valkey: Valkey, tmp_path: Path, signum: signal.Signals, code: int
+    ) -> None:
+        """That Redis has not confirmed: it may have been applied."""
+        added = command(tmp_path, settings(valkey), "station", "add", "cs1")
+        assert added.returncode == 0
+        with Redis(unix_socket_path=valkey.socket) as redis:
+            redis.client_pause(60_000, all=False)  # only of writes
+            with under_way(tmp_path, valkey, "station", "remove", "cs1") as process:
+                wait_for(lambda: "del" in {one["cmd"] for one in redis.client_list()}, "it is sent")
+                process.send_signal(signum)
+                assert process.wait(PATIENCE) == code
+                assert process.stderr is not None
+                said = process.stderr.read().decode()
+
+        (line,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        assert (line["csId"], line["outcome"], line["reason"]) == ("cs1", "unknown", "interrupted")
+
+
+class TestForeign:
+    """Records that others stored: no command ends with a traceback."""
+
+    def test_they_are_left_out(self, valkey: Valkey, tmp_path: Path) -> None:
+        with Redis(unix_socket_path=valkey.socket) as redis:
+            redis.hset("cs:bad", mapping={"securityProfile": "2", "lastUpdated": "yesterday"})
+            redis.hset("token:BAD", mapping={"countryCode": '"DE"'})
+            redis.hset("token:WORSE", mapping={"countryCode": '"DE"', "uid": "5"})
+            redis.hset(f"certificate:{HASH}", mapping={"certificate": "x", "notAfter": "soon"})
+        added = command(tmp_path, settings(valkey), "station", "add", "good")
+        assert added.returncode == 0
+        for kind, wanted in (("station", ["good"]), ("token", []), ("certificate", [])):
+            done = command(tmp_path, settings(valkey), kind, "list", "--json")
+            assert done.returncode == 0, done.stderr
+            assert [json.loads(line)["csId"] for line in done.stdout.splitlines()] == wanted
+        for kind, name in (("station", "bad"), ("token", "worse"), ("certificate", HASH)):
+            done = command(tmp_path, settings(valkey), kind, "show", name)
+            assert done.returncode == 3, done.stderr
+
+
+class TestDashes:
+    """Ids that begin with one."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "hash_", "as_json"),
+        [
+            ([HASH], HASH, False),
+            ([HASH.rstrip("="), "--json"], HASH.rstrip("="), True),
+            (["--json", "-h" + HASH[2:]], "-h" + HASH[2:], True),
+            (["--", HASH], HASH, False),
+        ],
+    )
+    def test_a_hash_is_no_option(self, arguments: list[str], hash_: str, as_json: bool) -> None:  # noqa: FBT001 a table
+        """Wherever it stands."""
+        for name in ("show", "remove"):
+            given = certificate.commands[name].make_context(name, list(arguments)).params
+            assert (given["hash_"], given["as_json"]) == (hash_, as_json)
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            ([HASH, "--jsno"], "No such option '--jsno'"),
+            ([HASH, HASH], "unexpected extra argument"),
+            ([HASH[:-2]], "An id that begins with - goes after --."),
+            (["-x1", "--json"], "An id that begins with - goes after --."),
+            (["x1", "-json"], "An id that begins with - goes after --."),
+        ],
+    )
+    def test_what_is_no_option_either(self, arguments: list[str], complaint: str) -> None:
+        """A misspelled option is an error, and any other id goes after two dashes."""
+        for group in (station, token, certificate):
+            if arguments[0] != HASH or group is certificate:
+                with pytest.raises(click.UsageError) as raised:
+                    group.commands["show"].make_context("show", list(arguments))
+                assert complaint in raised.value.format_message()
+
+    @pytest.mark.parametrize("group", [station, token])
+    def test_other_ids_go_after_two(self, group: click.Group) -> None:
+        """As the help says."""
+        for name in ("add", "show", "remove"):
+            shown = group.commands[name]
+            help_ = shown.get_help(click.Context(shown, info_name=name))
+            assert "An id that begins with - goes after --." in help_
+        given = group.commands["show"].make_context("show", ["--json", "--", "-x1"]).params
+        assert "-x1" in given.values()
