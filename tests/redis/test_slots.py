@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csms_redis.redis.slots import SLOTS, key_in, slot_of
+from csms_redis.redis import slots
+from csms_redis.redis.slots import SLOTS, _hashed, key_in, slot_of
 from tests.topologies.node import Node
 
 KEYS = st.binary(max_size=40) | st.text("{}ab", max_size=12).map(str.encode)
@@ -58,6 +59,22 @@ def test_a_real_node_agrees(node: Node, keys: list[bytes]) -> None:
     """A reply of its own for each of up to 2,000 keys."""
     said = node.calls(*[("CLUSTER", "KEYSLOT", key) for key in keys])
     assert said == [slot_of(key) for key in keys]
+
+
+def test_the_only_slot_of_a_master_is_found_soon() -> None:
+    """Whichever it is; the event loop waits for it."""
+    looked_at = []
+
+    def hashed(key: bytes) -> bytes:
+        looked_at.append(key)
+        return _hashed(key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "_hashed", hashed)
+        for slot in range(0, SLOTS, 7):
+            key_in(b"cs:", slot.__eq__)
+
+    assert len(looked_at) / (SLOTS / 7) < 100
 
 
 @settings(deadline=None)
