@@ -1,13 +1,18 @@
 """The alert rules and the dashboard name what a scrape has; the alerts fire when they should."""
 
+import http.server
 import json
 import re
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -97,6 +102,46 @@ def test_every_alert_has_its_place_in_the_runbook() -> None:
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}
 
 
+class _Prometheus(http.server.BaseHTTPRequestHandler):
+    """Answers each range query with one series."""
+
+    def do_GET(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        values = [[float(asked["start"][0]), "1"], [float(asked["end"][0]), "2"]]
+        result = [{"metric": {"instance": "a<b"}, "values": values}]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": {"result": result}}).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_picture_has_each_panel() -> None:
+    """One that is drawn now, and the one that is kept."""
+    titles = {
+        panel["title"]
+        for panel in json.loads((MONITORING / "dashboard.json").read_bytes())["panels"]
+    }
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus) as prometheus:
+        thread = threading.Thread(target=prometheus.serve_forever)
+        thread.start()
+        drawn = subprocess.run(
+            [sys.executable, MONITORING / "draw.py", f"http://127.0.0.1:{prometheus.server_port}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        prometheus.shutdown()
+        thread.join()
+    assert drawn.returncode == 0, drawn.stderr
+    for picture in (drawn.stdout, (MONITORING / "dashboard.svg").read_text("utf-8")):
+        texts = {text.text for text in ET.fromstring(picture).iter() if text.text}
+        assert titles <= texts
+    assert "No data" not in drawn.stdout
+
+
 # Each alert, with the series that make it fire; times are in minutes.
 
 LABELS = 'instance="a",job="csms-redis"'
@@ -161,7 +206,7 @@ ILL: dict[str, dict[str, str]] = {
     },
     "CsmsManyUnknown": counters(unknown=6000),
     "CsmsWritesFail": writes("unavailable", "0+1x120"),
-    "CsmsWritesUnconfirmed": writes("unknown", "0x89 1x30"),
+    "CsmsWritesUnconfirmed": writes("unknown", "0+1x120"),
     "CsmsEventLoopLate": histogram("csms_event_loop_lag_seconds", 90, 10),
     "CsmsManyConnections": {f"csms_connections_open{{{LABELS}}}": "900x120"},
     "CsmsWrongCredentials": {f"csms_wrong_credentials_total{{{LABELS}}}": "0+5x120"},
@@ -195,9 +240,13 @@ def test_each_alert_fires_when_it_should_and_only_then(promtool: str, tmp_path: 
         if "csms_ready" in str(series):
             firing = {"CsmsNoReplicaReady", "CsmsReplicaNotReady"}
         tests.append(given(alert, series, sorted(firing)))
-    file = tmp_path / "tests.json"
+    run_tests(promtool, tmp_path, tests, interval="1m")
+
+
+def run_tests(promtool: str, home: Path, tests: list[dict[str, Any]], *, interval: str) -> None:
+    file = home / "tests.json"
     file.write_text(
-        json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests})
+        json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": interval, "tests": tests})
     )
     tested = subprocess.run(
         [promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False
@@ -223,3 +272,105 @@ def given(name: str, series: dict[str, str], firing: list[str]) -> dict[str, Any
             }
         ],
     }
+
+
+def test_what_a_rate_shows_is_gone_before_it_pages() -> None:
+    """All but what counts events, of which a failover makes few."""
+    exempt = {"CsmsRedisUnsteady", "CsmsWrongCredentials"}
+    for rule in RULES:
+        windows = [minutes(each) for each in re.findall(r"\[(\w+)\]", rule["expr"])]
+        if rule["alert"] not in exempt and windows:
+            assert minutes(rule["for"]) > max(windows), rule["alert"]
+
+
+def minutes(duration: str) -> int:
+    assert duration.endswith("m")
+    return int(duration[:-1])
+
+
+# A failure as scrapes each 15 seconds see it, from the tenth minute on: of these values it has one
+# for each scrape.
+
+BEFORE = 40  # scrapes
+FAILOVER, LASTING = 2, 80  # scrapes; a failover of 5 seconds falls into two at most
+
+
+def gauge(well: int, ill: int, scrapes: int) -> str:
+    return f"{well}x{BEFORE} {ill}x{scrapes - 1} {well}x80"
+
+
+def counter(step: int, scrapes: int) -> str:
+    """One that stands still but for the failure."""
+    return f"0x{BEFORE} {step}+{step}x{scrapes - 1} {step * scrapes}x80"
+
+
+def failure(scrapes: int) -> dict[str, str]:
+    """Redis is away for so many scrapes."""
+    lookups = {
+        outcome: f'csms_lookups_total{{{LABELS},route="cs",outcome="{outcome}"}}'
+        for outcome in ("hit", "stale", "error")
+    }
+    return {
+        lookups["hit"]: "0+150x200",
+        lookups["stale"]: counter(100, scrapes),
+        lookups["error"]: counter(30, scrapes),
+        f"csms_redis_up{{{REDIS}}}": gauge(1, 0, scrapes),
+        f"csms_redis_leased{{{REDIS}}}": gauge(1, 0, scrapes),
+        f"csms_redis_topology_certain{{{LABELS}}}": gauge(1, 0, scrapes),
+        f"csms_redis_connections_lost_total{{{LABELS}}}": counter(1, FAILOVER),
+        **{
+            f'csms_redis_read_seconds_bucket{{{LABELS},le="{bound}"}}': (
+                f"0+20x{BEFORE} {20 * BEFORE + each}+{20 + each}x{scrapes - 1} "
+                f"{20 * (BEFORE + scrapes) + each * scrapes}+20x80"
+            )
+            for bound, each in (("0.1", 0), ("0.25", 20), ("+Inf", 20))
+        },
+        **writes("unavailable", counter(5, scrapes)),
+        **writes("unknown", counter(5, scrapes)),
+    }
+
+
+@pytest.mark.parametrize("scrapes", [1, FAILOVER, LASTING])
+def test_a_failover_pages_nobody_and_what_lasts_does(
+    scrapes: int, promtool: str, tmp_path: Path
+) -> None:
+    paged = []
+    if scrapes == LASTING:
+        paged = ["LookupsFail", "StaleAnswers", "RedisDown", "RedisUncertain", "RedisSlow"]
+        paged += ["WritesFail", "WritesUnconfirmed"]
+    seen = 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[30m]))'
+    test = given("failure", failure(scrapes), [])
+    test["interval"] = "15s"
+    test["promql_expr_test"] = [
+        {
+            "eval_time": "29m",
+            "expr": seen,
+            "exp_samples": [
+                {"labels": f'{{alertname="Csms{alert}"}}', "value": 1} for alert in paged
+            ],
+        }
+    ]
+    run_tests(promtool, tmp_path, [test], interval="15s")
+
+
+def test_an_installation_that_is_well_hides_none_that_is_not(promtool: str, tmp_path: Path) -> None:
+    def of(namespace: str, series: dict[str, str]) -> dict[str, str]:
+        label = f'namespace="{namespace}",instance="{namespace}"'
+        return {which.replace('instance="a"', label): values for which, values in series.items()}
+
+    busy = {which: re.sub(r"^0\+(\d+)x", r"0+\g<1>0000x", each) for which, each in WELL.items()}
+    alerts = {
+        alert: series
+        for alert, series in ILL.items()
+        if alert in {"CsmsNoReplicaReady", "CsmsLookupsFail", "CsmsManyUnknown", "CsmsWritesFail"}
+    }
+    tests = []
+    for alert, series in alerts.items():
+        firing = [alert, "CsmsReplicaNotReady"] if alert == "CsmsNoReplicaReady" else [alert]
+        test = given(alert, {}, firing)
+        both = of("well", busy) | of("ill", WELL | series)
+        test["input_series"] = [
+            {"series": which, "values": values} for which, values in both.items()
+        ]
+        tests.append(test)
+    run_tests(promtool, tmp_path, tests, interval="1m")
