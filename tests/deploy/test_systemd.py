@@ -12,6 +12,7 @@ from csms_redis.settings import ServerSettings, load
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SERVICE = (DEPLOY / "csms-redis.service").read_text("utf-8")
 SOCKET = (DEPLOY / "csms-redis.socket").read_text("utf-8")
+SEVERAL = (DEPLOY / "csms-redis@.service.d/several.conf").read_text("utf-8")
 ANALYZE = shutil.which("systemd-analyze")
 MOST_EXPOSED = 1.5  # of 10; what is left is the network, Unix sockets and the descriptors' limit
 
@@ -25,10 +26,11 @@ def values(unit: str, key: str) -> list[str]:
 
 def analyze(*arguments: str, home: Path) -> str:
     """Ask systemd about the units, with a program that exists."""
-    (home / "csms-redis.service").write_text(
-        re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", SERVICE)
-    )
+    for name in ("csms-redis.service", "csms-redis@.service"):
+        (home / name).write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", SERVICE))
     (home / "csms-redis.socket").write_text(SOCKET)
+    (home / "csms-redis@.service.d").mkdir()
+    (home / "csms-redis@.service.d/several.conf").write_text(SEVERAL)
     assert ANALYZE is not None
     done = subprocess.run(
         [ANALYZE, *arguments],
@@ -45,10 +47,9 @@ def analyze(*arguments: str, home: Path) -> str:
 
 @needs_systemd
 def test_systemd_takes_them(tmp_path: Path) -> None:
-    assert (
-        analyze("verify", "./csms-redis.service", "./csms-redis.socket", home=tmp_path).strip()
-        == ""
-    )
+    units = ("./csms-redis.service", "./csms-redis.socket", "./csms-redis@1.service")
+
+    assert analyze("verify", *units, home=tmp_path).strip() == ""
 
 
 @needs_systemd
@@ -67,8 +68,19 @@ def test_it_has_time_to_drain() -> None:
     assert int(seconds) > server.drain_delay + server.drain_timeout
 
 
+def test_its_embedded_store_outlives_the_drain() -> None:
+    """By default systemd sends SIGTERM to all of a unit's processes."""
+    assert values(SERVICE, "KillMode") == ["mixed"]
+
+
+def test_several_processes_are_one_user_s() -> None:
+    """Else the kernel lets only the first of them listen."""
+    assert values(SERVICE, "User") == ["csms-redis"]
+    assert values(SEVERAL, "Environment") == ["CSMS_SERVER__REUSE_PORT=true"]
+
+
 def test_its_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    for assignment in values(SERVICE, "Environment"):
+    for assignment in values(SERVICE + SEVERAL, "Environment"):
         name, value = assignment.split("=", 1)
         if name != "CSMS_CONFIG":
             monkeypatch.setenv(name, value.replace("%S", "/var/lib"))
@@ -76,6 +88,7 @@ def test_its_settings_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     read = load(DEPLOY.parent / "config.toml")
 
     assert read.redis.data_dir == Path("/var/lib") / values(SERVICE, "StateDirectory")[0]
+    assert read.server.reuse_port
 
 
 def test_the_socket_is_where_the_service_would_listen() -> None:
