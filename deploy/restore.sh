@@ -4,7 +4,8 @@
 #   deploy/restore.sh DIRECTORY
 #
 # A record that is there already is replaced by the backup's; one that the backup does not have
-# stays. Repeat it when it was interrupted. PROGRAM names the csms-redis to use. Exit codes: 0, all
+# stays, and so does the block of a station that has been blocked since. Repeat it when it was
+# interrupted. PROGRAM names the csms-redis to use. Exit codes: 0, all
 # is written; 3, but for the rows in DIRECTORY/*.rejects; else it failed.
 set -eu
 umask 077

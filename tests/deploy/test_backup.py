@@ -1,20 +1,25 @@
 """A backup that is restored into an empty store: the records are the same."""
 
+import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import DATA, password_hash, running_service, wait_for
+from tests.conftest import API, DATA, Service, password_hash, running_service, wait_for
 from tests.system.service import PROGRAM, environment
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.standalone import Standalone
 from tests.topologies.topology import Topology
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-PEM = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text("ascii")
+PEM, OTHER_PEM, ROOT_PEM = (
+    (DATA / "certificates" / name).read_text("ascii")
+    for name in ("HUBOpenProvCert001.pem", "HUBOpenProvCert002.pem", "root-V2G-cert.pem")
+)
 STATIONS = 300
 TOKEN = {
     "countryCode": "GB",
@@ -60,9 +65,24 @@ def fill(topology: Topology) -> None:
             station = {"securityProfile": 1, "base64SHA256Password": password_hash(f"p{number}")}
             assert service.post(f"/cs/cs{number:03}", station).status == 201
         assert service.post("/cs/plain", {"securityProfile": 2}).status == 201
+        anyone = {"securityProfile": 1, "invalidUsernameAllowed": True}
+        assert service.post("/cs/anyone", anyone).status == 201
+        set_status(service, "cs001", "Rejected")
+        set_status(service, "cs002", "Accepted")
         for number in range(20):
             assert service.post("/token", TOKEN | {"uid": f"DEAD{number:04}"}).status == 201
         assert service.post("/certificate", {"certificate": PEM}).status == 201
+        assert service.post("/certificate", {"certificate": OTHER_PEM + ROOT_PEM}).status == 201
+
+
+def set_status(service: Service, station: str, status: str) -> None:
+    reply = service.request(
+        "PUT",
+        f"{API}/cs/{station}/registrationStatus",
+        json.dumps({"registrationStatus": status}),
+        {"Content-Type": "application/json"},
+    )
+    assert reply.status == 204
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +97,13 @@ def test_what_is_restored_is_what_was_backed_up(
     make: Callable[[], Topology], filled: Standalone, tmp_path: Path
 ) -> None:
     before = records(filled)
-    assert len(before) == STATIONS + 22
+    assert len(before) == STATIONS + 24
+    assert Counter(each.get("registrationStatus") for each in before.values()) == {
+        '"Pending"': STATIONS,
+        '"Rejected"': 1,
+        '"Accepted"': 1,
+        None: 22,
+    }
     saved = script("backup.sh", "saved", home=tmp_path, url=filled.url)
     assert saved.returncode == 0, saved.stderr
     with make() as empty:
@@ -91,6 +117,23 @@ def test_what_is_restored_is_what_was_backed_up(
                 "securityProfile": 1,
                 "base64SHA256Password": password_hash("p7"),
             }
+            assert service.get("/cs/cs001/auth").status == 404
+            assert service.get("/cs/anyone/auth").json == {
+                "securityProfile": 1,
+                "invalidUsernameAllowed": True,
+            }
+
+
+def test_a_restore_lifts_no_block(tmp_path: Path) -> None:
+    with Standalone() as topology, running_service(**topology.settings) as service:
+        wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
+        assert service.post("/cs/cs001", {"securityProfile": 2}).status == 201
+        saved = script("backup.sh", "saved", home=tmp_path, url=topology.url)
+        assert saved.returncode == 0, saved.stderr
+        set_status(service, "cs001", "Rejected")
+        restored = script("restore.sh", "saved", home=tmp_path, url=topology.url)
+        assert restored.returncode == 0, restored.stderr
+        assert service.get("/cs/cs001/auth").status == 404
 
 
 def test_only_its_owner_may_read_it(filled: Standalone, tmp_path: Path) -> None:

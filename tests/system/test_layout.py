@@ -1,5 +1,6 @@
 """The storage layout's version: written, read, and respected."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Service, running_service, wait_for
+from tests.conftest import DATA, Service, password_hash, running_service, wait_for
 from tests.system.service import run
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.node import Node
@@ -62,12 +63,45 @@ def test_a_new_store_gets_the_version(topology: Topology) -> None:
         assert owner(topology).call("TTL", KEY) == -1
 
 
+# Records as the first version of the layout has them: this stays when the code changes.
+TOKEN = {
+    "countryCode": "DE",
+    "partyId": "TNM",
+    "type": "RFID",
+    "uid": "Dead-Beef",
+    "contractId": "DE8ACC12E46L891",
+    "issuer": "TheNewMotion",
+    "valid": True,
+    "cacheMode": "ALWAYS",
+    "lastUpdated": "2026-11-24T10:00:00Z",
+}
+PEM = (DATA / "certificates" / "root-V2G-cert.pem").read_text("ascii")
+HASH = "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak="
+
+
 def test_the_records_of_before_are_served(topology: Topology) -> None:
     """A store without a version has this one's layout."""
-    owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
+    records: dict[str, dict[str, object]] = {
+        STATION: {
+            "securityProfile": 1,
+            "base64SHA256Password": password_hash("secret"),
+            "registrationStatus": "Accepted",
+            "lastUpdated": "2026-11-24T10:00:00Z",
+        },
+        "a:token:DEAD-BEEF": TOKEN,
+        f"a:certificate:{HASH}": {"certificate": PEM, "lastUpdated": "2026-11-24T10:00:00Z"},
+    }
+    for key, record in records.items():
+        fields = [text for name, value in record.items() for text in (name, json.dumps(value))]
+        owner(topology, key).call("HSET", key, *fields)
     with served(topology) as service:
         wait_for(lambda: ready(service), "ready")
-        assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+        assert service.get("/cs/cs001/auth").json == {
+            "securityProfile": 1,
+            "base64SHA256Password": password_hash("secret"),
+        }
+        assert service.get("/token/dead-beef").json == TOKEN
+        assert service.get(f"/certificate/{HASH}").json == {"certificate": PEM}
         assert owner(topology).call("GET", KEY) == "1"
     with served(topology) as service:
         wait_for(lambda: ready(service), "ready with the version that is there")
