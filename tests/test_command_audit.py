@@ -104,7 +104,7 @@ class TestInterrupted:
                 b"csId,securityProfile\n" + b"".join(b"c%d,2\n" % n for n in range(2000))
             )
             process.stdin.flush()
-            wait_for(lambda: redis.exists("cs:c0"), "some are stored")
+            wait_for(lambda: redis.exists("cs:c0") or process.poll(), "some are stored")
             process.send_signal(signum)
             assert process.wait(PATIENCE) == code
             assert process.stderr is not None
