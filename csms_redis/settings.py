@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -173,6 +174,28 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
 
 
+class _Environment(EnvSettingsSource):
+    """The environment; a list or a table is one variable's JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Read JSON.
+
+        Raises:
+            BadSettings: it is none.
+            ValueError: nor is it the value of a key: it was given to a whole section.
+        """
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            for name, given in os.environ.items():
+                *section, key = name.lower().split(ENV_DELIMITER)
+                if section and key == field_name and given == value:
+                    raise BadSettings(
+                        f"{name}: its value is not JSON, which a list or a table is given in"
+                    ) from None
+            raise
+
+
 def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = None) -> Settings:
     """Read the settings.
 
@@ -200,7 +223,7 @@ def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = N
             del init_settings, env_settings, dotenv_settings, file_secret_settings
             return (
                 InitSettingsSource(settings_cls, flags or {}),
-                EnvSettingsSource(settings_cls),
+                _Environment(settings_cls),
                 InitSettingsSource(settings_cls, file),
             )
 

@@ -223,6 +223,18 @@ class TestWrongSettings:
             ("CSMS_REDIS", PASSWORD, "a section cannot be set by one environment variable: "),
             ("CSMS_REDIS__URI", PASSWORD, "redis.uri: no such setting"),
             ("CSMS_REDIS__URL__HOST", PASSWORD, "redis.url: "),
+            ("CSMS_AUTH__CLIENTS", PASSWORD, "CSMS_AUTH__CLIENTS: its value is not JSON"),
+            ("CSMS_auth__clients", "{", "CSMS_auth__clients: its value is not JSON"),
+            (
+                "CSMS_AUTH__CLIENTS__MAEVE__ROLES",
+                "gateway",
+                "CSMS_AUTH__CLIENTS__MAEVE__ROLES: its value is not JSON",
+            ),
+            (
+                "CSMS_SERVER__TRUSTED_PROXIES",
+                "10.0.0.0/8",
+                "CSMS_SERVER__TRUSTED_PROXIES: its value is not JSON",
+            ),
         ],
     )
     def test_in_the_environment(self, name: str, value: str, line: str) -> None:
