@@ -34,7 +34,7 @@ from csms_redis.lookup.answers import (
 )
 from csms_redis.lookup.counts import LETTER
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head
+from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.settings import Role
 
 KEEPALIVE_AFTER_404 = 5.0
@@ -133,8 +133,9 @@ class Front:
         self.fallback = fallback
         self.heads = Heads()
         self.gate = gate
-        # A request's bytes from its minor version to its end, to the style of its answer. With
-        # these headers anyone may look up: what the gate refuses never comes here.
+        # A request's bytes from its minor version to its end, to the style of its answer; also
+        # without what proxies added. With these headers anyone may look up, from wherever: what the
+        # gate refuses never comes here.
         self.known_headers: dict[bytes, Style] = {}
         gate.changed = self.known_headers.clear
         self.new_protocol: Callable[[Front], FrontProtocol] = FrontProtocol
@@ -264,6 +265,13 @@ class Front:
             reason = getattr(error, "reason", None) or type(error).__name__
             _log.debug("TLS handshake failed", reason=reason)
 
+    def recognise(self, headers: bytes) -> Style | None:
+        """Know headers that differ from known ones by what proxies add."""
+        style = self.known_headers.get(without_added(headers))
+        if style is not None:
+            self.remember(headers, style)
+        return style
+
     def remember(self, headers: bytes, style: Style) -> None:
         """Know these headers again; they were read, and the gate let them in."""
         if self.draining:
@@ -334,6 +342,8 @@ class FrontProtocol(asyncio.Protocol):
         if self._state == _READY and not self._buffer and not self._paused:
             line, _, headers = data.partition(_VERSION)
             style = self._front.known_headers.get(headers)
+            if style is None:
+                style = self._front.recognise(headers)
             if style is not None and line.startswith(b"GET "):
                 target = line[4:]
                 if self._hit(target, style) or self._ask(target, style):
@@ -523,7 +533,7 @@ class FrontProtocol(asyncio.Protocol):
             refused = self._refusal(head)
             if refused is None:
                 start = len(target) + len(b"GET ") + len(_VERSION)
-                self._front.remember(self._buffer[start : head.size], style)
+                self._front.remember(without_added(self._buffer[start : head.size]), style)
             self._buffer = self._buffer[head.size :]
         self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED

@@ -2,9 +2,10 @@
 
 It takes only a narrow form of HTTP/1.1 that no two parsers can read differently: a request line in
 capitals, visible ASCII and single spaces; header lines of a token, a colon and printable ASCII,
-each name once, ended by CRLF; a body only behind a plain Content-Length. Everything else is "odd"
-and is left to aiohttp, whole. Regular expressions decide this in C code, and the same lines seen
-again (a gateway's headers hardly change) are known by a dictionary look-up.
+ended by CRLF, each name once but for what each proxy on the way may add; a body only behind a plain
+Content-Length. Everything else is "odd" and is left to aiohttp, whole. Regular expressions decide
+this in C code, and the same lines seen again (a gateway's headers hardly change) are known by a
+dictionary look-up.
 
 The design names httptools for this. It calls back into Python for each header, and takes more than
 this narrow form, so that what it lets pass would have to be checked here all the same.
@@ -48,6 +49,15 @@ _LEFT_TO_AIOHTTP = frozenset(
         b"sec-websocket-key1",
     ]
 )
+# Proxies and tracing add them, each perhaps a line of its own (HAProxy's `option forwardfor` does).
+# They say nothing about the answer to a request that is let in, and may differ in each.
+_ADDED = (
+    *(b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"),
+    *(b"traceparent", b"tracestate", b"x-request-id", b"x-amzn-trace-id"),
+    *(b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid"),
+)
+_ADDED_LINE = re.compile(rb"\r\n(?i:%b):[\t -~]*+(?=\r\n)" % b"|".join(_ADDED))
+_MAX_ADDED = 16  # lines; with _MAX_HEADERS below the number of headers that aiohttp takes
 
 
 class Meaning(NamedTuple):
@@ -92,17 +102,28 @@ def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
     return RequestHead(method, target, style, end + 4, body, authorization, forwarding)
 
 
+def without_added(headers: bytes) -> bytes:
+    """The headers without those that may differ in each request; what is no head stays as it is.
+
+    When what is left has been read in the narrow form, the whole is in it too, and is answered
+    alike: lines of that form were taken out from between others.
+
+    Args:
+        headers: of a request, from the minor version to the empty line.
+    """
+    if len(headers) > MAX_HEAD or headers.find(b"\r\n\r\n") != len(headers) - 4:
+        return headers
+    return _ADDED_LINE.sub(b"", headers, _MAX_ADDED)
+
+
 @lru_cache(_MAX_KNOWN)
 def _read_headers(minor: bytes, lines: bytes) -> Meaning | None:
     """What the headers say; None for odd ones.
 
     A client's headers hardly change, so they are known again.
     """
-    if not _HEADERS.fullmatch(lines):
-        return None
-    headers = _HEADER.findall(lines)
-    named = {name.lower(): value.strip(b" \t") for name, value in headers}
-    if len(named) != len(headers) or len(headers) > _MAX_HEADERS or named.keys() & _LEFT_TO_AIOHTTP:
+    named = _by_name(lines)
+    if named is None or named.keys() & _LEFT_TO_AIOHTTP:
         return None
     host = named.get(b"host")
     if minor == b"1" if host is None else not _HOST.fullmatch(host):
@@ -127,6 +148,27 @@ def _read_headers(minor: bytes, lines: bytes) -> Meaning | None:
     return Meaning(
         style, None if length is None else int(length), named.get(b"authorization"), forwarding
     )
+
+
+def _by_name(lines: bytes) -> dict[bytes, bytes] | None:
+    """The headers' values by their names in lower case; None for odd ones.
+
+    What may be repeated is joined as RFC 9110 says it in 5.3.
+    """
+    if not _HEADERS.fullmatch(lines):
+        return None
+    headers = _HEADER.findall(lines)
+    if len(headers) > _MAX_HEADERS:
+        return None
+    named: dict[bytes, bytes] = {}
+    for spelled, padded in headers:
+        name, value = spelled.lower(), padded.strip(b" \t")
+        if name in named:
+            if name not in _ADDED:
+                return None
+            value = named[name] + b"," + value
+        named[name] = value
+    return named
 
 
 def _may_become_a_head(data: bytes) -> bool:

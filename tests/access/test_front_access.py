@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csms_redis.access import throttle
+from csms_redis.access import gate, throttle
+from csms_redis.access.addresses import client_address
 from csms_redis.access.clients import Client
 from csms_redis.access.roles import LOOKUPS
 from csms_redis.access.secret import hash_of
@@ -165,6 +166,18 @@ async def test_of_pipelined_requests_each_is_judged_alone(site: Site) -> None:
     assert found == [200, 401, 200, 401, 200, 401, 200]
 
 
+async def test_a_revoked_secret_is_refused_wherever_it_comes_from(site: Site) -> None:
+    """From addresses that were let in before, and from others."""
+    client = site.client()
+    header = b"X-Forwarded-For: 198.51.100.%d"
+    for number in (1, 1, 2, 2):
+        client.protocol.data_received(get(AUTH, RIGHT, header % number))
+    site.gate.use(clients(gateway="another"))
+    for number in (1, 2, 3):
+        client.protocol.data_received(get(AUTH, RIGHT, header % number))
+    assert [reply.status for reply in client.replies] == [200] * 4 + [401] * 3
+
+
 @pytest.mark.parametrize("split", [1, 30, 60])
 async def test_credentials_in_pieces(site: Site, split: int) -> None:
     request = get(AUTH, RIGHT)
@@ -177,6 +190,35 @@ async def test_two_authorizations_are_refused(site: Site) -> None:
     for pair in ([RIGHT, bearer("wrong")], [bearer("wrong"), RIGHT], [RIGHT, RIGHT]):
         client = site.client()
         assert [reply.status for reply in await client.ask(get(AUTH, *pair))] == [401]
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        ([b"X-Forwarded-For: 198.51.100.1"], "198.51.100.1"),
+        ([b"X-Forwarded-For: 198.51.100.1", b"X-Forwarded-For: 203.0.113.7"], "203.0.113.7"),
+        ([b"X-Forwarded-For: 203.0.113.7, 192.0.2.1", b"x-forwarded-for:192.0.2.1"], "203.0.113.7"),
+        ([b"Forwarded: for=198.51.100.1", b"Forwarded: for=203.0.113.7;by=a"], "203.0.113.7"),
+        ([b"Forwarded: for=198.51.100.1", b"X-Forwarded-For: 203.0.113.7"], "203.0.113.7"),
+    ],
+)
+async def test_each_proxy_may_add_a_line(
+    site: Site, monkeypatch: pytest.MonkeyPatch, lines: list[bytes], address: str
+) -> None:
+    """As HAProxy does. The nearest that is no trusted proxy counts, both ways."""
+    found = []
+
+    def find(*args: Any) -> str:
+        found.append(client_address(*args))
+        return found[-1]
+
+    monkeypatch.setattr(gate, "client_address", find)
+    assert (await both_ways(site, get(AUTH, bearer("wrong"), *lines))).status == 401
+    assert found == [address] * 2
+    client = site.client()
+    client.protocol.data_received(get(AUTH, RIGHT, *lines))
+    assert [reply.status for reply in client.replies] == [200]
+    client.transport.abort()
 
 
 # Whatever comes

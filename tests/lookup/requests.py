@@ -192,9 +192,47 @@ HEADERS = {
     "If-None-Match": [b'If-None-Match: "a"'],
     "Range": [b"Range: bytes=0-3"],
     "X-Forwarded-For": [b"X-Forwarded-For: 192.0.2.7"],
+    "X-Forwarded-For twice": [b"X-Forwarded-For: 192.0.2.7", b"x-forwarded-for: 192.0.2.8"],
+    "Forwarded twice": [b"Forwarded: for=192.0.2.7;by=a", b'Forwarded:for="[2001:db8::1]"'],
+    "Via twice": [b"Via: 1.1 a", b"Accept: b", b"Via: 1.1 b"],
+    "what 20 proxies add": [b"X-Forwarded-For: 192.0.2.%d" % number for number in range(20)],
+    "what 200 proxies add": [b"X-Forwarded-For: 192.0.2.%d" % number for number in range(200)],
+    "a trace": [b"traceparent: 00-%b-%b-01" % (b"a" * 32, b"b" * 16), b"tracestate: c=d"],
+    "an id": [b"X-Request-Id: 0123456789abcdef"],
+    "an id with a space before the colon": [b"X-Request-Id : a"],
+    "an id, folded": [b"X-Request-Id: a", b" b"],
+    "an id with NUL": [b"X-Request-Id: a\x00b"],
+    "an id that is not ASCII": [b"X-Request-Id: S\xc3\xa4ule"],
+    "an id with a bare carriage return": [b"X-Request-Id: a\rb"],
+    "an id with two carriage returns": [b"X-Request-Id: a\r"],
+    "an id with a bare line feed": [b"X-Request-Id: a\nY: b"],
+    "an id behind a bare line feed": [b"Y: b\nX-Request-Id: a"],
+    "an id of 9,000 bytes": [b"X-Request-Id: " + b"x" * 8986],
+    "an id, folded into another header": [b"X: a", b" X-Request-Id: b"],
     "X-HTTP-Method-Override": [b"X-HTTP-Method-Override: POST"],
     "a cookie": [b"Cookie: a=b; c=d"],
 }
+
+ADDED = st.one_of(
+    st.builds(
+        lambda name, blank, value: name + b":" + blank + value,
+        st.sampled_from(
+            [
+                *(b"X-Forwarded-For", b"x-forwarded-for", b"Forwarded", b"Via", b"X-Real-IP"),
+                *(b"X-Request-ID", b"Traceparent", b"tracestate", b"X-B3-TraceId"),
+                *(b"X-Forwarded-Proto", b"x-amzn-trace-id", b"X-Request", b"Vi\xc3\xa4", b" Via"),
+            ]
+        ),
+        st.sampled_from([b" ", b"", b"\t "]),
+        st.one_of(
+            st.from_regex(rb"[!-~]([\t -~]{0,20}[!-~])?", fullmatch=True),
+            st.binary(max_size=8),
+            st.sampled_from([b"", b"a\r\n", b"a\r\n\r\nGET / HTTP/1.1", b"a\r\n b", b"a\r", b"\n"]),
+        ),
+    ),
+    st.sampled_from([line for name, lines in HEADERS.items() if "id" in name for line in lines]),
+)
+"""Lines that proxies add, some of them badly formed."""
 
 _CHUNKED = b"GET %b HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n" % (AUTH, HOST)
 

@@ -177,6 +177,51 @@ async def test_known_headers_make_no_target_of_two_lines(site: Site) -> None:
     assert client.ended
 
 
+async def test_what_proxies_add_makes_no_head_unknown(site: Site) -> None:
+    """Though it is new with each lookup; nor do two lines make one odd (HAProxy's forwardfor)."""
+    await site.client().ask(get(b"/api/v0/cs/cs001/auth", b"Accept: a", b"Via: 1.1 a"))
+    client = site.client()
+    for number in range(3):
+        for _ in range(2):
+            client.protocol.data_received(
+                get(
+                    b"/api/v0/cs/cs001/auth",
+                    b"X-Forwarded-For: 198.51.100.%d" % number,
+                    b"Accept: a",
+                    b"traceparent: 00-%032x-%016x-01" % (number, number),
+                    b"X-Forwarded-For: 203.0.113.%d" % number,
+                )
+            )
+    assert bodies(client.replies) == [CS001] * 6
+    assert {reply.headers.get("Connection") for reply in client.replies} == {None}
+    assert site.handed_over == 0
+    assert site.front.known_headers[b"1\r\nHost: registry\r\nAccept: a\r\n\r\n"].closes is False
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X-Request-Id : a",
+        b"X-Request-Id: a\x00",
+        b"X-Request-Id: a\r\n b",
+        b"Via: a\r",
+        b" Via: a",
+    ],
+)
+async def test_known_headers_excuse_no_bad_line(site: Site, line: bytes) -> None:
+    await site.client().ask(station("cs001"))
+    client = site.client()
+    assert statuses(await client.ask(get(b"/api/v0/cs/cs001/auth", line))) == [400]
+    assert client.ended
+
+
+async def test_a_line_behind_a_request_is_no_part_of_it(site: Site) -> None:
+    await site.client().ask(station("cs001"))
+    client = site.client()
+    assert statuses(await client.ask(station("cs001") + b"Via: 1.1 a\r\n")) == [200, 400]
+    assert client.ended
+
+
 async def test_pipelined_requests_are_answered_in_order(site: Site) -> None:
     site.lookups.slow.add(SLOW)
     site.lookups.forget(b"/api/v0/cs/nobody/auth")

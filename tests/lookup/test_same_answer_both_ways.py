@@ -34,10 +34,11 @@ from tests.lookup.front_site import (
     settle,
     station,
 )
-from tests.lookup.requests import CORPUS, STREAMS, cut, mutated
+from tests.lookup.requests import ADDED, CORPUS, STREAMS, cut, mutated
 
 LINGERING = 0.1  # seconds
 QUIET = 1.0  # seconds
+AUTH = b"/api/v0/cs/cs001/auth"
 _GENERATED = settings(
     deadline=None,
     max_examples=250,
@@ -207,6 +208,23 @@ def test_the_corpus_over_sockets(loop_factory: Callable[[], asyncio.AbstractEven
 async def test_some_requests(site: Site, data: st.DataObject, stream: bytes) -> None:
     site.front.known_headers.clear()
     await compare(site, data.draw(cut(stream)))
+
+
+@_GENERATED
+@given(
+    data=st.data(),
+    lines=st.lists(ADDED, max_size=4),
+    ending=st.sampled_from([b""] * 4 + [b"X-Request-Id: a\r\n", b"\r\n", station("cs002")]),
+)
+async def test_what_proxies_add_to_a_known_head(
+    site: Site, data: st.DataObject, lines: list[bytes], ending: bytes
+) -> None:
+    for known in ([], [b"Accept: a"]):
+        await compare(site, [get(AUTH, *known)])
+        at = data.draw(st.integers(0, len(known)))
+        request = get(AUTH, *known[:at], *lines, *known[at:]) + ending
+        for _ in range(2):
+            await compare(site, [request])
 
 
 @_GENERATED
