@@ -3,9 +3,10 @@
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +15,14 @@ from csms_redis.access.addresses import client_address
 from csms_redis.access.clients import Client
 from csms_redis.access.roles import LOOKUPS
 from csms_redis.access.secret import hash_of
+from csms_redis.api.app import make_app
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation
 from csms_redis.settings import Role
-from tests.lookup.front_site import Answer, Site, answers, get, running_site, settle
+from tests.lookup import front_site
+from tests.lookup.front_site import HASH, Answer, Site, answers, get, running_site, settle
 
 SECRETS = {role: f"right-secret-of-{role}" for role in Role}
+REVOKED = {role: f"revoked-secret-of-{role}" for role in Role}
 AUTH = b"/api/v0/cs/cs001/auth"
 PROXY = "192.0.2.1"  # the mock transport's peer
 CHALLENGES = 'Basic realm="csms-redis", charset="UTF-8", Bearer realm="csms-redis"'
@@ -41,6 +45,11 @@ def basic(name: str, secret: str) -> bytes:
 def bearer(secret: str) -> bytes:
     """An Authorization header."""
     return b"Authorization: Bearer " + secret.encode()
+
+
+def both(name: str, secret: str) -> tuple[bytes, bytes]:
+    """The two ways to present a secret."""
+    return basic(name, secret), bearer(secret)
 
 
 RIGHT = basic("gateway", SECRETS[Role.GATEWAY])
@@ -75,38 +84,101 @@ async def both_ways(site: Site, request: bytes) -> Answer:
     return by_front
 
 
-def request_of(operation: Operation, *headers: bytes) -> bytes:
-    """A request of an operation, without a body."""
+class Route(NamedTuple):
+    """Something to ask for."""
+
+    method: str
+    target: str
+    needed: Role | None  # None where any client's will do
+    open: bool = False  # whether nothing is needed
+
+    def request(self, *headers: bytes) -> bytes:
+        """A request without a body."""
+        asked = get(self.target.encode(), *headers)
+        return asked.replace(b"GET", self.method.encode(), 1)
+
+
+def target_of(operation: Operation) -> str:
+    """Where an operation is, of a record that there is."""
     path = BASE_PATH + operation.path.replace("{csId}", "cs001").replace("{tokenUid}", "ABC123")
-    target = path.replace("{certificateHash}", "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak=")
-    return get(target.encode(), *headers).replace(b"GET", operation.method.encode(), 1)
+    return path.replace("{certificateHash}", HASH)
+
+
+def routes() -> list[Route]:
+    """All that there are, and what there is not."""
+    found = [
+        Route(
+            operation.method,
+            target_of(operation),
+            Role.GATEWAY if operation.id in LOOKUPS else Role.OPERATOR,
+        )
+        for operation in OPERATIONS
+    ]
+    found += [Route("GET", "/metrics", Role.METRICS), Route("GET", "/nowhere", None)]
+    found += [
+        Route("GET", target, None, open=True)
+        for target in ("/health", "/health/live", "/health/ready", "/docs", "/api/openapi.json")
+    ]
+    found += [route._replace(method="HEAD") for route in found if route.method == "GET"]
+    return [*found, Route("POST", "/nowhere", None), Route("PATCH", f"{BASE_PATH}/cs/cs001", None)]
 
 
 # Roles
 
 
+@pytest.fixture
+async def all_of_it(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """A site with the route that the collector of metrics adds."""
+
+    def make_app_with_metrics(**parts: Any) -> web.Application:
+        async def metrics(request: web.Request) -> web.Response:
+            return web.Response(text=request.method)
+
+        app = make_app(**parts)
+        app.router.add_get("/metrics", metrics, name="metrics")
+        return app
+
+    monkeypatch.setattr(front_site, "make_app", make_app_with_metrics)
+    async with running_site() as running:
+        yield running
+
+
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
-async def test_every_operation_and_every_role(site: Site, operation: Operation) -> None:
-    """Only the right role's client is not refused."""
-    needed = Role.GATEWAY if operation.id in LOOKUPS else Role.OPERATOR
+@pytest.mark.parametrize("route", routes(), ids=lambda route: f"{route.method} {route.target}")
+async def test_every_route_and_every_role(all_of_it: Site, route: Route) -> None:
+    """Only the right role's client is let in, and only as long as its secret holds."""
+    site = all_of_it
+
+    async def status(*headers: bytes) -> int:
+        return (await both_ways(site, route.request(*headers))).status
+
+    site.gate.use(clients(**REVOKED))
+    revoked = [header for role in Role for header in both(role, REVOKED[role])]
+    before = [await status(header) for header in revoked]
+    site.gate.use(clients())
+
     for role, secret in SECRETS.items():
-        for header in (basic(role, secret), bearer(secret)):
-            if role is needed:
-                if operation.id in LOOKUPS:
-                    assert (await both_ways(site, request_of(operation, header))).status == 200
-                continue
-            refused = await both_ways(site, request_of(operation, header))
-            assert refused.status == 403
-            assert ("www-authenticate", f'{CHALLENGES}, error="insufficient_scope"') in (
-                refused.headers
-            )
-    none = await both_ways(site, request_of(operation))
+        for header in both(role, secret):
+            answer = await both_ways(site, route.request(header))
+            if route.open or route.needed in {None, role}:
+                assert answer.status not in {401, 403}
+                if route.needed in {Role.GATEWAY, Role.METRICS} or route.open:
+                    assert answer.status == 200
+            else:
+                assert answer.status == 403
+                challenge = f'{CHALLENGES}, error="insufficient_scope"'
+                assert ("www-authenticate", challenge) in answer.headers
+    wrong = [basic("operator", "wrong"), bearer("wrong"), basic("operator", ""), *revoked]
+    if route.open:
+        assert {await status(header) for header in wrong} == {await status()} == {200}
+        return
+    assert 401 not in before
+    none = await both_ways(site, route.request())
     assert (none.status, dict(none.headers)["www-authenticate"]) == (401, CHALLENGES)
-    for header in (basic("operator", "wrong"), bearer("wrong"), basic("operator", "")):
-        wrong = await both_ways(site, request_of(operation, header))
-        assert wrong.status == 401
-        assert b"wrong" in wrong.body
+    for header in wrong:
+        answer = await both_ways(site, route.request(header))
+        assert answer.status == 401
+        assert b"wrong" in answer.body or route.method == "HEAD"
 
 
 def test_the_lookups_are_the_contract_s() -> None:

@@ -1,9 +1,11 @@
 """Access control and TLS of the whole service, as operators and gateways meet them."""
 
+import asyncio
 import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -14,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
+from yarl import URL
 
 from csms_redis.access.secret import hash_of, new_secret
 from tests.conftest import API, PATIENCE, Reply, Service, StartService, running_service, wait_for
@@ -103,6 +107,48 @@ def test_a_gateway_with_its_name_and_secret_in_the_address(
         (None, "deleteChargeStation", "cs001", 401, "refused"),
     ]
     assert all(line["request_id"] for line in service.events("write"))
+
+
+class TestTheAddressAlone:
+    """Of the service a gateway is told `http://maeve:secret@host`, and nothing else."""
+
+    @pytest.fixture
+    def service(self, guarded: Guarded, start_service: StartService) -> Service:
+        service = start_service(auth__clients=guarded.clients)
+        headers = JSON | bearer(guarded.operator)
+        assert service.request("POST", f"{API}/cs/cs001", STATION, headers).status == 201
+        return service
+
+    async def test_to_a_client_that_keeps_no_connection(
+        self, guarded: Guarded, service: Service
+    ) -> None:
+        """As Go's does under load: each lookup comes on a new one."""
+        address = URL(service.url).with_user("maeve").with_password(guarded.gateway)
+        async with ClientSession(connector=TCPConnector(force_close=True)) as session:
+
+            async def ask(address: URL, path: str) -> int:
+                async with session.get(address.joinpath(*path.split("/")[1:])) as response:
+                    await response.read()
+                    return response.status
+
+            asked = [ask(address, path) for path in [LOOKUP, f"{API}/cs/cs002/auth"] * 50]
+            assert await asyncio.gather(*asked) == [200, 404] * 50
+            assert await ask(address.with_password("wrong"), LOOKUP) == 401
+            assert await ask(address.with_user(None), LOOKUP) == 401
+            assert await ask(address, f"{API}/cs") == 403
+
+    @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+    def test_to_curl(self, guarded: Guarded, service: Service) -> None:
+        def ask(user: str) -> tuple[bytes, str]:
+            address = service.url.replace("://", f"://{user}") + LOOKUP
+            asked = ["curl", "-s", "--noproxy", "*", "-w", "\n%{http_code}", address]
+            said = subprocess.run(asked, capture_output=True, timeout=PATIENCE, check=True).stdout
+            body, _, status = said.rpartition(b"\n")
+            return body, status.decode()
+
+        assert ask(f"maeve:{guarded.gateway}@") == (b'{"securityProfile":2}', "200")
+        assert ask("maeve:wrong@")[1] == "401"
+        assert ask("")[1] == "401"
 
 
 def test_rotation_without_a_restart(guarded: Guarded, start_service: StartService) -> None:

@@ -22,7 +22,16 @@ from hypothesis import strategies as st
 
 from tests.api.test_certificates import HASHES
 from tests.api.walking import listed, next_target, pages
-from tests.conftest import API, DATA, Service, password_hash, segment
+from tests.conftest import (
+    API,
+    DATA,
+    Service,
+    StartService,
+    Valkey,
+    password_hash,
+    segment,
+    wait_for,
+)
 
 PASSWORD = password_hash("fiddlesticks_fishsticks")
 STATIONS = {f"list-{number:03}": number % 3 for number in range(300)}
@@ -518,6 +527,30 @@ def test_a_record_that_is_deleted_meanwhile_is_left_out(
         redis.hset(f"cs:{gone}", mapping=kept)
 
     assert found - {gone} == stations.keys() - {gone}
+
+
+def test_redis_is_restarted_between_two_pages(start_service: StartService, valkey: Valkey) -> None:
+    """503 as long as it is away, then 410: records could be missed, so start again."""
+    service = start_service(redis__url=valkey.url)
+    wait_for(lambda: service.post("/cs/cs0", {"securityProfile": 2}).status == 201, "a write")
+    for number in range(1, 30):
+        assert service.post(f"/cs/cs{number}", {"securityProfile": 2}).status == 201
+    target = next_target(service.get("/cs?limit=5"), f"{API}/cs")
+    assert target is not None
+    assert service.request("GET", target).status == 200
+    valkey.kill()
+    away = service.request("GET", target)
+    assert (away.status, away.headers["Retry-After"]) == (503, "1")
+    valkey.start()
+    wait_for(lambda: service.get("/cs").status == 200, "Redis is reached")
+
+    gone = service.request("GET", target)
+
+    assert gone.status == 410
+    assert gone.error.endswith("Start again without a cursor.")
+    assert "Link" not in gone.headers
+    assert service.request("GET", target).status == 410
+    assert service.get("/cs").json == []
 
 
 def test_a_page_of_few_among_many_is_bounded(service: Service, redis: Any) -> None:
