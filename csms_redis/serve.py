@@ -213,13 +213,14 @@ async def _listening(
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 setup made it
+    most = _descriptors()
     front = Front(
         lookups,
         lambda answered: StatusRequestHandler(server, answered),
         entrance.gate,
         keepalive_timeout=settings.keepalive_timeout,
         request_timeout=settings.request_timeout,
-        max_connections=settings.max_connections or _descriptors(),
+        max_connections=min(settings.max_connections or most, most),
         tls=entrance.context,
     )
     try:

@@ -19,6 +19,8 @@ Version: TypeAlias = int | None
 FAULT, MASTER, OVER = "fault", "master", "over"
 """Moments: the fault begins; the topology has a master again; nothing is to be excused any more."""
 
+_SHOWN = 5  # failures that a verdict names
+
 
 class Outcome(Enum):
     """What a writer knows of its write."""
@@ -361,9 +363,13 @@ class Verdict:
         statuses = ", ".join(
             f"{count} of {status or 'no answer'}" for status, count in sorted(self.others.items())
         )
+        failures = "".join(
+            f" ({one.status or 'no answer'} for {one.path} after {_ms(one.took)})"
+            for one in self.cached_failures[:_SHOWN]
+        )
         return (
             f"writes: {writes}, {len(self.lost_paths)} lost ({overtaken} overtaken); "
-            f"cached: {self.cached}, {len(self.cached_failures)} failed, "
+            f"cached: {self.cached}, {len(self.cached_failures)} failed{failures}, "
             f"p50 {_ms(self.cached_p50)}, p99 {_ms(self.cached_p99)}, "
             f"slowest {_ms(self.cached_slowest)}; "
             f"others: {statuses or 'none'}, {len(self.others_wrong)} untrue, "
