@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from . import header_cost, metrics_cost
+from . import auth_cost, header_cost, metrics_cost
 from .servers import PEERS, wrk_install
 
 _ROOT = Path(__file__).parents[2]
@@ -96,6 +96,13 @@ async def test_the_cost_of_counting_is_measured(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(metrics_cost, "HITS", 100)
     monkeypatch.setattr(metrics_cost, "ROUNDS", 2)
     assert len(await metrics_cost.measure()) == 2
+
+
+async def test_the_cost_of_access_control_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lookup is a hit, with credentials and without."""
+    monkeypatch.setattr(auth_cost, "HITS", 100)
+    monkeypatch.setattr(auth_cost, "ROUNDS", 2)
+    assert len(await auth_cost.measure()) == 2
 
 
 async def test_the_cost_of_new_headers_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
