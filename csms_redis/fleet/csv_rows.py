@@ -126,13 +126,9 @@ def _header(row: list[str], records: _Records, kind: Kind) -> tuple[list[str], I
 def _data(names: Sequence[str], row: list[str], kind: Kind) -> dict[str, Any]:
     if len(row) < len(names):
         raise _Broken(f"has {len(row)} of {len(names)} columns")
-    if any(row[len(names) :]):
+    if len(row) > len(names) and any(row[len(names) :]):
         raise _Broken(f"has more than {len(names)} columns")
-    return {
-        name: _value(name, cell, kind)
-        for name, cell in zip(names, row[: len(names)], strict=True)
-        if cell
-    }
+    return {name: _value(name, cell, kind) for name, cell in zip(names, row, strict=False) if cell}
 
 
 def _value(name: str, cell: str, kind: Kind) -> Any:

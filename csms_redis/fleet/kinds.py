@@ -1,10 +1,9 @@
 """What can be imported and exported, and how a row becomes a record."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from datetime import UTC
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -30,8 +29,7 @@ _CS_ID, _STATUS, _UPDATED = "csId", "registrationStatus", "lastUpdated"
 _HIDDEN = "***"
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """A row that passed.
 
     Attributes:

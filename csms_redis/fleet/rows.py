@@ -2,8 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 MAX_RECORD = 2**20
 """The longest row, in bytes; a certificate with its chain has 65,536 at most."""
@@ -16,8 +15,7 @@ BOM = b"\xef\xbb\xbf"
 UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A record that is still to be checked.
 
     Attributes:
@@ -31,8 +29,7 @@ class Row:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """What cannot be read as a record; the reason quotes nothing of it."""
 
     source: str

@@ -1,8 +1,8 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import gmtime, strftime, time
+from typing import NamedTuple
 
 import orjson
 from pydantic import BaseModel
@@ -119,8 +119,7 @@ def now() -> bytes:
     return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime(time())).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What is to be stored, and where."""
 
     key: bytes
