@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ class TestInterrupted:
                 b"csId,securityProfile\n" + b"".join(b"c%d,2\n" % n for n in range(2000))
             )
             process.stdin.flush()
-            wait_for(lambda: redis.exists("cs:c0") or process.poll(), "some are stored")
+            wait_for(lambda: redis.exists("cs:c1499") or process.poll(), "three batches are stored")
             process.send_signal(signum)
             assert process.wait(PATIENCE) == code
             assert process.stderr is not None
@@ -114,7 +115,9 @@ class TestInterrupted:
         assert "Fatal" not in said
         (line,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         assert (line["operation"], line["outcome"]) == ("import", "unknown")
-        assert line["reason"].startswith("interrupted")
+        told = re.match(r"interrupted; (\d+) were written", line["reason"])
+        assert told
+        assert 500 <= int(told[1]) <= 2000
 
     def test_one_record(
         self, valkey: Valkey, tmp_path: Path, signum: signal.Signals, code: int
@@ -133,6 +136,19 @@ class TestInterrupted:
 
         (line,) = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
         assert (line["csId"], line["outcome"], line["reason"]) == ("cs1", "unknown", "interrupted")
+
+
+def test_an_import_that_fails_while_its_source_stays_open(valkey: Valkey, tmp_path: Path) -> None:
+    """It ends all the same, with its own code."""
+    with under_way(tmp_path, valkey, "import", "stations", "-", "--format", "ocpi") as process:
+        assert process.wait(PATIENCE) == 2  # stations have no such format
+    valkey.kill()
+    with under_way(tmp_path, valkey, "import", "stations", "-", "--format", "csv") as process:
+        assert process.wait(PATIENCE) == 1
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert "cannot be reached" in said
+    assert "Fatal" not in said
 
 
 class TestForeign:

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Coroutine
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -51,10 +49,10 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_terminated(work))
     except asyncio.CancelledError:
-        _leave(_TERMINATED)
+        sys.exit(_TERMINATED)
     except KeyboardInterrupt:
         click.echo("Aborted!", err=True)
-        _leave(1)
+        sys.exit(1)
 
 
 async def _until_terminated(work: Coroutine[Any, Any, _T]) -> _T:
@@ -62,14 +60,6 @@ async def _until_terminated(work: Coroutine[Any, Any, _T]) -> _T:
     assert task is not None  # noqa: S101 a runner runs it
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await work
-
-
-def _leave(code: int) -> NoReturn:
-    """End without Python's own clearing up, which aborts while a thread waits for a pipe's end."""
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
 
 
 def finish(work: Coroutine[Any, Any, _T]) -> _T:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from enum import StrEnum
@@ -144,7 +143,9 @@ class Source:
         """
         self.done = 0
         if self.path == STDIN:
-            yield from self._rows(sys.stdin.buffer)  # type: ignore[arg-type] # a BufferedReader
+            # not Python's own buffer: while a thread waits for that, Python cannot end but by abort
+            with closing(open(0, "rb", closefd=False)) as file:
+                yield from self._rows(file)
         elif self.path.is_dir():
             for path in pem_rows.files(self.path):
                 try:

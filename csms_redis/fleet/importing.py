@@ -101,6 +101,8 @@ async def import_(
         raise FleetError(f"{name}: {error.strerror or 'cannot be read'}{work.so_far}") from None
     except _GaveUp as error:
         raise FleetError(f"{error}{work.so_far}") from None
+    except asyncio.CancelledError:
+        raise asyncio.CancelledError(f"interrupted{work.so_far}") from None
     work.result.seconds = monotonic() - began
     return work.result
 
