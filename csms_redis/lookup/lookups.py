@@ -5,7 +5,7 @@ The front protocol and the aiohttp handlers both ask here, so both give the same
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from math import inf
@@ -45,7 +45,7 @@ NOT_FOUND_TAILS = {
 }
 _SWEEP = 0.02  # seconds between looks at the deadlines
 _AFTER_READING = 0.001  # seconds; any time but none lets the event loop read first
-_GRACE = 1.0  # seconds after a loss in which lookups wait for the next connection
+_GRACE = 1.0  # seconds after a loss or a move in which lookups wait for the next connection
 _VALUES = frozenset([bytes, type(None)])  # what an HMGET gives
 
 _ELSEWHERE = frozenset(["ASK", "MOVED", "TRYAGAIN"])  # codes of replies of a cluster's node
@@ -177,12 +177,13 @@ class Lookups:
         self.reconnected = asyncio.Event()  # set with each of them
         self.counts = LookupCounts()
         self._settings = settings
-        self._lost = monotonic()
+        self._unsettled = monotonic()  # when a connection was lost, or slots were moved, last
         self._timeout = settings.timeout
         self.stale_if_error = settings.stale_if_error
         self._max_in_flight = settings.max_in_flight
         self._prefix = prefix
         self._topology = topology
+        topology.changed.append(self._slots_moved)
         self._source_of: dict[Address, Source] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._backlog: deque[_Flight] = deque()  # waiting for a connection
@@ -340,7 +341,7 @@ class Lookups:
             return
         del self._source_of[source.master]
         self.sources = tuple(self._source_of.values())
-        self._lost = monotonic()
+        self._unsettled = monotonic()
         self.counts.lost += 1
         source.lease_until = 0.0
         self.cache.age(source.generation, source.good)
@@ -370,7 +371,7 @@ class Lookups:
         """Forget what was read from masters that it does not belong to any more.
 
         Redis tells of a key's move as of any other change, so this is a second look, and takes its
-        time.
+        time. Where the new master cannot be read yet, as in a failover, it becomes stale instead.
         """
         for source in self.sources:
             source.unknown.clear()
@@ -378,10 +379,16 @@ class Lookups:
             for start in range(0, len(kept), _CHUNK):
                 if source not in self.sources or source.master not in self._topology.masters:
                     break  # it is stale now, and wanted until the next master can be read
+                stale = []
                 for target in kept[start : start + _CHUNK]:
-                    key = targets.key_of(target, self._prefix)
-                    if self._topology.owner(key) != source.master:
+                    owner = self._topology.owner(targets.key_of(target, self._prefix))
+                    if owner == source.master:
+                        continue
+                    if owner in self._source_of:
                         source.generation.drop(target)
+                    else:
+                        stale.append(target)
+                self.cache.retire(source.generation, stale, source.good)
                 await asyncio.sleep(_PAUSE)
 
     async def reread_stale(self) -> None:
@@ -406,6 +413,10 @@ class Lookups:
         for flight in backlog:
             if flight.waiters and not self._send(flight):
                 self._backlog.append(flight)
+
+    def _slots_moved(self, slots: Collection[int] | None) -> None:
+        del slots
+        self._unsettled = monotonic()
 
     def _source_through(self, connection: ReadConnection) -> Source | None:
         for source in self.sources:
@@ -485,7 +496,7 @@ class Lookups:
                 self.counts.stale[target[LETTER]] += 1
                 answered(OK, kept)
                 return
-            room = now - self._lost <= _GRACE and len(self._backlog) < self._max_in_flight
+            room = now - self._unsettled <= _GRACE and len(self._backlog) < self._max_in_flight
         else:
             room = len(source.connection.pending) < self._max_in_flight
         if not room:

@@ -2,6 +2,7 @@
 
 from bisect import insort
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import pairwise
 from operator import attrgetter
 from sys import getsizeof
@@ -112,6 +113,20 @@ class NearCache:
     def age(self, generation: Generation, good: float) -> None:
         """Make stale what a connection filled; `good` is when that last proved its lease."""
         self._filling.remove(generation)
+        self._keep_old(generation, good)
+
+    def retire(self, generation: Generation, targets: Iterable[bytes], good: float) -> None:
+        """Make stale some of what a connection filled that is still there."""
+        retired = Generation()
+        for target in targets:
+            tail = generation.entries.get(target)
+            if tail is not None:
+                generation.drop(target)
+                retired.entries[target] = tail
+                retired.size += _size(target, tail)
+        self._keep_old(retired, good)
+
+    def _keep_old(self, generation: Generation, good: float) -> None:
         if generation.entries:
             generation.good = good
             insort(self._old, generation, key=attrgetter("good"))

@@ -24,6 +24,7 @@ from tests.lookup.wire import (
 
 A = Address(host="a.test", port=7001)
 B = Address(host="b.test", port=7002)
+C = Address(host="c.test", port=7003)
 TIMEOUT = 0.1
 FOUND = {profile: (200, body) for profile, body in PROFILE.items()}
 NOT_FOUND = (404, b"")
@@ -186,6 +187,51 @@ class TestMoves:
 
         assert await cluster.hit("a1") == FOUND[1]
         assert await cluster.fill("a", cluster.b, record(2)) == FOUND[2]
+
+    async def test_what_moved_out_of_reach_is_stale(self, cluster: Cluster) -> None:
+        """In a failover the next master is known before it can be read."""
+        await cluster.fill("a", cluster.a, record(1))
+        await cluster.fill("a1", cluster.a, record(1))
+        cluster.topology.move(b"cs:a", C)
+        await cluster.lookups.drop_disowned()
+
+        assert await cluster.hit("a") == FOUND[1]
+        assert cluster.lookups.stale_answers == 1
+        assert await cluster.hit("a1") == FOUND[1]
+        assert cluster.lookups.stale_answers == 1
+
+        wire = connect(cluster.lookups, master=C)
+        cluster.client.ask("a")
+        assert await wire.asked() == [b"cs:a"]
+        wire.receive(record(2))
+        assert cluster.client.take() == [FOUND[2]]
+        wire.lose()
+        assert await cluster.hit("a") == FOUND[2]
+
+    async def test_what_is_stale_is_forgotten_with_its_invalidation(self, cluster: Cluster) -> None:
+        """Whoever tells of it."""
+        await cluster.fill("a", cluster.a, record(1))
+        cluster.topology.move(b"cs:a", C)
+        await cluster.lookups.drop_disowned()
+        cluster.a.receive(invalidation(b"cs:a"))
+        cluster.lookups._unsettled = 0.0
+
+        assert await cluster.hit("a") == AWAY
+        assert cluster.lookups.stale_answers == 0
+
+    async def test_the_next_master_is_waited_for(self, cluster: Cluster) -> None:
+        """As after a loss, for what was not known before."""
+        cluster.lookups._unsettled = 0.0
+        cluster.topology.owners[b"cs:a"] = C
+        assert await cluster.hit("a") == AWAY
+
+        cluster.topology.move(b"cs:a", C)
+        cluster.client.ask("a")
+        assert cluster.client.take() == []
+        wire = connect(cluster.lookups, master=C)
+        assert await wire.asked() == [b"cs:a"]
+        wire.receive(record(1))
+        assert cluster.client.take() == [FOUND[1]]
 
     async def test_many_are_looked_through_in_pieces(
         self, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
