@@ -1,1 +1,1 @@
-"""What the commands of the command line share, and those on single records."""
+"""The commands of the command line, each imported when it is asked for."""

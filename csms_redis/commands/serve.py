@@ -1,0 +1,41 @@
+"""`csms-redis serve`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+import uvloop
+
+from csms_redis.commands.common import config_option, fail, read_settings
+from csms_redis.listener import CannotListen
+from csms_redis.redis.embedded import EmbeddedError
+from csms_redis.serve import serve
+from csms_redis.settings import BadSettings
+from csms_redis.telemetry import log
+
+
+@click.command("serve")
+@config_option
+@click.option("--host", help="Address to listen on; default 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default 9410.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the embedded store keeps its files; default ./data.",
+)
+def serve_command(
+    config: Path | None, host: str | None, port: int | None, data_dir: Path | None
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Settings come from these options, then the environment (CSMS_SERVER__PORT), then config.toml.
+    """
+    settings = read_settings(
+        config, {"server": {"host": host, "port": port}, "redis": {"data_dir": data_dir}}
+    )
+    log.configure(settings.telemetry)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except (BadSettings, EmbeddedError, CannotListen) as error:
+        fail(str(error))
