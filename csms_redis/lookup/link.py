@@ -24,7 +24,12 @@ LEASE = 3.0
 """Seconds that a probe holds from when it was sent: one is sent each second, and has two."""
 
 CONFIRMATION = 5.0
-"""Seconds for which others' word that this is a master holds."""
+"""Seconds for which others' word that this is a master holds.
+
+After that it may be a former one that was cut off together with this process, and what it says is
+as old as their last word: it is read on, and counts as stale, until that was `stale_if_error`
+seconds ago.
+"""
 
 _PROBE_INTERVAL = 1.0  # seconds
 _PROBE_TIMEOUT = 2.0  # seconds
@@ -42,6 +47,10 @@ _log = structlog.get_logger()
 
 class IsReplica(Exception):
     """The server answers, but it is a replica."""
+
+
+class Unconfirmed(Exception):
+    """The server may answer, but for too long nobody else has taken it for the master."""
 
 
 class Link:
@@ -71,7 +80,7 @@ class Link:
             master: one of its.
             prefix: of every key.
             timeout: seconds to connect, and then to log in.
-            layout: asked before anything is looked up.
+            layout: asked before anything is looked up, and told when it may have changed.
         """
         self.problem: str | None = "has not been reached yet"
         self.role = "unknown"
@@ -82,6 +91,9 @@ class Link:
         self._timeout = timeout
         self._layout = layout
         self._prefixes = [resource.key(prefix, "") for resource in (STATION, TOKEN, CERTIFICATE)]
+        self._named = monotonic()  # by others, as a master
+        self._doubted = False  # whether nobody confirms that
+        self._read_unconfirmed = max(CONFIRMATION, lookups.stale_if_error)  # seconds
         self._said: str | None = None
         self._untracked: str | None = None  # why nothing can be kept
         self._resp3 = True  # whether the server was found to speak it
@@ -113,29 +125,85 @@ class Link:
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _connect_and_hold(self) -> None:
+        self._refuse_unconfirmed()
         connection = await self._connect()
         try:
             tracked = await self._handshake(connection)
             sent = await self._probe(connection)
             if self._layout is not None:
-                await self._layout.admit()
+                self._layout.unwatched(self._address)
+                await self._layout.admit(self._address)
+                _refuse_ended(connection)
             self._lookups.connected(self._address, connection)
             self._renew(connection, sent, tracked=tracked)
             self._reached(tracked=tracked)
             while True:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(max(0, sent + _PROBE_INTERVAL - monotonic())):
+                    until = min(sent + _PROBE_INTERVAL, self._read_until)
+                    async with asyncio.timeout(max(0, until - monotonic())):
                         await connection.ended.wait()
+                self._refuse_unconfirmed()
+                await self._refuse_unknown()
                 sent = await self._probe(connection)
                 self._renew(connection, sent, tracked=tracked)
         finally:
             connection.abort()
+            if self._layout is not None:
+                self._layout.unwatched(self._address)
 
     def _renew(self, connection: ReadConnection, sent: float, *, tracked: bool) -> None:
         confirmed = self._topology.confirmed(self._address)
         until = min(sent + LEASE, confirmed + CONFIRMATION) if tracked else 0.0
+        confirmed_until = self._confirmed + CONFIRMATION
         # one that nobody else takes for the master proves nothing by answering
-        self._lookups.renew(connection, sent=min(sent, confirmed), until=until)
+        self._lookups.renew(
+            connection, sent=min(sent, confirmed), until=until, confirmed_until=confirmed_until
+        )
+        doubted, self._doubted = self._doubted, confirmed_until <= monotonic()
+        if self._doubted and not doubted:
+            _log.warning(
+                "what Redis answers counts as stale",
+                redis=str(self._address),
+                reason="nobody else confirms that it is the master",
+            )
+
+    @property
+    def _confirmed(self) -> float:
+        """When others last took it for a master (monotonic seconds)."""
+        return max(self._named, self._topology.confirmed(self._address))
+
+    @property
+    def _read_until(self) -> float:
+        return self._confirmed + self._read_unconfirmed
+
+    def _refuse_unconfirmed(self) -> None:
+        if monotonic() >= self._read_until:
+            raise Unconfirmed(
+                f"is read no more: for {self._read_unconfirmed:g} s nobody else has confirmed that "
+                "it is the master"
+            )
+
+    async def _refuse_unknown(self) -> None:
+        """Read the layout's version again where it has changed.
+
+        Where it is another's, what was known before is served as while Redis is away.
+
+        Raises:
+            UnknownLayout: it is not this program's.
+        """
+        if self._layout is None:
+            return
+        try:
+            await self._layout.admit(self._address)
+        except UnknownLayout:
+            raise
+        except Unavailable:
+            pass  # it was this program's when it was read last
+
+    def _invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
+        if self._layout is not None and (keys is None or self._layout.key in keys):
+            self._layout.changed()
+        self._lookups.invalidated(connection, keys)
 
     async def _connect(self) -> ReadConnection:
         loop = asyncio.get_running_loop()
@@ -143,7 +211,7 @@ class Link:
 
         def protocol() -> ReadConnection:
             return ReadConnection(
-                invalidated=self._lookups.invalidated,
+                invalidated=self._invalidated,
                 caught_up=self._lookups.deliver,
                 lost=self._lookups.lost,
             )
@@ -181,7 +249,8 @@ class Link:
                 await connection.call("SELECT", address.db)
             if not self._lookups.caches or not self._resp3:
                 return False
-            prefixes = [word for prefix in self._prefixes for word in (b"PREFIX", prefix)]
+            tracked = [*self._prefixes, self._layout.key] if self._layout else self._prefixes
+            prefixes = [word for prefix in tracked for word in (b"PREFIX", prefix)]
             try:
                 await connection.call("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
             except ReadError as error:
@@ -211,8 +280,7 @@ class Link:
         self.role = _ROLES.get(role or b"", "unknown")
         if role not in {b"master", None}:
             raise IsReplica
-        if connection.ended.is_set():
-            raise ConnectionBroken("the connection ended after its last reply")
+        _refuse_ended(connection)
         return sent
 
     async def _role(self, connection: ReadConnection) -> bytes | None:
@@ -247,7 +315,8 @@ class Link:
             )
 
     def _say(self, error: Exception) -> None:
-        if isinstance(error, UnknownLayout):
+        refused = isinstance(error, UnknownLayout | Unconfirmed)
+        if refused:
             reason = self.problem = str(error)
         else:
             reason = _reason(error)
@@ -255,19 +324,24 @@ class Link:
         if reason == self._said:
             return
         self._said = reason
-        if isinstance(error, UnknownLayout):
+        if refused:
             _log.error("Redis is not used", redis=str(self._address), reason=reason)
         else:
             _log.warning("Redis cannot be reached", redis=str(self._address), reason=reason)
 
 
-_FAILURES = (OSError, TimeoutError, UnicodeError, ReadError, IsReplica, Unavailable)
+_FAILURES = (OSError, TimeoutError, UnicodeError, ReadError, IsReplica, Unavailable, Unconfirmed)
 _ROLES = {b"master": "master", b"replica": "replica", b"slave": "replica"}
 _READ_ANYWAY = frozenset(["ASK", "MOVED", "TRYAGAIN", "WRONGTYPE"])
 
 
 async def _nothing() -> None:
     """For a master that no key can be asked of."""
+
+
+def _refuse_ended(connection: ReadConnection) -> None:
+    if connection.ended.is_set():
+        raise ConnectionBroken("the connection ended after its last reply")
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,8 @@ from csms_redis.redis.address import Address
 from csms_redis.redis.node import AWAY, Command, Node, Redirected
 from csms_redis.redis.topology import Topology
 
-Admit: TypeAlias = Callable[[], Awaitable[None]]
+Admit: TypeAlias = Callable[[Address | None], Awaitable[None]]
+"""Returns once a master may be used; raises `Unavailable` while it may not."""
 
 _MOST_REDIRECTIONS = 5
 _TRY_AGAIN = 0.02  # seconds
@@ -33,7 +34,7 @@ class RedisClient:
             topology: which master has a key.
             new_node: how to speak to one.
             timeout: seconds for each, besides the time that replicas have.
-            admit: asked before each; raises `Unavailable` while nothing may be sent.
+            admit: asked before each, with the master that it is for.
         """
         self._topology = topology
         self._new_node = new_node
@@ -69,6 +70,10 @@ class RedisClient:
 
         return await self._at_owner(key, send)
 
+    def owner(self, key: bytes) -> Address | None:
+        """The master that a key belongs to, as far as is known."""
+        return self._topology.owner(key)
+
     @property
     def clustered(self) -> bool:
         """Whether the masters share what there is, each with slots of its own."""
@@ -86,7 +91,7 @@ class RedisClient:
             Unavailable: one has no answer.
             Redirected: another master has what one asks for.
         """
-        await self._admit()
+        await self._admit(master)
         try:
             return await self.node(master).read_many(commands, within=self._timeout)
         except (Redirected, Unavailable):
@@ -106,7 +111,7 @@ class RedisClient:
         Raises:
             Unavailable: nobody could be asked.
         """
-        await self._admit()
+        await self._admit(self._topology.owner(key))
         master = self._topology.owner(key)
         asking = False
         deadline = monotonic() + self._timeout
@@ -140,10 +145,6 @@ class RedisClient:
         Returns:
             For each its reply, or the `Unavailable` or `OutcomeUnknown` that `write` would raise.
         """
-        try:
-            await self._admit()
-        except Unavailable as unavailable:
-            return [unavailable] * len(writes)
         groups: dict[Address | None, list[int]] = {}
         for index, (key, _) in enumerate(writes):
             groups.setdefault(self._topology.owner(key), []).append(index)
@@ -154,7 +155,12 @@ class RedisClient:
                 said: list[Any] = [Redirected()] * len(group)
             else:
                 commands = [writes[index][1] for index in group]
-                said = await self.node(master).write_all(commands, within=self._timeout)
+                try:
+                    await self._admit(master)
+                except Unavailable as unavailable:
+                    said = [unavailable] * len(group)
+                else:
+                    said = await self.node(master).write_all(commands, within=self._timeout)
             for index, reply in zip(group, said, strict=True):
                 replies[index] = reply
                 if isinstance(reply, Unavailable):
@@ -190,5 +196,6 @@ class RedisClient:
             await node.close()
 
 
-async def _always() -> None:
+async def _always(master: Address | None) -> None:
     """Let everything be sent."""
+    del master

@@ -6,6 +6,7 @@ import structlog
 from redis.exceptions import NoPermissionError
 
 from csms_redis.contract.errors import Unavailable
+from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 
 LAYOUT = 1
@@ -24,7 +25,12 @@ class MayNotRead(Unavailable):
 
 
 class Layout:
-    """Admits to the records once it is known that their layout is this program's."""
+    """Admits to the records unless their layout is known to be another's.
+
+    In a cluster one master has the version for all. While it cannot be read that master is not
+    used, and the others are: no part that is away may take the rest with it. Once it was read and
+    is not this program's, nobody is admitted until it was read again and is.
+    """
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
         """Read it through `redis`.
@@ -34,24 +40,59 @@ class Layout:
             prefix: of every key.
         """
         self._redis = redis
-        self._key = prefix + b"layout"
-        self._admitted = False
+        self.key = prefix + b"layout"
+        self._known = False  # whether it is this program's, and nothing may have changed since
+        self._others_may = False  # whether masters that do not have it are used meanwhile
+        self._refused: str | None = None  # what is wrong with the one that was read last
+        self._doubts = 0
         self._looking: asyncio.Task[None] | None = None
 
-    async def admit(self) -> None:
+    async def admit(self, master: Address | None = None) -> None:
         """Return once the records may be used; at the first contact, write what is missing.
+
+        Args:
+            master: whose they are; None for all.
 
         Raises:
             UnknownLayout: they may not.
             Unavailable: nobody knows; to be asked again.
         """
-        if self._admitted:
-            return
+        while not self._known:
+            looking = self._look_soon()
+            owner = self._redis.owner(self.key)
+            elsewhere = master is not None and master != owner
+            if elsewhere and self._others_may:
+                return
+            try:
+                await asyncio.shield(looking)
+            except UnknownLayout:
+                raise
+            except Unavailable:
+                if self._refused is not None:
+                    raise UnknownLayout(self._refused) from None
+                if not elsewhere:
+                    raise
+
+    def changed(self) -> None:
+        """It was written: until it was read again nothing is sent to any master."""
+        self._doubt()
+        self._others_may = False
+
+    def unwatched(self, master: Address) -> None:
+        """Whoever changed what `master` has may not have been heard: it is read again."""
+        if master == self._redis.owner(self.key):
+            self._doubt()
+
+    def _doubt(self) -> None:
+        self._doubts += 1
+        self._known = False
+
+    def _look_soon(self) -> asyncio.Task[None]:
         # all who ask meanwhile wait for one answer, and who gives up takes it from nobody
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
             self._looking.add_done_callback(_retrieve)
-        await asyncio.shield(self._looking)
+        return self._looking
 
     async def stored(self) -> int | None:
         """The version that stands in Redis; None where there is none.
@@ -62,7 +103,7 @@ class Layout:
             Unavailable: there is no answer.
         """
         try:
-            value = await self._redis.read(self._key, "GET", self._key)
+            value = await self._redis.read(self.key, "GET", self.key)
         except Unavailable as unavailable:
             cause = unavailable.__cause__
             if isinstance(cause, NoPermissionError):
@@ -83,26 +124,36 @@ class Layout:
         return version
 
     async def _look(self) -> None:
+        doubts = self._doubts
         try:
             if await self.stored() is None:
                 await self._write()
+        except UnknownLayout as unknown:
+            self._refused = unknown.error
+            self._others_may = False
+            raise
         except MayNotRead:
-            _log.warning("the storage layout is not known", key=self._key.decode(), reason="NOPERM")
-        self._admitted = True
+            _log.warning("the storage layout is not known", key=self.key.decode(), reason="NOPERM")
+        except Unavailable:
+            self._others_may = self._refused is None
+            raise
+        self._refused = None
+        if doubts == self._doubts:
+            self._known = self._others_may = True
 
     async def _write(self) -> None:
         """Say what the records are from now on; where that fails the next start tries again."""
         try:
-            await self._redis.write(self._key, "SET", self._key, LAYOUT, "NX")
+            await self._redis.write(self.key, "SET", self.key, LAYOUT, "NX")
         except Unavailable:
-            _log.warning("the storage layout was not written", key=self._key.decode())
+            _log.warning("the storage layout was not written", key=self.key.decode())
         else:
             # another may have been first
             await self.stored()
 
     @property
     def _name(self) -> str:
-        return f"key {self._key.decode()}"
+        return f"key {self.key.decode()}"
 
     def _foreign(self) -> UnknownLayout:
         return UnknownLayout(

@@ -1,19 +1,26 @@
 """A master behind Sentinel fails under load: what was acknowledged, and what was answered."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import running_service
+from tests.conftest import Service, running_service, wait_for
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
 from tests.topologies.history import FAULT, MASTER, Verdict
 from tests.topologies.node import Node
+from tests.topologies.rights import ON_SENTINELS, PASSWORD, permit
 from tests.topologies.sentinels import SentinelGroup
+from tests.topologies.topology import ADMIN
 from tests.topologies.workload import Workload
 
 REPLICAS = 2
+STATIONS = ("cached", "deleted", "read")
+STALE_IF_ERROR = 9  # seconds; more than a failover takes, and than others' word holds
 
 
 class Fault(NamedTuple):
@@ -84,6 +91,95 @@ def test_nothing_acknowledged_is_lost(fault: Fault) -> None:
 def test_fewer_replicas(fault: Fault, wait_replicas: int) -> None:
     """Writes may be lost, and are counted; lookups are answered all the same."""
     judge(suffer(fault, wait_replicas))
+
+
+class Partition:
+    """A network that is cut in two: a service and the master here, all others there.
+
+    The users by whom they reach one another are switched off, for a proxy before the master would
+    cut off the service as well.
+    """
+
+    def __init__(self, group: SentinelGroup) -> None:
+        self._group = group
+        self._master = group.master()
+        self._master.credentials = ("csms", PASSWORD)
+
+    def begin(self) -> None:
+        self._switch("off")
+        self._master.call("CLIENT", "KILL", "USER", ADMIN[0])
+        for sentinel in self._group.sentinels:
+            sentinel.call("CLIENT", "KILL", "USER", "csms")
+
+    def end(self) -> None:
+        self._switch("on")
+        self._master.credentials = ADMIN
+
+    def _switch(self, state: str) -> None:
+        self._master.call("ACL", "SETUSER", ADMIN[0], state)
+        for sentinel in self._group.sentinels:
+            sentinel.call("ACL", "SETUSER", "csms", state)
+
+
+def stale_answers(service: Service) -> float:
+    """Lookups that were answered with what may have changed since."""
+    metrics = service.request("GET", "/metrics").body.decode()
+    lines = re.findall(r'^csms_lookups_total\{.*outcome="stale".*\} (.+)$', metrics, re.MULTILINE)
+    return sum(map(float, lines))
+
+
+def test_cut_off_together_with_the_master(tmp_path: Path) -> None:
+    """What it says is served as stale, and no longer than that: others have a master by now."""
+    secret = tmp_path / "password"
+    secret.write_text(PASSWORD)
+    with SentinelGroup(
+        users=["default off", f"csms on >{PASSWORD} ~* &* +@all"],
+        sentinel_user="sentinels",
+        sentinel_password="theirs",
+    ) as group:
+        permit(group.sentinels, ON_SENTINELS)
+        settings = {
+            "redis__url": group.url_as("csms", PASSWORD),
+            "redis__sentinel_username": "csms",
+            "redis__sentinel_password_file": str(secret),
+            "lookup__stale_if_error": f"{STALE_IF_ERROR}",
+        }
+        with running_service(**settings) as service:
+            until_ready(service)
+            for name in STATIONS:
+                assert service.post(f"/cs/{name}", {"securityProfile": 2}).status == 201
+            assert service.get("/cs/cached/auth").status == 200
+            old = group.master()
+            group.wait_until(lambda: old.call("WAIT", REPLICAS, 1000) == REPLICAS, "all have them")
+
+            partition = Partition(group)
+            begun = monotonic()
+            partition.begin()
+            seen: set[int] = set()
+            deleted = 0
+            while not service.events("Redis is not used"):
+                seen.add(service.get("/cs/deleted/auth").status)
+                if not deleted and (new := group.find_master()) not in {None, old}:
+                    deleted = new.call("DEL", "cs:deleted")
+                assert monotonic() < begun + 10 * STALE_IF_ERROR
+            took = monotonic() - begun
+            say(f"a former master was read for {took:.1f} s, {STALE_IF_ERROR} of them allowed")
+            assert seen <= {200, 503}
+            assert 200 in seen
+            assert stale_answers(service) > 0
+            assert service.events("what Redis answers counts as stale")
+            wait_for(
+                lambda: {service.get(f"/cs/{name}/auth").status for name in STATIONS} == {503},
+                "nothing is served any more",
+            )
+            if not deleted:
+                deleted = group.wait_for_new_master(old).call("DEL", "cs:deleted")
+            assert deleted == 1
+
+            partition.end()
+            until_ready(service)
+            assert service.get("/cs/deleted/auth").status == 404
+            assert service.get("/cs/read/auth").status == 200
 
 
 def test_rolling_restart() -> None:

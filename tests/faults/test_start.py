@@ -27,6 +27,8 @@ SECRET = "s3cret-and-later-right"
 RECORDS = 30  # so that some are of each master
 
 _AWAY = {"Redis cannot be reached", "Redis's masters are in doubt"}
+_OTHER = "cs:cs0"  # of another master than the storage layout's version
+_LEAST_TELLING = f"the master of {_OTHER}, full coverage not wanted"
 
 
 class Case(NamedTuple):
@@ -51,8 +53,8 @@ class Case(NamedTuple):
         return self.name
 
 
-def _one_master_and_its_replica(cluster: ClusterGroup) -> list[Node]:
-    master = cluster.master()
+def _master_and_its_replica(cluster: ClusterGroup, key: str) -> list[Node]:
+    master = cluster.master_of(key)
     return [master, *cluster.replicas(master)]
 
 
@@ -80,13 +82,17 @@ CASES = [
 _AS_TESTED = [pytest.param(case, marks=pytest.mark.slow) if case.frozen else case for case in CASES]
 PARTS = [
     Case(
-        f"one of three masters, full coverage {'wanted' if full else 'not wanted'}",
+        f"the master of {key}, full coverage {'wanted' if full else 'not wanted'}",
         lambda full=full: ClusterGroup(full_coverage=full),  # type: ignore[misc]
-        _one_master_and_its_replica,
+        lambda at, key=key: _master_and_its_replica(at, key),  # type: ignore[misc]
         # wanting all, the other masters answer nothing either
         r"\d+ of 16384 slots have no master" + ("|it answers CLUSTERDOWN" if full else ""),
     )
-    for full in (True, False)
+    for key, full in ((_OTHER, True), (_OTHER, False), ("layout", False))
+]
+_PARTS_AS_TESTED = [
+    pytest.param(case, marks=pytest.mark.slow) if case.name == _LEAST_TELLING else case
+    for case in PARTS
 ]
 
 
@@ -254,13 +260,14 @@ def test_starts_while_redis_is_away(case: Case) -> None:
         all_works(service)
 
 
-@pytest.mark.parametrize("case", PARTS, ids=str)
+@pytest.mark.parametrize("case", _PARTS_AS_TESTED, ids=str)
 def test_starts_while_a_part_of_the_cluster_is_away(case: Case) -> None:
     """It serves what the rest serves: all but the slots away, or nothing if it wants them all."""
     names = [f"cs{number}" for number in range(RECORDS)]
     with started(case) as (group, away, service):
         assert isinstance(group, ClusterGroup)
         slots = _slots_of(group, away)
+        assert (key_slot(b"layout") in slots) == ("layout" in case.name)
         lost = [name for name in names if key_slot(f"cs:{name}".encode()) in slots]
         there = [name for name in names if name not in lost]
         assert lost

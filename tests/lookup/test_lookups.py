@@ -544,7 +544,7 @@ class TestStaleIfError:
         client, wire = Client(lookups), connect(lookups, at=clock.now)
         for _ in range(4):
             client.ask("a")
-            clock.now += TIMEOUT / 2
+            clock.now += TIMEOUT * 0.6
         lookups._sweep()
         assert client.take() == [AWAY] * 3
         assert await wire.asked() == [b"cs:a"]

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from csms_redis.contract.errors import NotFound
+from csms_redis.contract.errors import NotFound, Unavailable
 from csms_redis.lookup import link as module
 from csms_redis.lookup.link import LEASE
 from csms_redis.lookup.lookups import Lookups
@@ -19,11 +20,19 @@ from csms_redis.lookup.read_connection import ReadConnection
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
+from csms_redis.registry.layout import Layout
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import PATIENCE, Valkey, short_directory
 from tests.lookup.fake_redis import FakeRedis, fake_redis, healthy
-from tests.lookup.wire import PROFILE, lease_of, make_lookups
+from tests.lookup.wire import (
+    PROFILE,
+    invalidation,
+    lease_of,
+    make_lookups,
+    outcome,
+    record,
+)
 
 INTERVAL = 0.05
 PROBE_TIMEOUT = 0.2
@@ -68,13 +77,16 @@ async def supervised(
     user: str | None = None,
     password: str | None = None,
     prefix: bytes = b"",
+    layout: "FakeLayout | None" = None,
 ) -> AsyncIterator[Supervisor]:
     """Keep `lookups` connected while the block runs; nothing of it stays behind."""
     before = asyncio.all_tasks()
     address = Address(path=str(path), username=user, password=password)
     topology = Standalone(address)
     lookups._topology = topology
-    supervisor = Supervisor(lookups, topology, prefix=prefix, timeout=1)
+    supervisor = Supervisor(
+        lookups, topology, prefix=prefix, timeout=1, layout=cast("Layout | None", layout)
+    )
     task = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
@@ -85,6 +97,25 @@ async def supervised(
             await task
         await asyncio.sleep(0)
         assert asyncio.all_tasks() - before == set()
+
+
+class FakeLayout:
+    """Admits, and keeps what it is told."""
+
+    key = b"p:layout"
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.unwatched_since: list[Address] = []
+
+    async def admit(self, master: Address) -> None:
+        del master
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def unwatched(self, master: Address) -> None:
+        self.unwatched_since.append(master)
 
 
 def may_only(admin: Redis, *commands: str) -> None:
@@ -129,6 +160,47 @@ class TestHandshake:
             [b"HMGET", b"p:cs:", b"securityProfile"],
             [b"HELLO", b"3"],
         ]
+
+    async def test_the_layout_is_tracked(self, fake: FakeRedis, home: Path) -> None:
+        """Its change is told, and one that nobody could hear of is thought of at both ends."""
+        lookups = make_lookups(LookupSettings(), b"p:")
+        layout = FakeLayout()
+        async with supervised(lookups, home / "redis.sock", prefix=b"p:", layout=layout):
+            await leased(lookups)
+            assert fake.commands[1][-2:] == [b"PREFIX", b"p:layout"]
+            assert len(layout.unwatched_since) == 1
+            (connection,) = fake.open
+            for push in (invalidation(b"p:cs:a"), invalidation(b"p:cs:b", b"p:layout")):
+                connection.write(push)
+            await until(lambda: lookups.counts.invalidations == 3, "they are heard")
+            assert layout.changes == 1
+            connection.write(invalidation())
+            await until(lambda: layout.changes == 2, "a flush is heard")
+        assert len(layout.unwatched_since) == 2
+
+    async def test_a_connection_that_ends_while_the_layout_is_read(
+        self, fake: FakeRedis, home: Path, lookups: Lookups
+    ) -> None:
+        """Nothing is read through it, and nothing counts as filled by it."""
+
+        class Slow(FakeLayout):
+            asked = 0
+
+            async def admit(self, master: Address) -> None:
+                del master
+                self.asked += 1
+                if self.asked <= 3:
+                    fake.close_connections()
+                    await until(lambda: not fake.open, "the end is seen")
+                    await asyncio.sleep(0.01)
+
+        layout = Slow()
+        async with supervised(lookups, home / "redis.sock", layout=layout):
+            await leased(lookups)
+            assert layout.asked >= 4
+            assert lookups.counts.connected == 1
+            assert lookups.counts.lost == 0
+            assert len(lookups.cache._filling) == 1
 
     async def test_no_tracking_without_a_cache(self, fake: FakeRedis, home: Path) -> None:
         """`cache_entries = 0` reads each time, so nothing need be told."""
@@ -202,6 +274,7 @@ class TestLimited:
                     assert await lookups.find(STATION, "a") == PROFILE[profile]
                 assert lease_of(lookups) == 0
                 assert len(lookups.cache) == 0
+                assert lookups.stale_answers == 0
 
         assert [(event["event"], event.get("reason")) for event in events] == [
             ("Redis reached", None),
@@ -473,3 +546,95 @@ async def test_probes_of_a_master_that_nobody_confirms_are_not_good(
 
         assert source.good == confirmed
         assert source.lease_until < monotonic()
+
+
+class TestUnconfirmed:
+    """A master that answers, and may be cut off from those who have another one by now."""
+
+    @pytest.fixture(autouse=True)
+    def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "CONFIRMATION", 0.1)
+
+    @pytest.fixture
+    def word(self, fake: FakeRedis, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """When others last confirmed it; it has every station."""
+
+        def answer(asked: list[bytes]) -> bytes:
+            return record(1) if len(asked) > 3 and asked[0] == b"HMGET" else healthy(asked)
+
+        fake.answer = answer
+        said = [inf]
+        monkeypatch.setattr(Standalone, "confirmed", lambda *_: said[0])
+        return said
+
+    @pytest.mark.parametrize("entries", [1000, 0])
+    async def test_counts_as_stale_and_ends(
+        self, entries: int, word: list[float], fake: FakeRedis, home: Path
+    ) -> None:
+        """As what was cached before it does: it may be as old."""
+        lookups = make_lookups(LookupSettings(cache_entries=entries, stale_if_error=2, timeout=1))
+        refusal = "is read no more: for 2 s nobody else has confirmed that it is the master"
+
+        async def found(cs_id: str) -> Any:
+            return await outcome(asyncio.create_task(lookups.find(STATION, cs_id)))
+
+        with capture_logs() as events:
+            async with supervised(lookups, home / "redis.sock") as supervisor:
+                await away(supervisor, None)
+                assert await found("a") == PROFILE[1]
+                assert lookups.stale_answers == 0
+
+                word[0] = monotonic()
+                while not lookups.stale_answers:
+                    assert monotonic() < word[0] + PATIENCE
+                    assert await found("a") == PROFILE[1]
+                    await asyncio.sleep(0.01)
+
+                await away(supervisor, refusal)
+                assert monotonic() >= word[0] + 2
+                assert not fake.open
+                assert await found("a") is Unavailable
+                assert await found("b") is Unavailable
+
+                word[0] = inf
+                await away(supervisor, None)
+                before = lookups.stale_answers
+                assert await found("b") == PROFILE[1]
+                assert lookups.stale_answers == before
+
+        said = [(event["event"], event.get("reason", "")) for event in events]
+        assert said == [
+            ("Redis reached", ""),
+            ("what Redis answers counts as stale", "nobody else confirms that it is the master"),
+            ("Redis is not used", refusal),
+            ("Redis reached", ""),
+        ]
+
+    async def test_a_reconnect_is_no_confirmation(
+        self, word: list[float], fake: FakeRedis, home: Path
+    ) -> None:
+        """The count goes on where it was."""
+        lookups = make_lookups(LookupSettings(stale_if_error=1))
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await away(supervisor, None)
+            word[0] = monotonic()
+            while supervisor.problem is None or "no more" not in supervisor.problem:
+                fake.close_connections()
+                assert monotonic() < word[0] + PATIENCE
+                await asyncio.sleep(0.05)
+            # else each of the many would have begun it anew
+            connections = fake.connections
+            await asyncio.sleep(0.3)
+            assert fake.connections == connections
+
+    async def test_one_that_was_never_confirmed(self, word: list[float], home: Path) -> None:
+        """It counts from when it was named, as by a node of a cluster that sends there."""
+        word[0] = -inf
+        lookups = make_lookups(LookupSettings(stale_if_error=1))
+        async with supervised(lookups, home / "redis.sock") as supervisor:
+            await away(supervisor, None)
+            assert await lookups.find(STATION, "a") == PROFILE[1]
+            await away(
+                supervisor,
+                "is read no more: for 1 s nobody else has confirmed that it is the master",
+            )

@@ -56,6 +56,15 @@ def ready(service: Service) -> bool:
     return service.request("GET", "/health/ready").status == 200
 
 
+def masters_of(topology: Topology) -> int:
+    return len(topology.masters()) if isinstance(topology, ClusterGroup) else 1
+
+
+def unused(service: Service) -> int:
+    """Masters that the log says are not used."""
+    return len({event["redis"] for event in service.events("Redis is not used")})
+
+
 def test_a_new_store_gets_the_version(topology: Topology) -> None:
     with served(topology) as service:
         wait_for(lambda: ready(service), "ready")
@@ -177,6 +186,81 @@ def test_check_tells_it(topology: Topology, tmp_path: Path) -> None:
     code, line = told()
     assert code == 1
     assert "storage layout 2" in line
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
+def test_another_version_that_appears_while_it_serves(topology: Topology, *, tracked: bool) -> None:
+    """From when the change is heard, or after the next loss at the latest, nothing is written."""
+    owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
+    entries = {} if tracked else {"lookup__cache_entries": "0"}
+    with running_service(**topology.settings, **PREFIX, **entries) as service:
+        wait_for(lambda: ready(service), "ready")
+        assert service.post("/cs/cs002", {"securityProfile": 2}).status == 201
+        owner(topology).call("SET", KEY, "2")
+        if not tracked:
+            owner(topology).call("CLIENT", "KILL", "TYPE", "normal")
+
+        def refusal() -> str:
+            reply = service.post("/cs/cs002", {"securityProfile": 2})
+            return "" if reply.status == 201 else reply.error
+
+        wait_for(lambda: "storage layout 2" in refusal(), "writes are refused")
+        wait_for(lambda: not ready(service), "not ready")
+        wait_for(lambda: unused(service) == masters_of(topology), "no master is read")
+        assert service.get("/cs/cs001/auth").status == 503
+
+        owner(topology).call("SET", KEY, "1")
+        wait_for(lambda: ready(service), "ready")
+        assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+        assert refusal() == ""
+
+
+def test_the_version_is_written_again_after_a_flush(topology: Topology) -> None:
+    """The next program to come is to know what the records of since then are."""
+    with served(topology) as service:
+        wait_for(lambda: ready(service), "ready")
+        owner(topology).call("FLUSHALL")
+        wait_for(lambda: owner(topology).call("GET", KEY) == "1", "it is there")
+        assert service.post("/cs/cs002", {"securityProfile": 2}).status == 201
+
+
+def test_another_version_on_a_master_that_was_away() -> None:
+    """Its cluster is served without it, and no more when it is back and what it has is known."""
+    with ClusterGroup(full_coverage=False) as cluster:
+        of_layout = owner(cluster)
+        of_layout.call("SET", KEY, "2")
+        away = [of_layout, *cluster.replicas(of_layout)]
+        cluster.wait_until(lambda: of_layout.call("WAIT", 1, 100) == 1, "its replica has it")
+        there = next(
+            name
+            for name in (f"cs{number}" for number in range(100))
+            if owner(cluster, f"a:cs:{name}") is not of_layout
+        )
+        for node in away:
+            node.kill()
+        with served(cluster) as service:
+            wait_for(
+                lambda: service.post(f"/cs/{there}", {"securityProfile": 2}).status == 201,
+                "the other masters are written to",
+            )
+            assert service.get(f"/cs/{there}/auth").json == {"securityProfile": 2}
+            for node in away:
+                node.start()
+
+            def refusal() -> str:
+                reply = service.post(f"/cs/{there}", {"securityProfile": 2})
+                return "" if reply.status == 201 else reply.error
+
+            wait_for(lambda: "storage layout 2" in refusal(), "writes are refused")
+            wait_for(lambda: unused(service) == masters_of(cluster), "no master is read")
+            assert service.get("/cs/other/auth").status == 503
+            key = f"a:cs:{there}"
+            owner(cluster, key).call("DEL", key)
+            assert "storage layout 2" in refusal()
+            assert owner(cluster, key).call("EXISTS", key) == 0
+            owner(cluster).call("SET", KEY, "1")
+            wait_for(lambda: ready(service), "ready")
+            assert refusal() == ""
 
 
 @pytest.mark.parametrize("make", [Standalone, ClusterGroup])
