@@ -5,11 +5,13 @@ But for the embedded store, the service is the user with the least rights of the
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from redis import Redis, RedisCluster
+from schemathesis.pytest.plugin import SchemathesisFunction
 
 from tests.conftest import Service, running_service
 from tests.topologies.cluster import ClusterGroup
@@ -25,6 +27,13 @@ _CONTRACT = {
     "test_stations",
     "test_tokens",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give schemathesis' tests a name each: of several with one name xdist would run one."""
+    for item in items:
+        if isinstance(item, SchemathesisFunction):
+            item._id = replace(item.id, params=item.operation_label)
 
 
 class Deployment(NamedTuple):
