@@ -92,7 +92,7 @@ def churning(redis: Any) -> Iterator[list[int]]:
     "stations",
     [20_000, *(pytest.param(count, marks=pytest.mark.slow) for count in (100_000, 1_000_000))],
 )
-def test_a_fleet_is_listed(stations: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fleet_is_listed(stations: int) -> None:
     with (
         running_valkey() as valkey,
         Redis(unix_socket_path=valkey.socket) as redis,
@@ -116,12 +116,11 @@ def test_a_fleet_is_listed(stations: int, capsys: pytest.CaptureFixture[str]) ->
                     most = max(most, memory(service))
             seconds = time.perf_counter() - began
 
-    with capsys.disabled():
-        print(  # noqa: T201 the figures
-            f"\n{stations:,} stations listed in {seconds:.1f} s on {turned:,} pages "
-            f"({seconds / turned * 1000:.1f} ms each), {records - len(found):,} records besides, "
-            f"{churned[0]:,} came and went; memory {before:.0f} MiB, at most {most:.0f}; "
-            f"lookups' p99 {alone.p99:.2f} ms alone, {beside.p99:.2f} ms beside it"
-        )
+    print(  # noqa: T201 the figures
+        f"\n{stations:,} stations listed in {seconds:.1f} s on {turned:,} pages "
+        f"({seconds / turned * 1000:.1f} ms each), {records - len(found):,} records besides, "
+        f"{churned[0]:,} came and went; memory {before:.0f} MiB, at most {most:.0f}; "
+        f"lookups' p99 {alone.p99:.2f} ms alone, {beside.p99:.2f} ms beside it"
+    )
     assert len(found) == stations
     assert most < before + 16
