@@ -11,8 +11,8 @@ To index a list by it is the cheapest way there is to count by route.
 """
 
 OUTCOMES = ("hit", "read", "stale", "unknown", "error")
-"""Answered from the near cache; by Redis; with what may have changed since, because Redis is away;
-that there is no such record; with 503."""
+"""Answered from the near cache; by Redis; with what may have changed since, because Redis is away
+or nobody else confirms its master; that there is no such record; with 503."""
 
 
 class LookupCounts:
