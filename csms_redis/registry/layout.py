@@ -45,6 +45,7 @@ class Layout:
         self._others_may = False  # whether masters that do not have it are used meanwhile
         self._refused: str | None = None  # what is wrong with the one that was read last
         self._doubts = 0
+        self._warned: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
 
     async def admit(self, master: Address | None = None) -> None:
@@ -133,7 +134,7 @@ class Layout:
             self._others_may = False
             raise
         except MayNotRead:
-            _log.warning("the storage layout is not known", key=self.key.decode(), reason="NOPERM")
+            self._warn("the storage layout is not known", reason="NOPERM")
         except Unavailable:
             self._others_may = self._refused is None
             raise
@@ -146,10 +147,16 @@ class Layout:
         try:
             await self._redis.write(self.key, "SET", self.key, LAYOUT, "NX")
         except Unavailable:
-            _log.warning("the storage layout was not written", key=self.key.decode())
+            self._warn("the storage layout was not written")
         else:
             # another may have been first
             await self.stored()
+
+    def _warn(self, event: str, **more: str) -> None:
+        """Say something once, however often it is looked at."""
+        if event not in self._warned:
+            self._warned.add(event)
+            _log.warning(event, key=self.key.decode(), **more)
 
     @property
     def _name(self) -> str:
