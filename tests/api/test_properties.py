@@ -83,8 +83,9 @@ def reset(service: Service, store: Redis) -> None:
 
 
 def snapshot(store: Redis) -> Stored:
-    """All that is stored."""
-    return {key: dict(store.hgetall(key)) for key in store.scan_iter()}
+    """All records that are stored."""
+    keys = [key for key in store.scan_iter() if key != b"layout"]
+    return {key: dict(store.hgetall(key)) for key in keys}
 
 
 def check(service: Service, store: Redis, before: Stored, reply: Reply) -> None:

@@ -592,7 +592,7 @@ class TestUnconfirmed:
 
                 await away(supervisor, refusal)
                 assert monotonic() >= word[0] + 2
-                assert not fake.open
+                await until(lambda: not fake.open, "it is left")
                 assert await found("a") is Unavailable
                 assert await found("b") is Unavailable
 
