@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from . import auth_cost, header_cost, metrics_cost
+from . import auth_cost, header_cost, import_rate, metrics_cost
 from .servers import PEERS, wrk_install
 
 _ROOT = Path(__file__).parents[2]
@@ -110,3 +111,11 @@ async def test_the_cost_of_new_headers_is_measured(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(header_cost, "HITS", 100)
     monkeypatch.setattr(header_cost, "ROUNDS", 2)
     assert len(await header_cost.measure()) == 2
+
+
+@pytest.mark.skipif(not shutil.which("redis-cli"), reason="apt-get install redis-tools")
+async def test_the_rate_of_an_import_is_measured() -> None:
+    """It and redis-cli store the same, which is checked."""
+    writers = (import_rate.import_, import_rate.pipe)
+    (runs,) = await import_rate.measure(writers, count=500, rounds=1)
+    assert all(run.seconds > 0 and run.mib > 1 for run in runs)
