@@ -86,10 +86,6 @@ class Kind(ABC):
             if name in self.columns
         }
 
-    def record_id(self, key: bytes, prefix: bytes) -> str:
-        """The id in a key."""
-        return key.removeprefix(self.resource.key(prefix, "")).decode("utf-8", "replace")
-
 
 class Stations(Kind):
     """Charge stations, with their credentials."""
