@@ -14,7 +14,7 @@ from rich.text import Text
 
 from csms_redis.access.secret import new_secret
 from csms_redis.commands.audit import audited
-from csms_redis.commands.common import config_option, fail, read_password, read_settings, run
+from csms_redis.commands.common import config_option, fail, finish, read_password, read_settings
 from csms_redis.contract.certificates import InvalidCertificate, certificate_hash, read_pem
 from csms_redis.contract.errors import BadRequest, Gone, NotFound, Problem, Unavailable
 from csms_redis.contract.identifiers import station_id, token_uid
@@ -33,16 +33,14 @@ from csms_redis.contract.queries import (
     StationQuery,
     TokenQuery,
 )
-from csms_redis.fleet import FleetError
 from csms_redis.fleet.store import pauses, store
 from csms_redis.redis.client import RedisClient
-from csms_redis.redis.embedded import EmbeddedError
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.listing import Page
 from csms_redis.registry.resource import REPLACE, Record, replace, replace_all
 from csms_redis.registry.stations import REGISTER, STATION, Stations, station_record
 from csms_redis.registry.tokens import TOKEN, Tokens, token_record
-from csms_redis.settings import BadSettings, Settings
+from csms_redis.settings import Settings
 
 _WRONG, _NOT_FOUND, _THERE_ALREADY = 2, 3, 4  # exit codes
 _TABLE = 1000  # rows, which are held until their widths are known
@@ -635,10 +633,8 @@ def _query(model: type[Query], filters: dict[str, Any], cursor: str | None) -> A
 def _finish(work: Callable[[], Any]) -> None:
     """Do it, or end with one line and the exit code that tells why not."""
     try:
-        run(work())
-    except (BadSettings, EmbeddedError, FleetError) as error:
-        fail(str(error))
-    except Unavailable as error:
+        finish(work())
+    except (Gone, Unavailable) as error:
         fail(error.error)
     except BadRequest as error:
         _end(error, _WRONG)
@@ -646,8 +642,6 @@ def _finish(work: Callable[[], Any]) -> None:
         _end(error, _NOT_FOUND)
     except _ThereAlready as error:
         _end(error, _THERE_ALREADY)
-    except Gone as error:
-        fail(error.error)
 
 
 def _end(problem: Problem, code: int) -> NoReturn:

@@ -119,11 +119,11 @@ class NearCache:
         """Make stale some of what a connection filled that is still there."""
         retired = Generation()
         for target in targets:
-            tail = generation.entries.get(target)
+            tail = generation.entries.pop(target, None)
             if tail is not None:
-                generation.drop(target)
                 retired.entries[target] = tail
                 retired.size += _size(target, tail)
+        generation.size -= retired.size
         self._keep_old(retired, good)
 
     def _keep_old(self, generation: Generation, good: float) -> None:

@@ -103,9 +103,8 @@ class Certificates:
         if pem is None:
             return None
         if stored[_NOT_AFTER] is None:
-            details = _parse(pem)
-            stored = [details.get(name, value) for name, value in zip(_STORED, stored, strict=True)]
-        return if_json(json_object(_SHOWN, [orjson.dumps(hash_), *stored]))
+            stored = _with_details(stored, pem)
+        return if_json(_show(hash_, stored))
 
     async def page(self, query: CertificateQuery) -> Page:
         """A page of what certificates say of themselves.
@@ -120,7 +119,7 @@ class Certificates:
         def show(hash_: str, values: Values) -> bytes | None:
             if before is not None and not _expires_before(values, before):
                 return None
-            return json_object(_SHOWN, [orjson.dumps(hash_), *values])
+            return _show(hash_, values)
 
         return await self._listing.page(query, show)
 
@@ -183,11 +182,18 @@ async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes |
         some = bare[start : start + _PEMS_AT_ONCE]
         pems = await scan.values(number, [keys[at] for at in some], [b"certificate"])
         for at, (pem,) in zip(some, pems, strict=True):
-            details = _parse(pem)
-            found[at] = [
-                details.get(name, value) for name, value in zip(_STORED, found[at], strict=True)
-            ]
+            found[at] = _with_details(found[at], pem)
     return found
+
+
+def _show(hash_: str, values: Values) -> bytes:
+    return json_object(_SHOWN, [orjson.dumps(hash_), *values])
+
+
+def _with_details(stored: Values, pem: bytes | None) -> list[bytes | None]:
+    """What is stored of a certificate, with what it says of itself in the place of that."""
+    details = _parse(pem)
+    return [details.get(name, value) for name, value in zip(_STORED, stored, strict=True)]
 
 
 def _parse(pem: bytes | None) -> dict[bytes, bytes]:

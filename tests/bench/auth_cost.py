@@ -17,14 +17,13 @@ import gc
 import sys
 from base64 import b64encode
 from statistics import median
-from time import process_time
 
 import click
 
 from csms_redis.access.clients import Client
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.settings import Role
-from tests.bench.metrics_cost import Sink
+from tests.bench.metrics_cost import Sink, alternated, cpu_of_hits
 from tests.lookup.front_site import Site, get, running_site
 
 ROUNDS = 20
@@ -50,19 +49,7 @@ async def measure() -> list[tuple[float, float]]:
         }
 
         def round_of(site: Site) -> float:
-            request = requests[id(site)]
-            protocol = site.front.protocol()
-            protocol.connection_made(Sink())
-            protocol.data_received(request)  # its headers are known from here on
-            before = sum(site.lookups.counts.hit)
-            started = process_time()
-            for _ in range(HITS):
-                protocol.data_received(request)
-            took = process_time() - started
-            if sum(site.lookups.counts.hit) - before != HITS:
-                raise AssertionError("not every request was a hit")
-            protocol.connection_lost(None)
-            return took / HITS * 1e6
+            return cpu_of_hits(site, [requests[id(site)]] * HITS)
 
         protocol = guarded.front.protocol()
         protocol.connection_made(Sink())
@@ -70,17 +57,9 @@ async def measure() -> list[tuple[float, float]]:
         if sum(guarded.lookups.counts.hit):
             raise AssertionError("whoever comes without credentials is let in")
         protocol.connection_lost(None)
+        gc.disable()
         try:
-            gc.disable()
-            round_of(guarded)
-            round_of(open_to_all)
-            rounds = []
-            for number in range(ROUNDS):
-                # neither is always the first
-                order = (guarded, open_to_all) if number % 2 else (open_to_all, guarded)
-                took = {id(site): round_of(site) for site in order}
-                rounds.append((took[id(guarded)], took[id(open_to_all)]))
-            return rounds
+            return alternated(ROUNDS, lambda: round_of(guarded), lambda: round_of(open_to_all))
         finally:
             gc.enable()
 

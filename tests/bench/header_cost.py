@@ -9,15 +9,13 @@ it answers on a transport that keeps nothing, without system calls.
 import asyncio
 import gc
 import os
-from collections.abc import Sequence
 from statistics import median
-from time import process_time
 
 import click
 
 from tests.lookup.front_site import running_site, station
 
-from .metrics_cost import Sink
+from .metrics_cost import cpu_of_hits
 
 ROUNDS = 20
 HITS = 20_000  # in each round
@@ -33,25 +31,13 @@ async def measure() -> list[tuple[float, float]]:
     request = station("cs001")
 
     async with running_site() as site:
-
-        def round_of(requests: Sequence[bytes]) -> float:
-            protocol = site.front.protocol()
-            protocol.connection_made(Sink())
-            protocol.data_received(requests[0])
-            before = sum(site.lookups.counts.hit)
-            started = process_time()
-            for each in requests:
-                protocol.data_received(each)
-            took = process_time() - started
-            if sum(site.lookups.counts.hit) - before != len(requests):
-                raise AssertionError("not all of them are hits")
-            protocol.connection_lost(None)
-            return took / len(requests) * 1e6
-
         gc.disable()
         try:
             return [
-                (round_of([request] * HITS), round_of([_traced(request) for _ in range(HITS)]))
+                (
+                    cpu_of_hits(site, [request] * HITS),
+                    cpu_of_hits(site, [_traced(request) for _ in range(HITS)]),
+                )
                 for _ in range(ROUNDS)
             ]
         finally:

@@ -25,6 +25,7 @@ import click
 import orjson
 from redis import Redis
 
+from csms_redis.lookup.read_connection import encode
 from csms_redis.redis.embedded import EmbeddedValkey
 from tests.bench.processes import CannotRun
 from tests.bench.stations import PATTERN, password
@@ -55,17 +56,7 @@ def write_sources(directory: Path, count: int) -> None:
         for number in range(count):
             name, hashed = PATTERN % number, password(number)
             rows.write(f"{name},1,{hashed},{UPDATED}\n")
-            commands.write(_packed("HSET", f"cs:{name}", *_fields(hashed)))
-
-
-def _packed(*command: bytes | str) -> bytes:
-    return b"*%d\r\n%b" % (
-        len(command),
-        b"".join(
-            b"$%d\r\n%b\r\n" % (len(part), part)
-            for part in (word.encode() if isinstance(word, str) else word for word in command)
-        ),
-    )
+            commands.write(encode("HSET", f"cs:{name}", *_fields(hashed)))
 
 
 def _fields(hashed: str) -> list[bytes]:

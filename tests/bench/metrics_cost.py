@@ -13,7 +13,7 @@ import gc
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import process_time
 from typing import Any
@@ -22,7 +22,7 @@ import click
 
 from csms_redis.lookup import front
 from csms_redis.lookup.front import FrontProtocol
-from tests.lookup.front_site import running_site, station
+from tests.lookup.front_site import Site, running_site, station
 
 ROUNDS = 20
 HITS = 50_000  # in each round
@@ -63,6 +63,43 @@ def without_counting() -> Callable[..., bool]:
     return hit
 
 
+def cpu_of_hits(site: Site, requests: Sequence[bytes], *, counted: bool = True) -> float:
+    """Microseconds of CPU time for each of these requests, which must all be hits.
+
+    Args:
+        site: that answers.
+        requests: over one connection; the first is sent once more before, so that its headers are
+            known.
+        counted: whether the code counts its hits.
+    """
+    protocol = site.front.protocol()
+    protocol.connection_made(Sink())
+    protocol.data_received(requests[0])
+    before = sum(site.lookups.counts.hit)
+    started = process_time()
+    for request in requests:
+        protocol.data_received(request)
+    took = process_time() - started
+    if sum(site.lookups.counts.hit) - before != (len(requests) if counted else 0):
+        raise AssertionError("not all of them are hits, or it is not the code that was meant")
+    protocol.connection_lost(None)
+    return took / len(requests) * 1e6
+
+
+def alternated(
+    rounds: int, one: Callable[[], float], other: Callable[[], float]
+) -> list[tuple[float, float]]:
+    """What two measurements give in each round, neither always the first."""
+    one()
+    other()
+    found = []
+    for number in range(rounds):
+        order = (one, other) if number % 2 else (other, one)
+        took = {measure: measure() for measure in order}
+        found.append((took[one], took[other]))
+    return found
+
+
 async def measure() -> list[tuple[float, float]]:
     """Microseconds of CPU time for a hit, with counting and without, for each round."""
     counted, uncounted = FrontProtocol._hit, without_counting()
@@ -72,31 +109,11 @@ async def measure() -> list[tuple[float, float]]:
 
         def round_of(hit: Callable[..., bool]) -> float:
             FrontProtocol._hit = hit  # type: ignore[method-assign]
-            protocol = site.front.protocol()
-            protocol.connection_made(Sink())
-            protocol.data_received(request)  # its headers are known from here on
-            before = sum(site.lookups.counts.hit)
-            started = process_time()
-            for _ in range(HITS):
-                protocol.data_received(request)
-            took = process_time() - started
-            seen = sum(site.lookups.counts.hit) - before
-            if seen != (HITS if hit is counted else 0):
-                raise AssertionError("not the code that was meant")
-            protocol.connection_lost(None)
-            return took / HITS * 1e6
+            return cpu_of_hits(site, [request] * HITS, counted=hit is counted)
 
+        gc.disable()
         try:
-            gc.disable()
-            round_of(counted)
-            round_of(uncounted)
-            rounds = []
-            for number in range(ROUNDS):
-                # neither is always the first
-                order = (counted, uncounted) if number % 2 else (uncounted, counted)
-                took = {hit: round_of(hit) for hit in order}
-                rounds.append((took[counted], took[uncounted]))
-            return rounds
+            return alternated(ROUNDS, lambda: round_of(counted), lambda: round_of(uncounted))
         finally:
             gc.enable()
             FrontProtocol._hit = counted  # type: ignore[method-assign]
