@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from csms_redis.api.replies import http_error_reply, status_reply
+from csms_redis.lookup.answers import CACHING
 
 LINGERING = 1.0
 """Seconds for which a body that was answered before its end is still read, so that no reset
@@ -96,6 +97,7 @@ class StatusRequestHandler(RequestHandler):
         if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
             resp = http_error_reply(resp)
         resp.headers["Server"] = "csms-redis"
+        resp.headers["Cache-Control"] = CACHING
         if self.closes and not self._messages:
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)

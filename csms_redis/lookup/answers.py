@@ -10,6 +10,11 @@ import orjson
 
 from csms_redis.contract.errors import Problem
 
+CACHING: Final = "no-store"
+"""`Cache-Control` of every answer (RFC 9111, 5.2.2.5): a cache on the way, as Varnish with its
+default settings, would go on giving the credential of a blocked station, and the 404 of a new one.
+"""
+
 # Plain numbers on the hot path: an enumeration's members hash and compare in Python.
 OK: Final = 200
 NOT_FOUND: Final = 404
@@ -62,7 +67,10 @@ def body_of(answer_tail: bytes) -> bytes:
 
 
 class Heads:
-    """Status line, `Server` and `Date` (RFC 9110, 6.6.1) of each kind of answer."""
+    """The first lines of each kind of answer: up to the connection's, which all answers have.
+
+    `Date` is RFC 9110's (6.6.1). `no-store` keeps caching proxies from giving what is no more.
+    """
 
     __slots__ = ("_by_status", "ok")
 
@@ -89,6 +97,7 @@ def _heads(status: int) -> list[bytes]:
     date = format_date_time(time())
     return [
         f"HTTP/1.{_VERSION[style]} {status} {HTTPStatus(status).phrase}\r\n"
-        f"Server: csms-redis\r\nDate: {date}\r\n{_CONNECTION.get(style, '')}".encode()
+        f"Server: csms-redis\r\nDate: {date}\r\nCache-Control: {CACHING}\r\n"
+        f"{_CONNECTION.get(style, '')}".encode()
         for style in Style
     ]

@@ -471,6 +471,7 @@ def answers(received: bytes) -> list[Answer]:
         length = 0 if rest.startswith(b"HTTP/1.") else int(dict(headers)["content-length"])
         assert not line.endswith("500 Internal Server Error")
         assert len({name for name, _ in headers}) == len(headers), headers
+        assert dict(headers)["cache-control"] == "no-store", received
         assert length <= len(rest) or not rest, received
         matter = frozenset(header for header in headers if header[0] in _MATTER)
         found.append(Answer(line, matter, rest[:length]))

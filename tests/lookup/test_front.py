@@ -69,7 +69,9 @@ async def test_a_hit_is_answered_in_one_write_without_aiohttp(site: Site) -> Non
     client.protocol.data_received(station("cs001"))
     [reply] = client.replies
     assert (reply.status, reply.reason, reply.body) == (200, "OK", CS001)
-    assert list(reply.headers) == ["Server", "Date", "Content-Type", "Content-Length"]
+    assert list(reply.headers) == [
+        *("Server", "Date", "Cache-Control", "Content-Type", "Content-Length")
+    ]
     assert reply.headers["Content-Type"] == "application/json"
     assert site.handed_over == 0
     assert not client.transport.closed
