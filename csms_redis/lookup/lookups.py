@@ -12,7 +12,7 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
 
-from csms_redis.contract.errors import NotFound, Unavailable
+from csms_redis.contract.errors import BadRequest, NotFound, OutcomeUnknown, Unavailable
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import (
     NOT_FOUND,
@@ -252,15 +252,21 @@ class Lookups:
 
     @contextmanager
     def changing(self, resource: Resource, record_id: str) -> Iterator[None]:
-        """Around a write: whatever comes of it, this process forgets what it knew of the record.
+        """Around a write: this process forgets what it knew of the record, if that may be past.
 
         So who wrote through this replica reads the new record from it, before the invalidation
-        arrives as well.
+        arrives as well. Only what certainly changed nothing forgets nothing: else who registers a
+        fleet while Redis is away would take away what each of its stations could still be told.
         """
+        unchanged = False
         try:
             yield
+        except (BadRequest, Unavailable) as problem:
+            unchanged = not isinstance(problem, OutcomeUnknown)
+            raise
         finally:
-            self._forget(targets.wanted(resource, record_id)[2])
+            if not unchanged:
+                self._forget(targets.wanted(resource, record_id)[2])
 
     # Told by the connections' owner
 

@@ -8,7 +8,13 @@ from time import monotonic
 
 import pytest
 
-from csms_redis.contract.errors import NotFound, Unavailable
+from csms_redis.contract.errors import (
+    BadRequest,
+    NotFound,
+    OutcomeUnknown,
+    Problem,
+    Unavailable,
+)
 from csms_redis.lookup import lookups as module
 from csms_redis.lookup import near_cache
 from csms_redis.lookup.lookups import Lookups
@@ -241,11 +247,20 @@ class TestCoherence:
         client.ask("b")
         assert client.take() == [FOUND[1]]
 
-    @pytest.mark.parametrize("error", [None, Unavailable("its fate is unknown"), KeyError()])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            None,
+            OutcomeUnknown("it may have been applied"),
+            NotFound("someone else removed it"),
+            KeyError(),
+            asyncio.CancelledError(),
+        ],
+    )
     async def test_an_own_write_forgets(
-        self, error: Exception | None, client: Client, wire: Wire, lookups: Lookups
+        self, error: BaseException | None, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
-        """Before it is answered, and whatever comes of it; a flight of before does not fill."""
+        """Before it is answered, when it may have been applied; a flight of before fills not."""
         await fill(client, wire, "a", record(1))
         try:
             with lookups.changing(STATION, "a"):
@@ -254,7 +269,7 @@ class TestCoherence:
                 assert await wire.asked() == [b"cs:a"]
                 if error is not None:
                     raise error
-        except (Unavailable, KeyError):
+        except (Unavailable, NotFound, KeyError, asyncio.CancelledError):
             assert error is not None
         client.ask("a")
         assert await wire.asked() == [b"cs:a"]
@@ -278,12 +293,37 @@ class TestCoherence:
         """Its fate unknown and Redis away: 503 rather than what may be blocked."""
         await fill(client, wire, "a", record(1))
         wire.lose()
-        with pytest.raises(Unavailable), lookups.changing(STATION, "a"):
-            raise Unavailable("its fate is unknown")
+        with pytest.raises(OutcomeUnknown), lookups.changing(STATION, "a"):
+            raise OutcomeUnknown("its fate is unknown")
         client.ask("a")
         await asyncio.sleep(2 * TIMEOUT)
 
         assert client.take() == [AWAY]
+
+    @pytest.mark.parametrize(
+        "error", [Unavailable("nothing was changed"), BadRequest("nothing was sent")]
+    )
+    async def test_an_own_write_that_changed_nothing_forgets_nothing(
+        self, error: Problem, client: Client, wire: Wire, lookups: Lookups
+    ) -> None:
+        """Neither the fresh nor the unknown nor the stale; a read under way still fills."""
+        await fill(client, wire, "a", record(1))
+        await fill(client, wire, "b", NO_RECORD)
+        client.ask("c")
+        await wire.sent()
+        for name in ("a", "b", "c"):
+            with pytest.raises(type(error)), lookups.changing(STATION, name):
+                raise error
+        wire.receive(record(2))
+        for name in ("a", "b", "c"):
+            client.ask(name)
+        assert client.take() == [FOUND[2], FOUND[1], NOT_FOUND, FOUND[2]]
+
+        wire.lose()
+        with pytest.raises(type(error)), lookups.changing(STATION, "a"):
+            raise error
+        client.ask("a")
+        assert client.take() == [FOUND[1]]
 
     async def test_flushall_forgets_everything(
         self, client: Client, wire: Wire, lookups: Lookups
