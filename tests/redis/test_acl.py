@@ -11,8 +11,9 @@ import pytest
 from csms_redis.redis.slots import slot_of
 from tests.conftest import DATA, Reply, Service, running_service, wait_for
 from tests.topologies.cluster import ClusterGroup
-from tests.topologies.rights import ON_REDIS, ON_SENTINELS, PASSWORD, permit
+from tests.topologies.rights import ON_NEWER, ON_REDIS, ON_SENTINELS, PASSWORD, permit
 from tests.topologies.sentinels import MASTER, SentinelGroup
+from tests.topologies.software import EACH, Software
 from tests.topologies.standalone import Standalone
 from tests.topologies.topology import Topology
 
@@ -243,7 +244,7 @@ class TestStandalone:
         with service_as(empty) as service:
             see_it_work(service)
 
-    @pytest.mark.parametrize(("right", "on_disk"), [("+wait", "false"), ("+waitaof", "true")])
+    @pytest.mark.parametrize(("right", "on_disk"), [("+wait", "false"), ("", "true")])
     def test_without_wait(self, right: str, on_disk: str, empty: Standalone) -> None:
         """Nothing is acknowledged, and the log says why."""
         permit(empty.nodes, ON_REDIS, right)
@@ -283,6 +284,19 @@ class TestStandalone:
         code, told = check(Path("/tmp"), url)
         assert code == 0
         assert about(told, "info", "config") == []
+
+
+@pytest.mark.parametrize("software", EACH, ids=lambda software: software.name)
+def test_each_server_takes_the_rights(software: Software) -> None:
+    """The lines are good for every server that they are said to be good for, and are enough."""
+    with Standalone(software=software) as running:
+        permit(running.nodes, ON_REDIS)
+        if software.knows("WAITAOF"):
+            for line in ON_NEWER:
+                permit(running.nodes, line)
+        with service_as(running) as service:
+            see_it_work(service)
+            assert service.get("/cs").status == 200
 
 
 class TestCluster:
@@ -359,6 +373,23 @@ class TestSentinels:
                     lambda s=sentinel: "user=csms" in s.call("CLIENT", "LIST", "TYPE", "pubsub"),  # type: ignore[misc]
                     "it is followed",
                 )
+
+    def test_it_is_enough_for_disks(self, group: SentinelGroup, tmp_path: Path) -> None:
+        """Writes that every disk must have."""
+        group.software.must_know("WAITAOF")
+        permit(group.sentinels, ON_SENTINELS)
+        for line in (ON_REDIS, *ON_NEWER):
+            permit(group.nodes, line)
+        (tmp_path / "secret").write_text(PASSWORD, "utf-8")
+        with service_as(
+            group,
+            redis__sentinel_username="csms",
+            redis__sentinel_password_file=str(tmp_path / "secret"),
+            redis__wait_replicas="1",
+            redis__wait_for_disk="true",
+            redis__wait_timeout="10",
+        ) as service:
+            see_it_work(service)
 
     @pytest.mark.parametrize("right", ["+sentinel|get-master-addr-by-name", "+sentinel|sentinels"])
     def test_without_a_right_to_ask(self, right: str, group: SentinelGroup, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ async def test_all_replicas_have_it(group: SentinelGroup) -> None:
 
 async def test_all_disks_have_it(group: SentinelGroup) -> None:
     """The master's and the replicas'."""
+    group.software.must_know("WAITAOF")
     for each in group.nodes:
         each.call("CONFIG", "SET", "appendfsync", "always")
     async with writing(group, REPLICAS, on_disk=True) as node:
@@ -64,6 +65,7 @@ async def test_all_disks_have_it(group: SentinelGroup) -> None:
 
 async def test_a_master_that_does_not_write_to_its_disk(group: SentinelGroup) -> None:
     """Its replicas' disks are not enough."""
+    group.software.must_know("WAITAOF")
     group.nodes[0].call("CONFIG", "SET", "appendfsync", "no")
     async with writing(group, REPLICAS, patience=1, on_disk=True) as node:
         with capture_logs() as logged, pytest.raises(OutcomeUnknown):

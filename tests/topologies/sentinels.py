@@ -9,6 +9,7 @@ import hiredis
 
 from tests.system.service import HOST
 from tests.topologies.node import Address, Node, free_port, quoted
+from tests.topologies.software import CHOSEN, Software
 from tests.topologies.topology import ADMIN, TlsMode, Topology, start_together
 
 MASTER = "mymaster"
@@ -36,6 +37,7 @@ class SentinelGroup(Topology):
         tls: TlsMode = "",
         proxied: bool = False,
         options: Sequence[str] = (),
+        software: Software = CHOSEN,
         down_after: int = 1000,
         failover_timeout: int = 3000,
     ) -> None:
@@ -51,10 +53,18 @@ class SentinelGroup(Topology):
             tls: whether proxies speak TLS, and demand a certificate.
             proxied: whether everyone reaches every node through a proxy, so that it can be cut off.
             options: lines for master's and replicas' configuration.
+            software: of every node.
             down_after: milliseconds of silence after which a sentinel believes a node down.
             failover_timeout: in milliseconds; a failed failover is tried again after twice that.
         """
-        super().__init__(password=password, users=users, tls=tls, proxied=proxied, options=options)
+        super().__init__(
+            password=password,
+            users=users,
+            tls=tls,
+            proxied=proxied,
+            options=options,
+            software=software,
+        )
         self.sentinels: list[Node] = []
         self.sentinel_user = sentinel_user
         self.sentinel_password = sentinel_password
@@ -100,6 +110,7 @@ class SentinelGroup(Topology):
                 mode="sentinel",
                 port=own[number].port,
                 announced=announced[number],
+                software=self.software,
             )
             if self.sentinel_password:
                 node.credentials = (self.sentinel_user or "default", self.sentinel_password)

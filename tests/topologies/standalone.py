@@ -6,6 +6,7 @@ from tests.conftest import segment
 from tests.system.service import HOST
 from tests.topologies.node import Address, Node, free_port
 from tests.topologies.proxy import Proxy
+from tests.topologies.software import CHOSEN, Software
 from tests.topologies.topology import TlsMode, Topology
 
 IPV6 = "::1"
@@ -22,6 +23,7 @@ class Standalone(Topology):
         tls: TlsMode = "",
         proxied: bool = False,
         options: Sequence[str] = (),
+        software: Software = CHOSEN,
         ipv6: bool = False,
         unix: bool = False,
         db: int = 0,
@@ -34,11 +36,19 @@ class Standalone(Topology):
             tls: whether there is only TLS, and demands a certificate.
             proxied: whether clients reach it through a proxy.
             options: lines of the configuration.
+            software: of the server.
             ipv6: whether it listens on ::1 instead.
             unix: whether the URL names its Unix socket.
             db: the database that the URL names.
         """
-        super().__init__(password=password, users=users, tls=tls, proxied=proxied, options=options)
+        super().__init__(
+            password=password,
+            users=users,
+            tls=tls,
+            proxied=proxied,
+            options=options,
+            software=software,
+        )
         self._host = IPV6 if ipv6 else HOST
         self._unix = unix
         self._db = db

@@ -10,8 +10,9 @@ from typing import Literal, Self, TypeAlias
 from tests.conftest import segment, short_directory
 from tests.system.service import HOST, until
 from tests.topologies.authority import Authority, Pair
-from tests.topologies.node import REPLICATED, Address, Node, free_port, quoted
+from tests.topologies.node import Address, Node, free_port, quoted, replicated
 from tests.topologies.proxy import Proxies, Proxy
+from tests.topologies.software import CHOSEN, Software
 
 TlsMode: TypeAlias = Literal["", "server", "mutual"]
 PATIENCE = 30.0  # seconds until something that should happen is given up
@@ -25,6 +26,7 @@ class Topology(ABC):
 
     Attributes:
         nodes: the servers that keep data.
+        software: which program they are.
         authority: who issued the certificates, with TLS.
         client: a client's certificate, with TLS; `mutual` demands it.
     """
@@ -40,6 +42,7 @@ class Topology(ABC):
         tls: TlsMode = "",
         proxied: bool = False,
         options: Sequence[str] = (),
+        software: Software = CHOSEN,
     ) -> None:
         """Prepare; the block starts it.
 
@@ -49,7 +52,9 @@ class Topology(ABC):
             tls: whether proxies speak TLS, and demand a certificate; `rediss` in the URL.
             proxied: whether everyone reaches each node through a proxy of its own.
             options: lines for every data node's configuration.
+            software: of every node.
         """
+        self.software = software
         self.nodes: list[Node] = []
         self._password = password
         self._users = users
@@ -179,12 +184,12 @@ class Topology(ABC):
             host: to listen on.
             announce: what the settings for where others reach it begin with.
         """
-        own = Address(host, free_port())
+        own = Address(host, self._free_port())
         address = self._before(name, own) or own
         announced = [f"{announce}-ip {address.host}", f"{announce}-port {address.port}"]
         node = Node(
             self._home / name,
-            *REPLICATED,
+            *replicated(self.software),
             *self._access(),
             *self._options,
             *lines,
@@ -192,6 +197,7 @@ class Topology(ABC):
             host=host,
             port=own.port,
             announced=address,
+            software=self.software,
         )
         if self._users:
             node.credentials = ADMIN
@@ -200,17 +206,20 @@ class Topology(ABC):
         self.nodes.append(node)
         return node
 
+    def _free_port(self) -> int:
+        return free_port()
+
     def _access(self) -> list[str]:
         lines = []
         if self._password:
-            words = (("requirepass", self._password), ("primaryauth", self._password))
+            words = (("requirepass", self._password), ("masterauth", self._password))
             lines += [quoted(*line) for line in words]
         if self._users:
             user, password = ADMIN
             lines += [quoted("user", *rule.split()) for rule in self._users]
             lines += [f"user {user} on >{password} ~* &* +@all"]
             if not self._password:
-                lines += [f"primaryuser {user}", f"primaryauth {password}"]
+                lines += [f"masteruser {user}", f"masterauth {password}"]
         return lines
 
     def _before(self, name: str, own: Address) -> Address | None:
