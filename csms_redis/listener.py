@@ -2,21 +2,31 @@
 
 import asyncio
 import ctypes
+import errno
 import os
+import resource
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from time import monotonic
 
 import structlog
 
 from csms_redis.settings import ServerSettings
 
 _FIRST_INHERITED = 3
-_AT_ONCE = 100  # connections that are accepted in one turn of the event loop
+_AT_ONCE = 50  # connections that are accepted in one turn of the event loop
 _PAUSE = 1.0  # seconds after which accepting is tried again
 _SETTLE = 0.05  # seconds that clients have to finish TCP's handshake, once they began it
+_ROOM_PAUSE = 0.01  # seconds until it is seen again whether one more can be accepted
+_LOOK = 0.5  # seconds between looks at whether there are descriptors
+_SPARE = 16  # descriptors; with fewer left, nothing is accepted
+_QUIET = 10.0  # seconds between two lines in the log about missing descriptors
+
+_NONE_LEFT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+_NOT_LISTENING = frozenset([errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP])
 
 # A classic BPF program that lets a listening socket pass everything but a SYN, which begins a
 # connection (https://docs.kernel.org/networking/filter.html): load the byte of TCP's flags, keep
@@ -52,9 +62,13 @@ class Listener:
         self._sockets = sockets
         self._inherited = inherited
         self._servers: list[asyncio.Server] = []
+        self._backlog = 1
         self._stopped = False
         self._protocol: Callable[[], asyncio.BaseProtocol] = asyncio.Protocol
         self._shake_hands: Callable[[socket.socket], None] | None = None
+        self._room: Callable[[], int] = lambda: _AT_ONCE
+        self._watching: asyncio.Task[None] | None = None
+        self._told = -_QUIET
 
     @property
     def urls(self) -> list[str]:
@@ -67,6 +81,7 @@ class Listener:
         protocol: Callable[[], asyncio.BaseProtocol],
         backlog: int,
         shake_hands: Callable[[socket.socket], None] | None = None,
+        room: Callable[[], int] = lambda: _AT_ONCE,
     ) -> None:
         """Give every new connection a protocol.
 
@@ -74,14 +89,23 @@ class Listener:
             protocol: makes one.
             backlog: connections that the kernel holds until they are accepted.
             shake_hands: takes the protocol's place where connections begin with TLS.
+            room: how many connections may be accepted now. While there is none, and while there are
+                no descriptors, those in the kernel's queue wait.
         """
         self._protocol = protocol
         self._shake_hands = shake_hands
+        self._room = room
+        self._backlog = backlog
+        await self._accept()
+        if shake_hands is None:
+            self._watching = asyncio.create_task(self._watch_descriptors())
+
+    async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
-            if shake_hands is not None:
+            if self._shake_hands is not None:
                 listening.setblocking(False)  # noqa: FBT003 its only argument
-                loop.add_reader(listening, self._take_some, listening, shake_hands)
+                loop.add_reader(listening, self._take_some, listening, self._shake_hands)
                 continue
             # a duplicate: uvloop closes what it accepts from before it has accepted all
             create = (
@@ -89,8 +113,44 @@ class Listener:
                 if listening.family is socket.AF_UNIX
                 else loop.create_server
             )
-            server = await create(protocol, sock=listening.dup(), backlog=backlog)
+            server = await create(self._protocol, sock=listening.dup(), backlog=self._backlog)
             self._servers.append(server)
+
+    async def _watch_descriptors(self) -> None:
+        """Accept nothing while hardly any descriptors are left: connections wait in the kernel.
+
+        Without a descriptor for it, uvloop closes a connection unanswered, and tells nobody.
+        """
+        accepting = True
+        while True:
+            await asyncio.sleep(_LOOK)
+            spare = _has_spare_descriptors()
+            if not spare:
+                if accepting:
+                    accepting = False
+                    self._pause()
+                self._tell(errno.EMFILE)
+            elif not accepting:
+                try:
+                    await self._accept()
+                except OSError as error:
+                    self._pause()
+                    self._tell(error.errno)
+                else:
+                    accepting = True
+                    _log.info("connections are accepted again")
+
+    def _tell(self, number: int | None) -> None:
+        """Say what keeps connections waiting, once in a while."""
+        now = monotonic()
+        if now - self._told >= _QUIET:
+            self._told = now
+            _log.error(
+                "connections wait to be accepted",
+                reason=os.strerror(number or 0).lower(),
+                remedy="raise the limit of descriptors (ulimit -n, LimitNOFILE), "
+                "or lower server.max_connections",
+            )
 
     async def stop(self) -> None:
         """Accept what the kernel has accepted already, and no more.
@@ -101,6 +161,8 @@ class Listener:
         and is refused, or comes to another process of `server.reuse_port`.
 
         What waits at an inherited socket is left to who handed it over, and has it still.
+
+        Where there is no room, it waits for that; how long is the caller's to limit.
         """
         self._stop_accepting()
         if not self._inherited:
@@ -119,8 +181,13 @@ class Listener:
 
     def _stop_accepting(self) -> None:
         self._stopped = True
-        for server in self._servers:
-            server.close()
+        if self._watching is not None:
+            self._watching.cancel()
+        self._pause()
+
+    def _pause(self) -> None:
+        while self._servers:
+            self._servers.pop().close()
         if self._shake_hands is not None:
             for listening in self._sockets:
                 if listening.fileno() >= 0:
@@ -129,14 +196,17 @@ class Listener:
     def _take_some(
         self, listening: socket.socket, shake_hands: Callable[[socket.socket], None]
     ) -> None:
+        room, pause = self._room(), _ROOM_PAUSE
         try:
-            for connection in islice(_accepted(listening), _AT_ONCE):
+            for connection in islice(_accepted(listening), min(room, _AT_ONCE)):
                 shake_hands(connection)
         except OSError as error:  # no descriptors are left, as a rule
-            _log.error("connections wait to be accepted", reason=os.strerror(error.errno or 0))
+            self._tell(error.errno)
+            room, pause = 0, _PAUSE
+        if room <= 0:
             loop = asyncio.get_running_loop()
             loop.remove_reader(listening)
-            loop.call_later(_PAUSE, self._go_on, listening, shake_hands)
+            loop.call_later(pause, self._go_on, listening, shake_hands)
 
     def _go_on(
         self, listening: socket.socket, shake_hands: Callable[[socket.socket], None]
@@ -146,32 +216,74 @@ class Listener:
             loop.add_reader(listening, self._take_some, listening, shake_hands)
 
     async def _accept_all(self) -> None:
+        for listening in self._sockets:
+            try:
+                await self._accept_all_from(listening)
+            except OSError as error:
+                # the others' queues are no worse for it
+                _log.error("cannot accept", reason=os.strerror(error.errno or 0).lower())
+
+    async def _accept_all_from(self, listening: socket.socket) -> None:
+        accepted = _accepted(listening)
+        while True:
+            if self._room() <= 0:
+                await asyncio.sleep(_ROOM_PAUSE)
+                continue
+            try:
+                connection = next(accepted, None)
+            except OSError as error:
+                if error.errno not in _NONE_LEFT:
+                    raise
+                self._tell(error.errno)
+                await asyncio.sleep(_ROOM_PAUSE)
+                accepted = _accepted(listening)
+                continue
+            if connection is None:
+                return
+            await self._hand_over(connection)
+
+    async def _hand_over(self, connection: socket.socket) -> None:
+        """Give an accepted connection its protocol, before the next one is accepted."""
         if self._shake_hands is not None:
-            for listening in self._sockets:
-                for connection in _accepted(listening):
-                    self._shake_hands(connection)
+            self._shake_hands(connection)
+            await asyncio.sleep(0)
             return
         loop = asyncio.get_running_loop()
-        accepted = [
-            loop.connect_accepted_socket(self._protocol, connection)
-            for listening in self._sockets
-            for connection in _accepted(listening)
-        ]
-        # one that cannot be taken has left
-        await asyncio.gather(*accepted, return_exceptions=True)
+        try:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        except OSError:  # it has left
+            connection.close()
 
 
 def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+    """What is in the queue, until it is empty.
+
+    Raises:
+        OSError: nothing can be accepted now.
+    """
     listening.settimeout(0)
     while True:
         try:
             connection, _ = listening.accept()
         except BlockingIOError:
             return
-        except ConnectionAbortedError:  # it has left the queue already
-            continue
+        except OSError as error:
+            if error.errno in _NONE_LEFT | _NOT_LISTENING:
+                raise
+            continue  # it has left the queue already, for this reason (accept(2))
         connection.settimeout(0)
         yield connection
+
+
+def _has_spare_descriptors() -> bool:
+    """Whether more than a few are left below the limit; a new one is always the lowest."""
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    os.close(lowest)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit == resource.RLIM_INFINITY or lowest < limit - _SPARE
 
 
 async def listen(settings: ServerSettings) -> Listener:

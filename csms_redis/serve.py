@@ -1,7 +1,6 @@
 """The service from its settings to its end: Redis, lookups, application, listener, drain."""
 
 import asyncio
-import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +20,7 @@ from csms_redis.api.metrics import collector_for
 from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.api.tracing import add_tracing
 from csms_redis.contract.errors import Unavailable
+from csms_redis.descriptors import Descriptors
 from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
@@ -36,8 +36,6 @@ from csms_redis.settings import BadSettings, ServerSettings, Settings
 from csms_redis.telemetry.metrics import LoopLag
 from csms_redis.telemetry.tracing import Tracing
 
-_MOST_DESCRIPTORS = 2**20
-_OTHER_DESCRIPTORS = 128  # the listener, Redis, files, and some to spare
 _FIRST_CONTACT = 2.0  # seconds
 _AFTER_DRAIN = 0.1  # seconds that aiohttp has to end handlers whose connections are gone
 _log = structlog.get_logger()
@@ -101,13 +99,16 @@ async def serve(settings: Settings) -> None:
             lag=lag,
             ready=lambda: is_ready(components()),
         )
+        descriptors = Descriptors(topology, settings)
         try:
             await _refuse_unknown(layout, topology)
             # should one of these ever fail, the group ends the service instead of letting it
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(supervisor.run())]
-                async with _listening(app, lookups, entrance, settings.server, signals) as (
+                async with _listening(
+                    app, lookups, entrance, descriptors, settings.server, signals
+                ) as (
                     front,
                     server,
                 ):
@@ -201,10 +202,11 @@ class _Signals:
 
 
 @asynccontextmanager
-async def _listening(
+async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     app: web.Application,
     lookups: Lookups,
     entrance: Entrance,
+    descriptors: Descriptors,
     settings: ServerSettings,
     signals: _Signals,
 ) -> AsyncIterator[tuple[Front, web.Server]]:
@@ -213,21 +215,22 @@ async def _listening(
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 setup made it
-    most = _descriptors()
     front = Front(
         lookups,
         lambda answered: StatusRequestHandler(server, answered),
         entrance.gate,
         keepalive_timeout=settings.keepalive_timeout,
         request_timeout=settings.request_timeout,
-        max_connections=min(settings.max_connections or most, most),
+        max_connections=descriptors.connections,
         tls=entrance.context,
     )
+
+    descriptors.limit(front)
     try:
         listener = await listen(settings)
         try:
             tls = front.shake_hands if entrance.protected else None
-            await listener.start(front.protocol, settings.backlog, tls)
+            await listener.start(front.protocol, settings.backlog, tls, front.room)
             if entrance.gate.open_to_all and not all(map(_is_local, listener.urls)):
                 _log.warning("everyone who reaches the address may call: set [auth] clients")
             for url in listener.urls:
@@ -251,14 +254,11 @@ def _is_local(url: str) -> bool:
 async def _drain(listener: Listener, front: Front, seconds: float) -> None:
     """Answer whoever is connected by now, and end within some seconds."""
     end = monotonic() + seconds
-    await listener.stop()
+    try:
+        async with asyncio.timeout(seconds):
+            await listener.stop()
+    except TimeoutError:
+        _log.error("some connections were not accepted in time", seconds=seconds)
+    except Exception:  # noqa: BLE001 whatever it is, who is connected is still answered
+        _log.exception("not every connection was accepted")
     await front.drain(max(0.0, end - monotonic()))
-
-
-def _descriptors() -> int:
-    """How many connections the limit of descriptors leaves room for, raised as far as it goes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return wanted - _OTHER_DESCRIPTORS

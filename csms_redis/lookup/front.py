@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
-from itertools import takewhile
+from itertools import islice, takewhile
 from operator import itemgetter
 from time import monotonic
 from typing import Final, Protocol, TypeAlias, cast
@@ -54,6 +54,9 @@ _DRAIN_GRACE = 1.0
 
 To close it at once would fail the requests that are on their way.
 """
+
+_MOST_HANDSHAKES = 50
+"""TLS handshakes at once while all are closed: each has `LINGER` seconds, also where many come."""
 
 _GATEWAY = Role.GATEWAY
 _MAX_KNOWN_HEADERS = 1024
@@ -193,17 +196,39 @@ class Front:
         self.draining = True
         self.known_headers.clear()
 
+    def room(self) -> int:
+        """How many connections may come without closing one that has just come.
+
+        While all are closed, none is closed for the sake of others: only what had its grace and
+        sent nothing.
+        """
+        room = self.max_connections - len(self._connections)
+        if self.draining:
+            room = min(room, _MOST_HANDSHAKES - len(self._handshakes))
+        if room > 0:
+            return room
+        now = monotonic()
+        waiting = (self.idle, self.idle_after_404, self.reading)
+        if not self.draining:
+            longest = [since for queue in waiting for since in islice(queue.values(), 1)]
+            return int(min(longest, default=now) <= now - _DRAIN_GRACE)
+        for queue in waiting:
+            for connection in _waiting_since(queue, now - _DRAIN_GRACE):
+                connection.drain(now)
+        return 0
+
     async def drain(self, seconds: float) -> None:
         """Close what is idle, let the rest finish, close that too after `seconds`."""
         self.begin_drain()
         try:
             async with asyncio.timeout(seconds):
-                self._close_idle(since=monotonic() - _DRAIN_GRACE)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_DRAIN_GRACE):
-                        await self._all_closed()
-                self._close_idle(since=monotonic())
-                await self._all_closed()
+                since = monotonic() - _DRAIN_GRACE
+                while self._connections:
+                    self._close_idle(since=since)
+                    since = monotonic()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_DRAIN_GRACE):
+                            await self._all_closed()
         except TimeoutError:
             self.abort()
 
@@ -437,8 +462,14 @@ class FrontProtocol(asyncio.Protocol):
             self.close()
 
     def drain(self, since: float) -> None:
-        """Close when idle since then; else with the next answer."""
-        if self._state == _READY and not self._buffer:
+        """Close when idle since then; else with the next answer.
+
+        TLS' handshake cannot be told from idleness. It takes longer where many come at once.
+        """
+        if self._handshake is not None and self._transport is None:
+            if self._since <= monotonic() - LINGER:
+                self.close()
+        elif self._state == _READY and not self._buffer:
             if self._since <= since:
                 self.close()
         elif self._state == _ASKED:

@@ -128,6 +128,11 @@ class Cluster(Topology):
         self._suggested = to
         self.doubt()
 
+    @property
+    def own_connections(self) -> int:
+        """One to each node, and to each seed."""
+        return len(self._nodes) + len(self._seeds)
+
     async def look(self) -> None:
         """Ask until a node knows all slots and each master is confirmed; two seconds at most."""
         began = monotonic()

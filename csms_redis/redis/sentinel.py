@@ -83,6 +83,11 @@ class Sentinel(Topology):
         """When the latest questions left to which a majority answered `master`."""
         return self._confirmed if master in self.masters else -inf
 
+    @property
+    def own_connections(self) -> int:
+        """Two to each sentinel: one to ask, one to be told."""
+        return 2 * max(len(self._configured), len(self._peers))
+
     async def look(self) -> None:
         """Ask every sentinel, and those that they name."""
         for address in {*self._configured, *self._named}:

@@ -92,6 +92,11 @@ class Topology(ABC):
         del master
         return start
 
+    @property
+    def own_connections(self) -> int:
+        """How many it may have open at once to find the masters out."""
+        return 0
+
     async def close(self) -> None:  # noqa: B027 most have none
         """Close the connections of its own."""
 

@@ -12,7 +12,7 @@ import uvloop
 
 from csms_redis.access.gate import Gate
 from csms_redis.lookup import front
-from csms_redis.lookup.front import Front
+from csms_redis.lookup.front import LINGER, Front
 from tests.lookup.front_site import KEEPALIVE_TIMEOUT, REQUEST_TIMEOUT, Clock, HandFilled
 
 MAX_CONNECTIONS = 5
@@ -132,7 +132,7 @@ def test_drain_ends_handshakes(run: Run, clock: Clock) -> None:
         with ExitStack() as stack:
             clients = [mute(front, clock, stack) for _ in range(3)]
             await asyncio.sleep(0)
-            clock.now += 2
+            clock.now += LINGER + 1
             await front.drain(PATIENCE)
             assert front.connections == 0
             await settle(front, 0)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -101,14 +101,20 @@ class Service:
     """A running `csms-redis serve`; its working directory is `home`, its log in a file there."""
 
     def __init__(
-        self, home: Path, settings: Mapping[str, str] | None = None, *arguments: str, port: int = 0
+        self,
+        home: Path,
+        settings: Mapping[str, str] | None = None,
+        *arguments: str,
+        port: int = 0,
+        launcher: Sequence[str] = (),
     ) -> None:
-        """Prepare; `start` or `with` runs it."""
+        """Prepare; `start` or `with` runs it, through the program `launcher` where one is given."""
         self.home = home
         self.data_dir = home / "data"
         self.log_file = home / "service.log"
         self._port = port
         self._arguments = arguments
+        self._launcher = launcher
         self._environment = environment(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -118,7 +124,7 @@ class Service:
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", str(self._port), *self._arguments],
+                [*self._launcher, PROGRAM, "serve", "--port", str(self._port), *self._arguments],
                 cwd=self.home,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
