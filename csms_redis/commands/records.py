@@ -600,8 +600,9 @@ async def _records(redis: RedisClient, prefix: bytes, page: List) -> AsyncIterat
     while True:
         try:
             found = await page(redis, prefix, cursor)
-        except (Gone, Unavailable):
-            pause = next(waiting, None)
+        except (Gone, Unavailable) as failure:
+            lasting = isinstance(failure, Unavailable) and failure.lasting
+            pause = None if lasting else next(waiting, None)
             if pause is None:
                 raise
             await asyncio.sleep(pause)

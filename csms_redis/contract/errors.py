@@ -101,6 +101,11 @@ class Unavailable(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     retry_after = 1  # seconds
 
+    def __init__(self, error: str, *, lasting: bool = False) -> None:
+        """Say whether it is `lasting`: until an operator does something, to repeat it is no use."""
+        super().__init__(error)
+        self.lasting = lasting
+
     @property
     def headers(self) -> dict[str, str]:
         """`Retry-After`, in seconds (RFC 9110, 10.2.3)."""

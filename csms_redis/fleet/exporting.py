@@ -129,9 +129,10 @@ async def _records(
                         if any(value is not None for value in values):
                             yield kind.resource.id_of(prefix, key), values
         except (MastersChanged, Unavailable) as failure:
-            pause = next(waiting, None)
+            away = failure if isinstance(failure, Unavailable) else None
+            pause = None if away and away.lasting else next(waiting, None)
             if pause is None:
-                said = failure.error if isinstance(failure, Unavailable) else "masters change"
+                said = away.error if away else "masters change"
                 raise FleetError(f"Redis cannot be read to the end: {said}") from None
             await asyncio.sleep(pause)
         else:

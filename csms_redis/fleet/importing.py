@@ -108,7 +108,7 @@ async def import_(
 
 
 class _GaveUp(Exception):
-    """Redis stayed away."""
+    """Redis stayed away, or refuses what is written."""
 
 
 class _Work:
@@ -140,7 +140,7 @@ class _Work:
         """Check and store all.
 
         Raises:
-            _GaveUp: Redis stayed away.
+            _GaveUp: Redis stayed away, or refuses what is written until an operator looks at it.
         """
         self.result = Import()
         stored: set[asyncio.Task[None]] = set()
@@ -182,7 +182,7 @@ class _Work:
             for record, reply in zip(records, replies, strict=True):
                 if isinstance(reply, Unavailable):
                     failed.append(record)
-                    failure = reply
+                    failure = failure if failure.lasting else reply
                 elif reply:
                     self.result.written += 1
                 else:
@@ -190,7 +190,7 @@ class _Work:
             if not failed:
                 return
             records = failed
-            pause = next(waiting, None)
+            pause = None if failure.lasting else next(waiting, None)
             if pause is None:
                 raise _GaveUp(failure.error.split(". ")[0].rstrip("."))
             await asyncio.sleep(pause)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import AWAY, Command, Node, Redirected
+from csms_redis.redis.node import AWAY, Command, Node, Redirected, is_replica
 from csms_redis.redis.topology import Topology
 
 Admit: TypeAlias = Callable[[Address | None], Awaitable[None]]
@@ -129,9 +129,13 @@ class RedisClient:
                     master = self._topology.canonical(redirected.to)
                     if redirected.for_good:
                         self._topology.moved(key, master)
-            except Unavailable:
+            except Unavailable as unavailable:
                 self._topology.doubt()
-                raise
+                asking = False
+                left = deadline - monotonic()
+                master = await self._another_owner(key, master, unavailable, within=left)
+                if master is None:
+                    raise
         self._topology.doubt()
         raise Unavailable(AWAY)
 
@@ -151,16 +155,7 @@ class RedisClient:
         replies: list[Any] = [None] * len(writes)
 
         async def write(master: Address | None, group: list[int]) -> None:
-            if master is None:
-                said: list[Any] = [Redirected()] * len(group)
-            else:
-                commands = [writes[index][1] for index in group]
-                try:
-                    await self._admit(master)
-                except Unavailable as unavailable:
-                    said = [unavailable] * len(group)
-                else:
-                    said = await self.node(master).write_all(commands, within=self._timeout)
+            said = await self._write_group(master, [writes[index] for index in group])
             for index, reply in zip(group, said, strict=True):
                 replies[index] = reply
                 if isinstance(reply, Unavailable):
@@ -174,6 +169,38 @@ class RedisClient:
 
         await asyncio.gather(*(write(master, group) for master, group in groups.items()))
         return replies
+
+    async def _write_group(
+        self, master: Address | None, writes: Sequence[tuple[bytes, Command]]
+    ) -> list[Any]:
+        """Send to one master; for each its reply, or why it has none."""
+        if master is None:
+            return [Redirected()] * len(writes)
+        try:
+            await self._admit(master)
+        except Unavailable as unavailable:
+            return [unavailable] * len(writes)
+        commands = [command for _, command in writes]
+        said = await self.node(master).write_all(commands, within=self._timeout)
+        key, _ = writes[-1]
+        failure = said[-1]
+        if isinstance(failure, Unavailable) and await self._another_owner(
+            key, master, failure, within=self._timeout
+        ):
+            replica = [isinstance(one, Unavailable) and is_replica(one) for one in said]
+            said = [Redirected() if is_ else one for one, is_ in zip(said, replica, strict=True)]
+        return said
+
+    async def _another_owner(
+        self, key: bytes, former: Address, failure: Unavailable, *, within: float
+    ) -> Address | None:
+        """Who has a key where a failure says that its former master is a replica.
+
+        None where it does not, which proves nothing, or nobody else has the key in time.
+        """
+        if not is_replica(failure):
+            return None
+        return await self._topology.owner_after(key, former, within=within)
 
     def node(self, address: Address) -> Node:
         """The server at an address."""

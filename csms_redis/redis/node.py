@@ -1,6 +1,7 @@
 """Writes and plain reads of one Redis server, through redis-py's connections."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     BusyLoadingError,
     MovedError,
     ReadOnlyError,
@@ -30,13 +32,38 @@ from csms_redis.redis.address import Address
 Command: TypeAlias = tuple[bytes | str | int, ...]
 
 AWAY = "Redis cannot be reached. Nothing was changed; try again."
-_REFUSED = "Redis refused the request. Nothing was changed; an operator must look at Redis."
+_REFUSED = "Redis refused the request ({}). Nothing was changed; an operator must look at Redis."
 _UNKNOWN = "Redis did not confirm the write. It may have been applied; send it again."
+_CANNOT_WAIT = "Redis cannot confirm that a write is on disk: it has no WAITAOF"
+_WHAT_TO_DO = "update it to Redis 7.2 or newer, or Valkey, or unset redis.wait_for_disk"
+_WAITAOF_SINCE = [7, 2]
+_NO_WAITAOF = (
+    "Redis cannot confirm that a write is on disk, as redis.wait_for_disk wants it: it has no "
+    f"WAITAOF. The write was applied, and may be lost; an operator must {_WHAT_TO_DO}."
+)
 
 NOT_THE_MASTER = frozenset(["CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOAUTH", "READONLY"])
 """Codes of replies that say of the server, not of the key, that it is not the one to ask."""
 
-_ERRORS = (ResponseError, BusyLoadingError)
+_WORDS = {
+    "MISCONF": "it cannot write to its disk",
+    "NOAUTH": "it wants a password",
+    "NOPERM": "its user lacks a right",
+    "NOREPLICAS": "too few of its replicas are in touch",
+    "OOM": "it is out of memory",
+    "WRONGPASS": "the user or the password is wrong",
+    "WRONGTYPE": "what is at the key is none of our records",
+}
+"""What Redis' codes mean, for people."""
+
+_NOT_READY = NOT_THE_MASTER - {"NOAUTH"}
+_LASTING = frozenset(["NOAUTH", "NOPERM", "OOM", "WRONGPASS", "WRONGTYPE"])
+"""Codes of refusals that end only when an operator does something."""
+
+_UNKNOWN_COMMAND = "unknown command"  # in the text of the error, whose code is ERR
+_ERRORS = (ResponseError, BusyLoadingError, AuthenticationError)
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")  # as Redis 6.2 has an error's code
+_CODE = re.compile(r"[A-Z]+")
 _log = structlog.get_logger()
 
 
@@ -61,6 +88,8 @@ class Durability:
     @property
     def commands(self) -> "list[Command]":
         """What asks for it, after the write and on its connection."""
+        if not self.replicas:
+            return []
         milliseconds = round(self.timeout * 1000)
         wait: list[Command] = [("WAIT", self.replicas, milliseconds)]
         # WAITAOF alone would take a second: asked for the first time, replicas tell how far they
@@ -69,6 +98,13 @@ class Durability:
 
 
 _MASTER_ONLY = Durability()
+
+
+def is_replica(failure: Unavailable) -> bool:
+    """Whether a server did nothing because it is a replica (now): another one is the master."""
+    error = failure.__cause__
+    certain = not isinstance(failure, OutcomeUnknown)
+    return certain and isinstance(error, RedisError) and _code(error) == "READONLY"
 
 
 class Node:
@@ -100,6 +136,7 @@ class Node:
         self._slots = asyncio.Semaphore(max_connections)
         self._free: list[AbstractConnection] = []  # the last used last
         self._durability = durability
+        self._told = False  # of what the server cannot do
         self._closed = False
 
     async def write(self, *command: bytes | str | int, within: float, asking: bool = False) -> Any:
@@ -115,20 +152,9 @@ class Node:
             OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
             Redirected: it was not carried out.
         """
-        commands: list[Command] = [("ASKING",)] if asking else []
-        commands.append(command)
-        replicas = self._durability.replicas
-        if replicas:
-            within += self._durability.timeout
-            commands += self._durability.commands
-        replies = await self._send(
-            commands, broken=OutcomeUnknown(_UNKNOWN), within=within, master=True
-        )
-        reply = replies[asking]
-        if isinstance(reply, _ERRORS):
-            raise self._refused(command[0], reply) from reply
-        if replicas:
-            _check(replies[-1], self._durability)
+        (reply,) = await self._carry_out([command], within=within, asking=asking)
+        if isinstance(reply, Exception):
+            raise reply
         return reply
 
     async def write_all(self, commands: Sequence[Command], *, within: float) -> list[Any]:
@@ -137,22 +163,29 @@ class Node:
         Returns:
             For each its reply, or the exception that `write` would raise.
         """
-        sent = [*commands]
-        replicas = self._durability.replicas
-        if replicas:
-            within += self._durability.timeout
-            sent += self._durability.commands
         try:
-            replies = await self._send(
-                sent, broken=OutcomeUnknown(_UNKNOWN), within=within, master=True
-            )
-            if replicas:
-                _check(replies[-1], self._durability)
+            return await self._carry_out(commands, within=within)
         except (Unavailable, Redirected) as failure:
             return [failure] * len(commands)
+
+    async def _carry_out(
+        self, commands: Sequence[Command], *, within: float, asking: bool = False
+    ) -> list[Any]:
+        """Send commands that change something; for each its reply, or why it is not confirmed."""
+        durability = self._durability
+        replies = await self._send(
+            commands,
+            before=[("ASKING",)] if asking else [],
+            after=durability.commands,
+            broken=OutcomeUnknown(_UNKNOWN),
+            within=within + (durability.timeout if durability.replicas else 0),
+            master=True,
+        )
+        waited = len(replies) > len(commands)
+        unconfirmed = _unconfirmed(replies[-1], durability) if waited else None
         return [
-            self._refused(command[0], reply) if isinstance(reply, _ERRORS) else reply
-            for command, reply in zip(commands, replies[: len(commands)], strict=True)
+            self._refused(command[0], reply) if isinstance(reply, _ERRORS) else unconfirmed or reply
+            for command, reply in zip(commands, replies, strict=False)
         ]
 
     async def read(self, *command: bytes | str | int, within: float) -> Any:
@@ -193,23 +226,35 @@ class Node:
         while self._free:
             await self._free.pop().disconnect(nowait=True)
 
-    async def _send(
+    async def _send(  # noqa: PLR0913 each says something of how they are sent
         self,
         commands: Sequence[Command],
         *,
         broken: Unavailable,
         within: float,
         master: bool = False,
+        before: Sequence[Command] = (),
+        after: Sequence[Command] = (),
     ) -> list[Any]:
-        """Send commands together; their replies, the errors among them."""
+        """Send commands together; their replies, the errors among them.
+
+        Args:
+            commands: each with its arguments.
+            broken: what to raise when they were sent and not all are answered.
+            within: seconds.
+            master: whether it must be one.
+            before: sent before them, whose replies do not matter.
+            after: sent after them, whose replies follow theirs: of no use if each is refused, and
+                then not waited for.
+        """
         fault = Unavailable(AWAY)
         try:
             async with asyncio.timeout(within), self._slots:
                 connection = self._free.pop() if self._free else self._new_connection(self.address)
                 try:
-                    await _ensure_connected(connection, master=master)
+                    await self._ensure_connected(connection, master=master)
                     fault = broken
-                    replies = await _exchange(connection, commands)
+                    replies = await _exchange(connection, commands, before=before, after=after)
                     if self._closed or any(isinstance(reply, _ERRORS) for reply in replies):
                         await connection.disconnect(nowait=True)
                 except BaseException:
@@ -224,7 +269,34 @@ class Node:
             raise fault from error
         return replies
 
+    async def _ensure_connected(self, connection: AbstractConnection, *, master: bool) -> None:
+        if connection.is_connected and await connection.can_read():
+            # Redis closed it, or sent what nobody asked for
+            await connection.disconnect(nowait=True)
+        if connection.is_connected:
+            return
+        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+        if master:
+            hello = await _hello(connection)
+            if hello.get(b"role", b"master") != b"master":
+                raise ReadOnlyError("it is a replica", status_code="READONLY")
+            if self._durability.on_disk:
+                self._tell_of_its_disk(hello.get(b"version", b"").decode())
+
+    def _tell_of_its_disk(self, version: str) -> None:
+        """Say once that a server cannot do what `redis.wait_for_disk` wants of it."""
+        numbers = version.split(".")[:2]
+        old = all(map(str.isdigit, numbers)) and [*map(int, numbers)] < _WAITAOF_SINCE
+        if old and not self._told:
+            self._told = True
+            _log.error(_CANNOT_WAIT, redis=str(self.address), version=version, to_do=_WHAT_TO_DO)
+
     def _refused(self, command: bytes | str | int, error: RedisError) -> Exception:
+        failure = self._failure(command, error)
+        failure.__cause__ = error
+        return failure
+
+    def _failure(self, command: bytes | str | int, error: RedisError) -> Exception:
         if isinstance(error, AskError):  # MOVED is one
             to = self.address.at(error.host, error.port)
             return Redirected(to, for_good=isinstance(error, MovedError))
@@ -232,42 +304,51 @@ class Node:
             return Redirected()
         code = _code(error)
         _log.error("Redis refused a command", command=command, reason=code)
-        return Unavailable(AWAY if code in NOT_THE_MASTER else _REFUSED)
+        if code in _NOT_READY:
+            return Unavailable(AWAY)
+        lasting = code in _LASTING or _is_unknown(error)
+        return Unavailable(_REFUSED.format(_in_words(code, error)), lasting=lasting)
 
 
-async def _ensure_connected(connection: AbstractConnection, *, master: bool) -> None:
-    if connection.is_connected and await connection.can_read():
-        # Redis closed it, or sent what nobody asked for
-        await connection.disconnect(nowait=True)
-    if connection.is_connected:
-        return
-    await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
-    if master and await _role(connection) not in {b"master", None}:
-        raise ReadOnlyError("it is a replica", status_code="READONLY")
-
-
-async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
-    """Send commands together; their replies, the errors among them."""
-    packed = b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type]
+async def _exchange(
+    connection: AbstractConnection,
+    commands: Sequence[Command],
+    *,
+    before: Sequence[Command] = (),
+    after: Sequence[Command] = (),
+) -> list[Any]:
+    """Send commands together; their replies, as `Node._send` has them."""
+    sent = (*before, *commands, *after)
+    packed = b"".join(pack_command(command) for command in sent)  # type: ignore[arg-type]
     await connection.send_packed_command(packed, check_health=False)
-    replies: list[Any] = []
-    for _ in commands:
-        try:
-            replies.append(await connection.read_response())
-        except _ERRORS as error:
-            replies.append(error)
+    for _ in before:
+        await _reply(connection)
+    replies = [await _reply(connection) for _ in commands]
+    if not all(isinstance(reply, _ERRORS) for reply in replies):
+        replies += [await _reply(connection) for _ in after]
     return replies
 
 
-async def _role(connection: AbstractConnection) -> bytes | None:
-    """What HELLO says, which no user can be forbidden to ask; None where it is unknown."""
+async def _reply(connection: AbstractConnection) -> Any:
+    """The next one, be it an error."""
+    try:
+        return await connection.read_response()
+    except _ERRORS as error:
+        return error
+
+
+async def _hello(connection: AbstractConnection) -> dict[bytes, Any]:
+    """What a server says of itself; nothing where it does not.
+
+    No user can be forbidden to ask HELLO; what does not know it may know ROLE.
+    """
     (hello,) = await _exchange(connection, [("HELLO",)])
     if isinstance(hello, list):
-        return dict(zip(hello[::2], hello[1::2], strict=True)).get(b"role")
+        return dict(zip(hello[::2], hello[1::2], strict=True))
     if isinstance(hello, ResponseError):
         (role,) = await _exchange(connection, [("ROLE",)])
-        return role[0] if isinstance(role, list) else None
-    return None
+        return {b"role": role[0]} if isinstance(role, list) else {}
+    return {}
 
 
 class _TcpConnection(Connection):
@@ -309,25 +390,51 @@ def connection_to(address: Address, *, ip: str = "") -> AbstractConnection:
     return _TcpConnection(address, ip, **options)
 
 
-def _check(confirmed: Any, wanted: Durability) -> None:
-    """Raise OutcomeUnknown unless WAIT or WAITAOF says that the write is where it must be."""
-    if isinstance(confirmed, _ERRORS):  # such as UNBLOCKED, when the master is demoted
-        _log.error("Redis could not wait for its replicas", reason=_code(confirmed))
-        raise OutcomeUnknown(_UNKNOWN) from confirmed
+def _unconfirmed(confirmed: Any, wanted: Durability) -> OutcomeUnknown | None:
+    """None if WAIT or WAITAOF says that the writes are where they must be."""
+    if isinstance(confirmed, _ERRORS):
+        return _cannot_wait(confirmed)
     on_master, replicas = confirmed if wanted.on_disk else (1, confirmed)
     if not on_master:
         _log.error("the master did not write to its disk in time")
-        raise OutcomeUnknown(_UNKNOWN)
+        return OutcomeUnknown(_UNKNOWN)
     if replicas < wanted.replicas:
         _log.error("not enough replicas have a write", confirmed=replicas, wanted=wanted.replicas)
-        raise OutcomeUnknown(
+        return OutcomeUnknown(
             f"Only {replicas} of {wanted.replicas} replicas confirmed the write. It may have been "
             "applied, and may be lost; send it again."
         )
+    return None
+
+
+def _cannot_wait(error: RedisError) -> OutcomeUnknown:
+    code = _code(error)
+    if _is_unknown(error):
+        _log.error(_CANNOT_WAIT, to_do=_WHAT_TO_DO)
+        failure = OutcomeUnknown(_NO_WAITAOF, lasting=True)
+    else:  # such as UNBLOCKED, when the master is demoted
+        _log.error("Redis could not wait for its replicas", reason=code)
+        failure = OutcomeUnknown(_UNKNOWN, lasting=code == "NOPERM")
+    failure.__cause__ = error
+    return failure
 
 
 def _code(error: RedisError) -> str:
     """The error's code, such as OOM or NOPERM; the rest may quote what was stored."""
-    if str(error).startswith("ACL failure in script"):
+    text = str(error)
+    if text.startswith("ACL failure in script"):
         return "NOPERM"
-    return error.status_code or (str(error).split(maxsplit=1) or ["ERR"])[0]
+    if found := _IN_SCRIPT.search(text):
+        return found[1]
+    code = error.status_code or text.partition(" ")[0]
+    return code if _CODE.fullmatch(code) else "ERR"
+
+
+def _in_words(code: str, error: RedisError) -> str:
+    words = "it does not know the command" if _is_unknown(error) else _WORDS.get(code)
+    return f"{code}: {words}" if words else code
+
+
+def _is_unknown(error: RedisError) -> bool:
+    """Whether a server, or a proxy before it, does not have the command, or not any more."""
+    return _UNKNOWN_COMMAND in str(error).lower()

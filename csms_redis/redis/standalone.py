@@ -26,6 +26,11 @@ class Standalone(Topology):
         del key
         return self._address
 
+    async def owner_after(self, key: bytes, former: Address, *, within: float) -> Address | None:
+        """There is no other."""
+        del key, former, within
+        return None
+
     def confirmed(self, master: Address) -> float:
         """Nobody else could say."""
         del master

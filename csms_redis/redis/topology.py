@@ -6,6 +6,7 @@ One module for each way in which Redis is run keeps that known: `standalone`, `s
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
+from time import monotonic
 from typing import ClassVar, TypeAlias
 
 import structlog
@@ -77,6 +78,20 @@ class Topology(ABC):
         """A server that was asked for a key says that it now belongs to the one at `to`."""
         del key, to
         self.doubt()
+
+    async def owner_after(self, key: bytes, former: Address, *, within: float) -> Address | None:
+        """Look again until a key has another master than one that says that it is none any more.
+
+        Args:
+            key: of the record.
+            former: who says so.
+            within: seconds; None where no other is known until then.
+        """
+        deadline = monotonic() + within
+        while (owner := self.owner(key)) in {None, former} and monotonic() < deadline:
+            self.doubt()
+            await asyncio.sleep(_SHORTEST / 2)
+        return None if owner == former else owner
 
     def canonical(self, address: Address) -> Address:
         """A server's address as `masters` has it, for one by which a redirection may call it."""
