@@ -460,8 +460,8 @@ def test_503_for_what_redis_refuses(start_service: StartService) -> None:
 
         assert reply.status == 503
         assert reply.error == (
-            "Redis refused the request (OOM: it is out of memory). Nothing was changed; an operator "
-            "must look at Redis."
+            "Redis refused the request (OOM: it is out of memory). Nothing was changed; an "
+            "operator must look at Redis."
         )
         assert service.get("/token/x").status == 404
         refused = service.events("Redis refused a command")
