@@ -16,7 +16,7 @@ from csms_redis.access.secret import new_secret
 from csms_redis.commands.audit import audited
 from csms_redis.commands.common import config_option, fail, finish, read_password, read_settings
 from csms_redis.contract.certificates import InvalidCertificate, certificate_hash, read_pem
-from csms_redis.contract.errors import BadRequest, Gone, NotFound, Problem, Unavailable
+from csms_redis.contract.errors import BadRequest, Conflict, Gone, NotFound, Problem, Unavailable
 from csms_redis.contract.identifiers import station_id, token_uid
 from csms_redis.contract.models import (
     Certificate,
@@ -37,8 +37,8 @@ from csms_redis.fleet.store import pauses, store
 from csms_redis.redis.client import RedisClient
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.listing import Page
-from csms_redis.registry.resource import REPLACE, Record, replace, replace_all
-from csms_redis.registry.stations import REGISTER, STATION, Stations, station_record
+from csms_redis.registry.resource import Record, replace, replace_all
+from csms_redis.registry.stations import STATION, Stations, station_record
 from csms_redis.registry.tokens import TOKEN, Tokens, token_record
 from csms_redis.settings import Settings
 
@@ -188,7 +188,7 @@ def station_add(  # noqa: PLR0913, PLR0917 one for each option
             click.echo(f"warning: {doubt}", err=True)
         return station_record(settings.redis.key_prefix.encode(), cs_id, auth)
 
-    _add(settings, "station add", "registerChargeStation", record, REGISTER, replacing=replace)
+    _add(settings, "station add", "registerChargeStation", record, replacing=replace)
     _say(
         f"station {_plain(cs_id)} is added" + (f"\npassword  {generated}" if generated else ""),
         {"csId": cs_id} | ({"password": generated} if generated else {}),
@@ -331,7 +331,7 @@ def token_add(
         made = Token.check(properties, strict=settings.api.strict)
         return token_record(settings.redis.key_prefix.encode(), made)
 
-    _add(settings, "token add", "setToken", record, REPLACE, replacing=replace)
+    _add(settings, "token add", "setToken", record, replacing=replace)
     _say(f"token {_plain(uid)} is added", {"uid": uid}, as_json=as_json)
 
 
@@ -482,12 +482,11 @@ def certificate_remove(hash_: str, as_json: bool, config: Path | None) -> None: 
     _say(f"certificate {known} is removed", {"certificateHash": known}, as_json=as_json)
 
 
-def _add(  # noqa: PLR0913 what is added, and how
+def _add(
     settings: Settings,
     command: str,
     operation: str,
     make: Callable[[dict[str, Any]], Record],
-    script: str,
     *,
     replacing: bool,
 ) -> None:
@@ -498,10 +497,10 @@ def _add(  # noqa: PLR0913 what is added, and how
             record = make(told)
             async with store(settings.redis) as redis:
                 if replacing:
-                    await replace(redis, record, script)
+                    await replace(redis, record)
                     return
-                (stored,) = await replace_all(redis, [record], script, only_new=True)
-                if isinstance(stored, Unavailable):
+                (stored,) = await replace_all(redis, [record], only_new=True)
+                if isinstance(stored, Problem):
                     raise stored
                 if not stored:
                     raise _ThereAlready("There is one already; --replace puts this in its place.")
@@ -635,7 +634,7 @@ def _finish(work: Callable[[], Any]) -> None:
     """Do it, or end with one line and the exit code that tells why not."""
     try:
         finish(work())
-    except (Gone, Unavailable) as error:
+    except (Conflict, Gone, Unavailable) as error:
         fail(error.error)
     except BadRequest as error:
         _end(error, _WRONG)

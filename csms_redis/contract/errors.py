@@ -61,6 +61,12 @@ class NotFound(Problem):
     status = HTTPStatus.NOT_FOUND
 
 
+class Conflict(Problem):
+    """Where the record would be stored is something else (RFC 9110, 15.5.10)."""
+
+    status = HTTPStatus.CONFLICT
+
+
 class Gone(Problem):
     """What a cursor goes on from is no more."""
 

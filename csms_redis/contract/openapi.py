@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made from the operations and models that serve."""
 
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
@@ -126,6 +127,11 @@ def _responses(operation: Operation) -> dict[str, Any]:
         )
     if operation.not_found:
         responses["404"] = _response(operation.not_found, Status)
+    if operation.status == HTTPStatus.CREATED:
+        responses["409"] = (
+            _response("Where the record would be stored, Redis holds something else", Status)
+            | ADDITION
+        )
     for status, meaning in _REFUSALS.items():
         responses[status] = _response(meaning, Status) | ADDITION
     responses["default"] = _response("Unexpected error", Status)

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from csms_redis.contract.errors import BadRequest, Unavailable
+from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
 from csms_redis.fleet.formats import Source
 from csms_redis.fleet.kinds import Kind
 from csms_redis.fleet.progress import Meter
@@ -175,18 +175,21 @@ class _Work:
     async def _write(self, redis: RedisClient, records: list[Record]) -> None:
         waiting = pauses()
         while True:
-            replies = await replace_all(
-                redis, records, self._kind.script, only_new=self._options.only_new
-            )
+            replies = await replace_all(redis, records, only_new=self._options.only_new)
             failed, failure = [], Unavailable("")
+            conflict: Conflict | None = None
             for record, reply in zip(records, replies, strict=True):
                 if isinstance(reply, Unavailable):
                     failed.append(record)
                     failure = failure if failure.lasting else reply
+                elif isinstance(reply, Conflict):
+                    conflict = reply
                 elif reply:
                     self.result.written += 1
                 else:
                     self.result.existing += 1
+            if conflict is not None:
+                raise _GaveUp(conflict.error.removesuffix("."))
             if not failed:
                 return
             records = failed

@@ -19,8 +19,8 @@ from csms_redis.contract.models import (
 )
 from csms_redis.contract.passwords import base64_sha256
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
-from csms_redis.registry.resource import REPLACE, Record, Resource
-from csms_redis.registry.stations import PENDING, REGISTER, STATION, station_record
+from csms_redis.registry.resource import Record, Resource
+from csms_redis.registry.stations import PENDING, STATION, station_record
 from csms_redis.registry.tokens import TOKEN, token_record
 
 CREDENTIAL = "base64SHA256Password"
@@ -52,7 +52,6 @@ class Kind(ABC):
         integers: those of the columns that are numbers.
         booleans: those of the columns that are true or false.
         told: those of the columns whose values may be repeated in a file of rejects.
-        script: how it is stored.
     """
 
     resource: ClassVar[Resource]
@@ -62,7 +61,6 @@ class Kind(ABC):
     integers: ClassVar[frozenset[str]] = frozenset()
     booleans: ClassVar[frozenset[str]] = frozenset()
     told: ClassVar[frozenset[str]] = frozenset()
-    script: ClassVar[str] = REPLACE
 
     @abstractmethod
     def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
@@ -104,7 +102,6 @@ class Stations(Kind):
     integers = frozenset({"securityProfile"})
     booleans = frozenset({"invalidUsernameAllowed"})
     told = frozenset({_CS_ID})
-    script = REGISTER
 
     def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
         """As `Kind` says; a plaintext password is hashed."""

@@ -34,6 +34,10 @@ Command: TypeAlias = tuple[bytes | str | int, ...]
 AWAY = "Redis cannot be reached. Nothing was changed; try again."
 _REFUSED = "Redis refused the request ({}). Nothing was changed; an operator must look at Redis."
 _UNKNOWN = "Redis did not confirm the write. It may have been applied; send it again."
+_PERHAPS = (
+    "Redis answered the write with an error ({}). It may have been applied, or a part of it; send "
+    "it again. If that fails too, an operator must look at Redis."
+)
 _CANNOT_WAIT = "Redis cannot confirm that a write is on disk: it has no WAITAOF"
 _WHAT_TO_DO = "update it to Redis 7.2 or newer, or Valkey, or unset redis.wait_for_disk"
 _WAITAOF_SINCE = [7, 2]
@@ -60,10 +64,27 @@ _NOT_READY = NOT_THE_MASTER - {"NOAUTH"}
 _LASTING = frozenset(["NOAUTH", "NOPERM", "OOM", "WRONGPASS", "WRONGTYPE"])
 """Codes of refusals that end only when an operator does something."""
 
-_UNKNOWN_COMMAND = "unknown command"  # in the text of the error, whose code is ERR
+_REFUSALS = NOT_THE_MASTER | {
+    "BUSY",
+    "CROSSSLOT",
+    "DENIED",
+    "MISCONF",
+    "NOPERM",
+    "NOREPLICAS",
+    "OOM",
+    "WRONGPASS",
+}
+"""Codes of replies by which a server says that it has not begun to carry out a command.
+
+What has another code may be a proxy's, which lost the server after it had passed the command on
+("ERR Connection timed out", "upstream failure").
+"""
+
+_UNKNOWN_COMMAND = re.compile(r"unknown command|unsupported command", re.IGNORECASE)
 _ERRORS = (ResponseError, BusyLoadingError, AuthenticationError)
-_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ")  # as Redis 6.2 has an error's code
-_CODE = re.compile(r"[A-Z]+")
+_WITHIN_SCRIPT = re.compile(r"CHANGED |.*(@user_script|failure in script|running script)")
+_NOT_PERMITTED = re.compile(r"ACL failure in script|user executing the script can't run")
+_CODE = re.compile(r"((UN)?CHANGED )?(.*@user_script: ?\d+: )?-?(?P<code>[A-Z]+\b)?")
 _log = structlog.get_logger()
 
 
@@ -184,7 +205,9 @@ class Node:
         waited = len(replies) > len(commands)
         unconfirmed = _unconfirmed(replies[-1], durability) if waited else None
         return [
-            self._refused(command[0], reply) if isinstance(reply, _ERRORS) else unconfirmed or reply
+            self._refused(command[0], reply, writing=True)
+            if isinstance(reply, _ERRORS)
+            else unconfirmed or reply
             for command, reply in zip(commands, replies, strict=False)
         ]
 
@@ -291,12 +314,16 @@ class Node:
             self._told = True
             _log.error(_CANNOT_WAIT, redis=str(self.address), version=version, to_do=_WHAT_TO_DO)
 
-    def _refused(self, command: bytes | str | int, error: RedisError) -> Exception:
-        failure = self._failure(command, error)
+    def _refused(
+        self, command: bytes | str | int, error: RedisError, *, writing: bool = False
+    ) -> Exception:
+        failure = self._failure(command, error, writing=writing)
         failure.__cause__ = error
         return failure
 
-    def _failure(self, command: bytes | str | int, error: RedisError) -> Exception:
+    def _failure(
+        self, command: bytes | str | int, error: RedisError, *, writing: bool
+    ) -> Exception:
         if isinstance(error, AskError):  # MOVED is one
             to = self.address.at(error.host, error.port)
             return Redirected(to, for_good=isinstance(error, MovedError))
@@ -304,10 +331,13 @@ class Node:
             return Redirected()
         code = _code(error)
         _log.error("Redis refused a command", command=command, reason=code)
+        words = _in_words(code, error)
+        lasting = code in _LASTING or _is_unknown(error)
+        if writing and not _changed_nothing(error):
+            return OutcomeUnknown(_PERHAPS.format(words), lasting=lasting)
         if code in _NOT_READY:
             return Unavailable(AWAY)
-        lasting = code in _LASTING or _is_unknown(error)
-        return Unavailable(_REFUSED.format(_in_words(code, error)), lasting=lasting)
+        return Unavailable(_REFUSED.format(words), lasting=lasting)
 
 
 async def _exchange(
@@ -420,14 +450,28 @@ def _cannot_wait(error: RedisError) -> OutcomeUnknown:
 
 
 def _code(error: RedisError) -> str:
-    """The error's code, such as OOM or NOPERM; the rest may quote what was stored."""
+    """The error's code, such as OOM or NOPERM; the rest may quote what was stored.
+
+    An error of a script has it after `UNCHANGED` or `CHANGED` (see `registry.resource.script`), and
+    in Redis 6.2 after the script's line.
+    """
     text = str(error)
-    if text.startswith("ACL failure in script"):
+    if _NOT_PERMITTED.search(text):
         return "NOPERM"
-    if found := _IN_SCRIPT.search(text):
-        return found[1]
-    code = error.status_code or text.partition(" ")[0]
-    return code if _CODE.fullmatch(code) else "ERR"
+    if error.status_code and "@user_script" not in text:
+        return error.status_code
+    found = _CODE.match(text)
+    return (found and found["code"]) or "ERR"
+
+
+def _changed_nothing(error: RedisError) -> bool:
+    """Whether an error proves that its command was not carried out, not even a part of it."""
+    text = str(error)
+    if text.startswith("UNCHANGED "):
+        return True
+    if _WITHIN_SCRIPT.match(text):
+        return False
+    return _code(error) in _REFUSALS or _is_unknown(error)
 
 
 def _in_words(code: str, error: RedisError) -> str:
@@ -437,4 +481,4 @@ def _in_words(code: str, error: RedisError) -> str:
 
 def _is_unknown(error: RedisError) -> bool:
     """Whether a server, or a proxy before it, does not have the command, or not any more."""
-    return _UNKNOWN_COMMAND in str(error).lower()
+    return _UNKNOWN_COMMAND.search(str(error)) is not None

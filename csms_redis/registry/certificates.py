@@ -75,6 +75,7 @@ class Certificates:
         """Keep a certificate under its hash.
 
         Raises:
+            Conflict: at its key is something else; nothing was changed.
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """

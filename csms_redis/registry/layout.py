@@ -12,6 +12,9 @@ from csms_redis.redis.client import RedisClient
 LAYOUT = 1
 """What this program reads and writes; a store without a version has it too."""
 
+LAYOUT_KEY = b"layout"
+"""Where the version is, behind the prefix of every key."""
+
 _MOST_DIGITS = 9
 _log = structlog.get_logger()
 
@@ -40,7 +43,7 @@ class Layout:
             prefix: of every key.
         """
         self._redis = redis
-        self.key = prefix + b"layout"
+        self.key = prefix + LAYOUT_KEY
         self._known = False  # whether it is this program's, and nothing may have changed since
         self._others_may = False  # whether masters that do not have it are used meanwhile
         self._refused: str | None = None  # what is wrong with the one that was read last

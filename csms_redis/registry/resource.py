@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 from pydantic import BaseModel
 
-from csms_redis.contract.errors import Unavailable
+from csms_redis.contract.errors import Conflict, Unavailable
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.node import Command
@@ -124,111 +124,154 @@ class Record(NamedTuple):
 
     key: bytes
     fields: dict[bytes, bytes]
+    kept: tuple[bytes, bytes] = (b"", b"")
+    """A field and its value: where it has this value before, it keeps it."""
 
 
 _TOGETHER = 50
 """Records that one script stores; Redis does nothing else for as long, some 0.4 ms."""
 
-# One command, so that a cluster can send it elsewhere as a whole while its slot is being moved, as
-# it cannot do with MULTI. Redis undoes nothing of a script that fails, and checks its memory at a
-# script's first write only. So the fields are set before the rest goes: an HSET that is refused,
-# for want of rights or of memory, leaves the record as it was. A key of another type is replaced
-# as well. ARGV is whether to leave what is there, then for each key how many arguments HSET has,
-# and these.
-_REPLACE = """
-local only_new = ARGV[1] == '1'
-local stored, at = {}, 2
-for number, key in ipairs(KEYS) do
-  local last = at + ARGV[at]
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and only_new then
-    stored[number] = 0
-  else
-    local status
-    if kind == 'hash' then
-      %(before)s
-      redis.call('HSET', key, unpack(ARGV, at + 1, last))
-    end
-    if kind ~= 'none' then
-      redis.call('DEL', key)
-    end
-    redis.call('HSET', key, unpack(ARGV, at + 1, last))
-    %(after)s
-    stored[number] = 1
-  end
-  at = last + 1
+
+def script(work: str) -> str:
+    """A script that never fails without saying whether it has changed something.
+
+    Redis undoes nothing of a script that fails, and its own error does not tell how far it came.
+    So the error's first word is `UNCHANGED` or `CHANGED` (see `redis.node`).
+
+    Args:
+        work: in Lua, a function's body; it sets `changed` as soon as it has changed something.
+    """
+    return f"""
+local changed = false
+local function work()
+{work}
 end
-return stored
+local fine, said = pcall(work)
+if fine then
+  return said
+end
+if type(said) == 'table' then
+  said = said.err
+end
+return redis.error_reply((changed and 'CHANGED ' or 'UNCHANGED ') .. tostring(said))
 """
 
 
-def replacing(before: str = "", after: str = "") -> str:
-    """The script that puts records in the place of what is at their keys.
+# One command, so that a cluster can send it elsewhere as a whole while its slot is being moved, as
+# it cannot do with MULTI. There a key that is absent cannot be set again at its former master: so
+# the key is never absent, not for one command, and neither is a value that is kept. Redis checks
+# its memory at a script's first write only, which is therefore the one that takes memory. What
+# the user may not do after it is asked for before it, where the server can tell (Redis 6.2 cannot).
+# ARGV is whether to leave what is there, then for each key how many arguments HSET has, what is
+# kept, and these. HSET itself takes off the time to live of a field, PERSIST that of the key.
+_REPLACE = script("""
+  local only_new = ARGV[1] == '1'
+  local may = redis.acl_check_cmd
+  if may and not (may('HDEL', KEYS[1], '') and may('PERSIST', KEYS[1])) then
+    error('NOPERM HDEL or PERSIST', 0)
+  end
+  local stored, at = {}, 2
+  for number, key in ipairs(KEYS) do
+    local size, kept, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local fields = {unpack(ARGV, at + 3, at + 2 + size)}
+    at = at + 3 + size
+    local kind = redis.call('TYPE', key).ok
+    local before = kind == 'hash' and redis.call('HKEYS', key) or {}
+    if kind ~= 'hash' and kind ~= 'none' then
+      stored[number] = kind
+    elseif only_new and #before > 0 then
+      stored[number] = 0
+    else
+      local keeps = kept ~= '' and redis.call('HGET', key, kept) == value
+      local new = {}
+      for index = 1, #fields, 2 do
+        new[fields[index]] = true
+        if keeps and fields[index] == kept then
+          fields[index + 1] = value
+        end
+      end
+      redis.call('HSET', key, unpack(fields))
+      changed = true
+      local left = {}
+      for _, field in ipairs(before) do
+        if not new[field] then
+          left[#left + 1] = field
+        end
+      end
+      for first = 1, #left, 1000 do
+        redis.call('HDEL', key, unpack(left, first, math.min(first + 999, #left)))
+      end
+      redis.call('PERSIST', key)
+      stored[number] = 1
+    end
+  end
+  return stored
+""")
 
-    Args:
-        before: what it does before a hash at `key` is changed.
-        after: what it does when a record is stored.
-    """
-    return _REPLACE % {"before": before, "after": after}
 
-
-REPLACE = replacing()
-
-
-async def replace(redis: RedisClient, record: Record, script: str = REPLACE) -> None:
-    """Put a record in the place of whatever is at its key.
-
-    Args:
-        redis: where.
-        record: to be stored.
-        script: of `replacing`.
+async def replace(redis: RedisClient, record: Record) -> None:
+    """Put a record in the place of the one at its key.
 
     Raises:
+        Conflict: it is no record of ours, for it has another type; nothing was changed.
         Unavailable: nothing was changed.
         OutcomeUnknown: it may have been.
     """
-    await redis.write(record.key, *_evaluate(script, [record]))
+    (said,) = await redis.write(record.key, *_evaluate([record]))
+    stored = _stored(record, said)
+    if isinstance(stored, Conflict):
+        raise stored
 
 
 async def replace_all(
-    redis: RedisClient,
-    records: Sequence[Record],
-    script: str = REPLACE,
-    *,
-    only_new: bool = False,
-) -> list[bool | Unavailable]:
+    redis: RedisClient, records: Sequence[Record], *, only_new: bool = False
+) -> list[bool | Conflict | Unavailable]:
     """Store records, many together.
 
     Args:
         redis: where.
         records: to be stored; of two with one key, the later counts only if the other is stored
             at the first attempt.
-        script: as for `replace`.
         only_new: whether to leave what is there.
 
     Returns:
         For each whether it is stored, False where another was there, or what `replace` would raise;
-        then it may have been stored all the same, for the failure can be another record's.
+        if that is `Unavailable` it may have been stored all the same, for the failure can be
+        another record's.
     """
     # the keys of one command must be in one slot
     together = 1 if redis.clustered else _TOGETHER
     groups = [records[at : at + together] for at in range(0, len(records), together)]
     replies = await redis.write_all(
-        [(group[0].key, _evaluate(script, group, only_new=only_new)) for group in groups]
+        [(group[0].key, _evaluate(group, only_new=only_new)) for group in groups]
     )
-    said: list[bool | Unavailable] = []
+    said: list[bool | Conflict | Unavailable] = []
     for group, reply in zip(groups, replies, strict=True):
-        said += [reply] * len(group) if isinstance(reply, Unavailable) else map(bool, reply)
+        if isinstance(reply, Unavailable):
+            said += [reply] * len(group)
+        else:
+            said += map(_stored, group, reply)
     return said
 
 
-def _evaluate(script: str, records: Sequence[Record], *, only_new: bool = False) -> Command:
+def _evaluate(records: Sequence[Record], *, only_new: bool = False) -> Command:
     arguments: list[bytes | int] = [int(only_new)]
     for record in records:
-        arguments.append(2 * len(record.fields))
+        arguments += [2 * len(record.fields), *record.kept]
         for pair in record.fields.items():
             arguments += pair
-    return ("EVAL", script, len(records), *(record.key for record in records), *arguments)
+    return ("EVAL", _REPLACE, len(records), *(record.key for record in records), *arguments)
+
+
+def _stored(record: Record, said: int | bytes) -> bool | Conflict:
+    """What the script says of a record: whether it is stored, or what else is at its key."""
+    if isinstance(said, int):
+        return bool(said)
+    key = record.key.decode("utf-8", "replace")
+    return Conflict(
+        f"In Redis, {key} is a {said.decode()} and no record of csms-redis. Nothing was changed: "
+        "remove that key, or set redis.key_prefix if it is another program's."
+    )
 
 
 async def delete(redis: RedisClient, key: bytes) -> bool:

@@ -18,7 +18,7 @@ from csms_redis.registry.resource import (
     lookup_fields,
     now,
     replace,
-    replacing,
+    script,
 )
 
 PENDING = b'"Pending"'
@@ -38,14 +38,6 @@ _STORED = _SHOWN[1:]  # the id is in the key only
 _PROFILE = _STORED.index(b"securityProfile")
 _STATUS = _STORED.index(b"registrationStatus")
 
-# As any record is replaced, but a rejected station stays rejected.
-REGISTER = replacing(
-    before="status = redis.call('HGET', key, 'registrationStatus')",
-    after="""if status == '"Rejected"' then
-      redis.call('HSET', key, 'registrationStatus', status)
-    end""",
-)
-
 
 def station_record(
     prefix: bytes,
@@ -55,7 +47,7 @@ def station_record(
     status: bytes = PENDING,
     updated: bytes | None = None,
 ) -> Record:
-    """A station as it is stored.
+    """A station as it is stored; one that is `Rejected` stays so.
 
     Args:
         prefix: of every key.
@@ -68,20 +60,24 @@ def station_record(
         b"registrationStatus": status,
         b"lastUpdated": updated or now(),
     }
-    return Record(STATION.key(prefix, cs_id), fields)
+    return Record(STATION.key(prefix, cs_id), fields, kept=(b"registrationStatus", REJECTED))
 
 
 # Nothing is made where there is no station, so that a race with its deletion leaves none behind.
-_SET_STATUS = """
-if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
-  return 0
-end
-if not redis.call('HGET', KEYS[1], 'securityProfile') then
-  return 0
-end
-redis.call('HSET', KEYS[1], unpack(ARGV))
-return 1
-"""
+# Redis checks its memory at a script's first write only, and not for HDEL: so a station can be
+# blocked when memory is full. No record has a field without a name.
+_SET_STATUS = script("""
+  if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+    return 0
+  end
+  if not redis.call('HGET', KEYS[1], 'securityProfile') then
+    return 0
+  end
+  redis.call('HDEL', KEYS[1], '')
+  redis.call('HSET', KEYS[1], unpack(ARGV))
+  changed = true
+  return 1
+""")
 
 
 class Stations:
@@ -97,10 +93,11 @@ class Stations:
         """Replace a station's record; it is `Pending` after that, unless it was `Rejected`.
 
         Raises:
+            Conflict: at its key is something else; nothing was changed.
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """
-        await replace(self._redis, station_record(self._prefix, cs_id, auth), REGISTER)
+        await replace(self._redis, station_record(self._prefix, cs_id, auth))
 
     async def set_status(self, cs_id: str, status: RegistrationStatus) -> bool:
         """Set a station's `registrationStatus`; whether there is such a station.

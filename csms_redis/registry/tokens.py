@@ -47,6 +47,7 @@ class Tokens:
         """Replace a token's record; `lastUpdated` is now.
 
         Raises:
+            Conflict: at its key is something else; nothing was changed.
             Unavailable: nothing was changed.
             OutcomeUnknown: it may have been.
         """

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from structlog.testing import capture_logs
 
 from csms_redis.contract.certificates import ClientCertificate, der_hash
-from csms_redis.contract.errors import OutcomeUnknown, Unavailable
+from csms_redis.contract.errors import Conflict, OutcomeUnknown, Unavailable
 from csms_redis.contract.models import ChargeStationAuth, Token
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
@@ -29,7 +29,7 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.resource import Resource, replace_all
-from csms_redis.registry.stations import REGISTER, STATION, Stations, station_record
+from csms_redis.registry.stations import STATION, Stations, station_record
 from csms_redis.registry.tokens import TOKEN, Tokens
 from csms_redis.settings import RedisSettings
 from tests.conftest import Valkey, running_valkey
@@ -324,16 +324,15 @@ async def test_many_records_are_stored_each_as_one_would_be(store: Store) -> Non
         for number in range(120)
     ]
     await store.other.hset("cs:cs1", mapping={"registrationStatus": '"Rejected"', "left": "1"})
-    await store.other.set("cs:cs2", "of another type")
     await store.other.hset("cs:cs119", mapping={"securityProfile": "0", "left": "1"})
 
-    new = await replace_all(store.client, records, REGISTER, only_new=True)
+    new = await replace_all(store.client, records, only_new=True)
 
-    there = {1, 2, 119}
+    there = {1, 119}
     assert new == [number not in there for number in range(120)]
     assert await store.other.hget("cs:cs119", "securityProfile") == b"0"
 
-    assert await replace_all(store.client, records, REGISTER) == [True] * 120
+    assert await replace_all(store.client, records) == [True] * 120
 
     for number, record in enumerate(records):
         status = b'"Rejected"' if number == 1 else b'"Pending"'
@@ -406,8 +405,8 @@ async def test_every_key_is_behind_the_prefix(store: Store, prefix: str) -> None
 
 @pytest.mark.parametrize("write", ["station", "token", "certificate"])
 @pytest.mark.parametrize("kind", ["string", "list", "set"])
-async def test_a_key_of_another_type_is_replaced(store: Store, write: str, kind: str) -> None:
-    """Somebody's mistake is no reason to fail for ever."""
+async def test_a_key_of_another_type_is_refused(store: Store, write: str, kind: str) -> None:
+    """It may be another program's: it stays as it is, and the error says what to do."""
     key = KEYS[write]
     if kind == "string":
         await store.other.set(key, "x")
@@ -418,9 +417,31 @@ async def test_a_key_of_another_type_is_replaced(store: Store, write: str, kind:
 
     with pytest.raises(Unavailable):
         await node_of(store.client, key).read("HMGET", key, "x", within=1)
+    before = await store.other.dump(key)
+
+    with pytest.raises(Conflict) as caught:
+        await WRITES[write](store.client)
+
+    assert f"{key.decode()} is a {kind} and no record of csms-redis" in caught.value.error
+    assert "Nothing was changed" in caught.value.error
+    assert await store.other.dump(key) == before
+    await store.other.delete(key)
     await WRITES[write](store.client)
 
-    assert await store.other.type(key) == b"hash"
+
+@pytest.mark.parametrize("options", [{}, {"only_new": True}], ids=["all", "only new"])
+async def test_one_key_of_another_type_among_many_is_refused_alone(
+    store: Store, options: dict[str, bool]
+) -> None:
+    await store.other.set("cs:cs7", "x")
+    records = [station_record(b"", f"cs{number}", STATION_1) for number in range(60)]
+
+    replies = await replace_all(store.client, records, **options)
+
+    assert [number for number, reply in enumerate(replies) if reply is not True] == [7]
+    assert isinstance(replies[7], Conflict)
+    assert await store.other.get("cs:cs7") == b"x"
+    assert len(await store.keys()) == 60
 
 
 async def test_a_certificate_of_another_type_is_deleted(store: Store) -> None:
@@ -665,8 +686,25 @@ REFUSALS = {
     "CLUSTERDOWN": b"-CLUSTERDOWN The cluster is down\r\n",
     "MOVED": b"-MOVED 1 127.0.0.1:1\r\n",
     "NOPERM": b"-NOPERM this user has no permissions to run the command\r\n",
-    "anything else": b"-ERR something\r\n",
+    "renamed": b"-ERR unknown command 'EVAL', with args beginning with: 'local'\r\n",
+    "of a proxy": b"-unsupported command 'EVAL'\r\n",
+    "of a script before its first write": b"-UNCHANGED ERR something\r\n",
+    "the same, of Redis 6.2": b"-UNCHANGED @user_script: 6: -OOM command not allowed\r\n",
+}
+# What a proxy says that lost Redis meanwhile, and what comes from within a script.
+UNCLEAR = {
+    "anything": b"-ERR something\r\n",
     "no code": b"-\r\n",
+    "twemproxy": b"-ERR Connection timed out\r\n",
+    "Envoy": b"-upstream failure\r\n",
+    "a script after its first write": b"-CHANGED NOPERM this user may not\r\n",
+    "Redis 6.2": b"-ERR Error running script (call to f_0): @user_script:1: @user_script: 1: "
+    b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    "Redis 7.0": b"-OOM command not allowed when used memory > 'maxmemory'. "
+    b"script: 0, on @user_script:1.\r\n",
+    "Redis 8.2": b"-NOPERM ACL failure in script: User u has no permissions\r\n",
+    "Valkey 9.1": b"-READONLY You can't write against a read only replica. "
+    b"script: on @user_script:1.\r\n",
 }
 
 
@@ -686,6 +724,22 @@ async def test_an_error_reply_is_unavailable(faulty: Faulty, write: str, reply: 
     assert type(caught.value) is Unavailable
     assert "Redis is" not in caught.value.error
     assert await read(faulty.client, "ECHO", "still in step") == b"still in step"
+
+
+@each_write
+@pytest.mark.parametrize("reply", UNCLEAR.values(), ids=UNCLEAR.keys())
+async def test_an_error_reply_that_proves_nothing_leaves_it_unknown(
+    faulty: Faulty, write: str, reply: bytes
+) -> None:
+    await WRITES["certificate"](faulty.client)
+    faulty.proxy.marker = COMMANDS[write]
+    faulty.proxy.answer = reply
+    faulty.proxy.mute = True
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        await WRITES[write](faulty.client)
+
+    assert "may have been applied" in caught.value.error
 
 
 @pytest.mark.parametrize("code", ["OOM", "READONLY", "NOPERM", "MISCONF", "NOREPLICAS"])

@@ -1,0 +1,28 @@
+"""What the service must be allowed to do in Redis: all its commands and keys.
+
+deploy/README.md documents the same as the rights of its user, and what is missing without each.
+"""
+
+from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.layout import LAYOUT_KEY
+from csms_redis.registry.stations import STATION
+from csms_redis.registry.tokens import TOKEN
+
+KEYS = (
+    *(f"{resource.name}:*" for resource in (STATION, TOKEN, CERTIFICATE)),
+    LAYOUT_KEY.decode(),
+)
+"""Patterns of its keys, each behind `redis.key_prefix`."""
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "lookups": ("hmget",),
+    "writes": ("eval", "type", "hkeys", "hget", "hset", "hdel", "persist", "del"),
+    "the storage layout": ("get", "set"),
+    "listings": ("scan", "info"),
+    "the near cache": ("client|tracking",),
+    "redis.wait_replicas": ("wait",),
+    "redis.wait_for_disk": ("waitaof",),
+    "a database other than 0": ("select",),
+    "a cluster": ("cluster|nodes", "asking"),
+}
+"""Its commands, as ACL SETUSER calls them, by what needs them."""
