@@ -22,6 +22,7 @@ from csms_redis.api.tracing import add_tracing
 from csms_redis.contract.errors import Unavailable
 from csms_redis.descriptors import Descriptors
 from csms_redis.listener import CannotListen, Listener, listen
+from csms_redis.lookup.bodiless import Bodiless
 from csms_redis.lookup.front import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
@@ -32,7 +33,7 @@ from csms_redis.registry.certificates import Certificates, ExpiringCertificates
 from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
-from csms_redis.settings import BadSettings, ServerSettings, Settings
+from csms_redis.settings import BadSettings, Settings
 from csms_redis.telemetry.metrics import LoopLag
 from csms_redis.telemetry.tracing import Tracing
 
@@ -106,9 +107,7 @@ async def serve(settings: Settings) -> None:
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(supervisor.run())]
-                async with _listening(
-                    app, lookups, entrance, descriptors, settings.server, signals
-                ) as (
+                async with _listening(app, lookups, entrance, descriptors, settings, signals) as (
                     front,
                     server,
                 ):
@@ -207,7 +206,7 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     lookups: Lookups,
     entrance: Entrance,
     descriptors: Descriptors,
-    settings: ServerSettings,
+    settings: Settings,
     signals: _Signals,
 ) -> AsyncIterator[tuple[Front, web.Server]]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
@@ -215,29 +214,31 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 setup made it
+    bodiless = Bodiless(settings.api.bodiless_refusals_for)
     front = Front(
         lookups,
-        lambda answered: StatusRequestHandler(server, answered),
+        lambda answered: StatusRequestHandler(server, answered, bodiless),
         entrance.gate,
-        keepalive_timeout=settings.keepalive_timeout,
-        request_timeout=settings.request_timeout,
+        keepalive_timeout=settings.server.keepalive_timeout,
+        request_timeout=settings.server.request_timeout,
         max_connections=descriptors.connections,
+        bodiless=bodiless,
         tls=entrance.context,
     )
 
     descriptors.limit(front)
     try:
-        listener = await listen(settings)
+        listener = await listen(settings.server)
         try:
             tls = front.shake_hands if entrance.protected else None
-            await listener.start(front.protocol, settings.backlog, tls, front.room)
+            await listener.start(front.protocol, settings.server.backlog, tls, front.room)
             if entrance.gate.open_to_all and not all(map(_is_local, listener.urls)):
                 _log.warning("everyone who reaches the address may call: set [auth] clients")
             for url in listener.urls:
                 _log.info("listening", url=url)
             yield front, server
             front.begin_drain()
-            await signals.unless_hurried(_drain(listener, front, settings.drain_timeout))
+            await signals.unless_hurried(_drain(listener, front, settings.server.drain_timeout))
         finally:
             listener.close()
             front.abort()

@@ -8,10 +8,11 @@ import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import ERROR, RequestHandler
 
-from csms_redis.api.replies import http_error_reply, status_reply
+from csms_redis.api.replies import http_error_reply, status_reply, without_body
 from csms_redis.lookup.answers import CACHING
+from csms_redis.lookup.bodiless import BY_DEFAULT, MOST, Bodiless
 
 LINGERING = 1.0
 """Seconds for which a body that was answered before its end is still read, so that no reset
@@ -36,14 +37,20 @@ class NoAccessLog(AbstractAccessLogger):
 class StatusRequestHandler(RequestHandler):
     """Answers what never reaches the application: what is not HTTP, unmet expectations."""
 
-    __slots__ = ("_answered", "closes")
+    __slots__ = ("_answered", "_bodiless", "begun", "closes")
 
-    def __init__(self, server: web.Server, answered: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        answered: Callable[[bool], None],
+        bodiless: Bodiless = BY_DEFAULT,
+    ) -> None:
         """Serve the application of `server`.
 
         Args:
             server: aiohttp's, of the running application.
             answered: called when an answer has been written: whether the connection stays open.
+            bodiless: who is refused without a body.
         """
         super().__init__(
             server,
@@ -54,12 +61,21 @@ class StatusRequestHandler(RequestHandler):
             auto_decompress=False,  # compressed bodies are refused
         )
         self._answered = answered
+        self._bodiless = bodiless
+        self.begun = b""
+        """What has arrived since the last answer, or the begin of that."""
         self.closes = False
 
     @property
     def busy(self) -> bool:
         """Whether a request is being answered."""
         return self._current_request is not None or bool(self._messages)
+
+    def data_received(self, data: bytes) -> None:
+        """As its base, and keep of a request what tells who asks, should it never be read."""
+        if len(self.begun) < MOST:
+            self.begun += data[:MOST]
+        super().data_received(data)
 
     def handle_error(
         self,
@@ -96,6 +112,9 @@ class StatusRequestHandler(RequestHandler):
         """Write the reply; one that aiohttp raised outside the middleware as `Status`."""
         if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
             resp = http_error_reply(resp)
+        if resp.status != HTTPStatus.OK and self._is_bodiless(request, resp.status):
+            without_body(resp)
+        self.begun = b""
         resp.headers["Server"] = "csms-redis"
         resp.headers["Cache-Control"] = CACHING
         if self.closes and not self._messages:
@@ -103,3 +122,12 @@ class StatusRequestHandler(RequestHandler):
         finished = await super().finish_response(request, resp, start_time)
         self._answered(bool(resp.keep_alive))
         return finished
+
+    def _is_bodiless(self, request: web.BaseRequest, status: int) -> bool:
+        if request._message is ERROR:  # noqa: SLF001 nothing else tells that there is no request
+            return self._bodiless.begun(self.begun)
+        agent = request.headers.get("User-Agent", "")
+        target = request.rel_url.raw_path_qs
+        return self._bodiless.refusal(
+            request.method, target.encode(), agent.encode(errors="replace"), status
+        )

@@ -26,6 +26,14 @@ def problem_reply(problem: Problem) -> web.Response:
     return reply
 
 
+def without_body(reply: web.StreamResponse) -> None:
+    """Take the body off a reply, and what describes it."""
+    if isinstance(reply, web.Response):
+        reply.body = None
+        reply.headers.pop("Content-Type", None)
+        reply.headers["Content-Length"] = "0"
+
+
 def http_error_reply(error: web.HTTPException) -> web.Response:
     """The `Status` in place of one of aiohttp's own error replies, which are plain text."""
     status = HTTPStatus(error.status)

@@ -25,13 +25,17 @@ UNAVAILABLE: Final = 503
 class Style(IntEnum):
     """How an answer treats its connection, by the request's version and `Connection`.
 
-    The odd ones close it.
+    The odd ones close it. From `BODILESS` on, a refusal has no body.
     """
 
     KEEP_11 = 0
     CLOSE_11 = 1
     KEEP_10 = 2
     CLOSE_10 = 3
+    KEEP_11_BODILESS = 4
+    CLOSE_11_BODILESS = 5
+    KEEP_10_BODILESS = 6
+    CLOSE_10_BODILESS = 7
 
     @property
     def closes(self) -> bool:
@@ -39,9 +43,14 @@ class Style(IntEnum):
         return bool(self & 1)
 
 
+BODILESS: Final = 4
+"""The bit of a `Style` whose refusals have no body."""
+
 # As aiohttp writes them: HTTP/1.1 keeps and HTTP/1.0 closes unless they say otherwise.
-_VERSION = {Style.KEEP_11: 1, Style.CLOSE_11: 1, Style.KEEP_10: 0, Style.CLOSE_10: 0}
-_CONNECTION = {Style.CLOSE_11: "Connection: close\r\n", Style.KEEP_10: "Connection: keep-alive\r\n"}
+_CONNECTION: dict[int, str] = {
+    Style.CLOSE_11: "Connection: close\r\n",
+    Style.KEEP_10: "Connection: keep-alive\r\n",
+}
 
 
 def tail(body: bytes) -> bytes:
@@ -59,6 +68,12 @@ def problem_tail(problem: Problem) -> bytes:
     """The tail of the answer to a request that failed in a known way."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
     return status_tail(problem.status, problem.error, headers)
+
+
+def without_body(answer_tail: bytes) -> bytes:
+    """A tail without what describes the body, and the body."""
+    headers, _, _ = answer_tail.partition(b"Content-Type: ")
+    return headers + b"Content-Length: 0\r\n\r\n"
 
 
 def body_of(answer_tail: bytes) -> bytes:
@@ -96,8 +111,8 @@ class Heads:
 def _heads(status: int) -> list[bytes]:
     date = format_date_time(time())
     return [
-        f"HTTP/1.{_VERSION[style]} {status} {HTTPStatus(status).phrase}\r\n"
+        f"HTTP/1.{0 if style & Style.KEEP_10 else 1} {status} {HTTPStatus(status).phrase}\r\n"
         f"Server: csms-redis\r\nDate: {date}\r\nCache-Control: {CACHING}\r\n"
-        f"{_CONNECTION.get(style, '')}".encode()
+        f"{_CONNECTION.get(style & ~BODILESS, '')}".encode()
         for style in Style
     ]

@@ -23,6 +23,7 @@ import structlog
 from csms_redis.access.gate import Gate, Refused
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import (
+    BODILESS,
     NOT_FOUND,
     OK,
     REQUEST_TIMEOUT,
@@ -31,10 +32,13 @@ from csms_redis.lookup.answers import (
     Style,
     problem_tail,
     status_tail,
+    without_body,
 )
+from csms_redis.lookup.bodiless import BY_DEFAULT, Bodiless
 from csms_redis.lookup.counts import LETTER
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head, without_added
+from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import Role
 
 KEEPALIVE_AFTER_404 = 5.0
@@ -63,6 +67,7 @@ _MAX_KNOWN_HEADERS = 1024
 _MAX_BUFFER = 2**16  # bytes that may wait while a request is being answered
 _SWEEP = 0.5  # seconds
 _VERSION = b" HTTP/1."
+_OF_TOKEN = targets.wanted(TOKEN, "")[2][LETTER]  # no gateway looks one up
 _TIMED_OUT = status_tail(
     HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it again."
 )
@@ -78,6 +83,10 @@ class Fallback(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being answered."""
+
+    @property
+    def begun(self) -> bytes:
+        """What has arrived since its last answer, or the begin of that."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -119,6 +128,7 @@ class Front:
         keepalive_timeout: float,
         request_timeout: float,
         max_connections: int,
+        bodiless: Bodiless = BY_DEFAULT,
         tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         """Serve from `lookups`, and through `fallback` what is no plain lookup.
@@ -130,12 +140,14 @@ class Front:
             keepalive_timeout: seconds until an idle connection is closed.
             request_timeout: seconds within which a request's head must have arrived.
             max_connections: beyond it the longest idle one is closed.
+            bodiless: who is refused without a body; the fallback has to do the same.
             tls: what the next connection that shakes hands is protected with.
         """
         self.lookups = lookups
         self.fallback = fallback
         self.heads = Heads()
         self.gate = gate
+        self.bodiless = bodiless
         # A request's bytes from its minor version to its end, to the style of its answer; also
         # without what proxies added. With these headers anyone may look up, from wherever: what the
         # gate refuses never comes here.
@@ -450,7 +462,9 @@ class FrontProtocol(asyncio.Protocol):
                 self._watch()
         else:
             if self._state == _LEFT or self._buffer:
-                self._style = Style.CLOSE_11
+                begun = self._buffer or cast("Fallback", self._fallback).begun
+                bodiless = self._front.bodiless.begun(begun)
+                self._style = Style.CLOSE_11_BODILESS if bodiless else Style.CLOSE_11
                 self._write(REQUEST_TIMEOUT, _TIMED_OUT)
             self.close()
 
@@ -515,8 +529,11 @@ class FrontProtocol(asyncio.Protocol):
                 if now >= source.lease_until:
                     return False
                 transport = cast("asyncio.Transport", self._transport)
-                transport.write(self._front.heads.of(NOT_FOUND, style) + remembered[1])
-                self._lookups.counts.unknown[target[LETTER]] += 1
+                tail, letter = remembered[1], target[LETTER]
+                if style & BODILESS and letter != _OF_TOKEN:
+                    tail = without_body(tail)
+                transport.write(self._front.heads.of(NOT_FOUND, style) + tail)
+                self._lookups.counts.unknown[letter] += 1
                 queue = self._front.idle_after_404
                 break
         else:
@@ -561,11 +578,15 @@ class FrontProtocol(asyncio.Protocol):
             return False
         refused = None
         if head is not None:
+            if self._front.bodiless.agent(head.user_agent):
+                style = Style(style | BODILESS)
             refused = self._refusal(head)
             if refused is None:
                 start = len(target) + len(b"GET ") + len(_VERSION)
                 self._front.remember(without_added(self._buffer[start : head.size]), style)
             self._buffer = self._buffer[head.size :]
+        if style & BODILESS and wanted[0] is TOKEN:
+            style = Style(style & ~BODILESS)
         self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED
         self._leave_queue()
@@ -603,6 +624,8 @@ class FrontProtocol(asyncio.Protocol):
 
     def _write(self, status: int, tail: bytes) -> None:
         if self._transport is not None:
+            if self._style & BODILESS:
+                tail = without_body(tail)
             self._transport.write(self._front.heads.of(status, self._style) + tail)
 
     def _next(self, queue: "Queue") -> None:

@@ -67,6 +67,7 @@ class Meaning(NamedTuple):
     body: int | None  # bytes of the body; None without Content-Length
     authorization: bytes | None
     forwarding: Forwarding
+    user_agent: bytes
 
 
 class RequestHead(NamedTuple):
@@ -79,6 +80,7 @@ class RequestHead(NamedTuple):
     body: int | None  # bytes of the body; None without Content-Length
     authorization: bytes | None
     forwarding: Forwarding
+    user_agent: bytes  # empty without one
 
     @property
     def is_plain_get(self) -> bool:
@@ -98,8 +100,8 @@ def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
     meaning = _read_headers(minor, data[line.end() : end + 2])
     if meaning is None or method not in _METHODS:
         return "odd"
-    style, body, authorization, forwarding = meaning
-    return RequestHead(method, target, style, end + 4, body, authorization, forwarding)
+    style, body, authorization, forwarding, user_agent = meaning
+    return RequestHead(method, target, style, end + 4, body, authorization, forwarding, user_agent)
 
 
 def without_added(headers: bytes) -> bytes:
@@ -146,7 +148,11 @@ def _read_headers(minor: bytes, lines: bytes) -> Meaning | None:
         named.get(b"forwarded", b"").decode("ascii"),
     )
     return Meaning(
-        style, None if length is None else int(length), named.get(b"authorization"), forwarding
+        style,
+        None if length is None else int(length),
+        named.get(b"authorization"),
+        forwarding,
+        named.get(b"user-agent", b""),
     )
 
 

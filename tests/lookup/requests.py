@@ -129,6 +129,8 @@ HEADERS = {
     "the same Host again": [b"host: registry"],
     "a header twice": [b"Accept: a", b"Accept: b"],
     "a header twice in another case": [b"X: a", b"x: b"],
+    "a gateway in Go": [b"User-Agent: Go-http-client/1.1"],
+    "a gateway in Go, twice": [b"User-Agent: Go-http-client/1.1"] * 2,
     "User-Agent twice": [b"User-Agent: a", b"User-Agent: b"],
     "Content-Type twice": [b"Content-Type: a", b"Content-Type: b"],
     "63 headers": [b"X-%d: x" % number for number in range(63)],
@@ -319,6 +321,9 @@ OTHERS = {
     ),
     "a body for nothing": post(b"/nowhere", b"hello"),
     "a long body for nothing": post(b"/nowhere", b"x" * 300_000),
+    "an unknown station, by Go": get(b"/api/v0/cs/nobody/auth", b"User-Agent: Go-http-client/1.1"),
+    "an unknown token, by Go": get(b"/api/v0/token/NOBODY", b"User-Agent: Go-http-client/1.1"),
+    "no certificate, by Go": get(b"/api/v0/certificate/zz", b"user-agent:Go-http-client/2.0"),
     "a deletion": get(b"/api/v0/certificate/" + HASH.encode()).replace(b"GET", b"DELETE"),
 }
 
