@@ -77,7 +77,7 @@ def stored(redis: Redis, key: str) -> dict[str, object]:
 
 def keys(redis: Redis) -> list[str]:
     """Those of records."""
-    return [str(key) for key in redis.scan_iter() if key != "layout"]
+    return [str(key) for key in redis.scan_iter() if key not in {"layout", "dataset"}]
 
 
 def rejects(path: Path) -> list[tuple[int, str]]:

@@ -238,6 +238,15 @@ class TestStandalone:
             assert [(line["level"], line["key"]) for line in lines] == [("warning", "layout")]
         assert empty.node.call("EXISTS", "layout") == 0
 
+    def test_without_the_identity_of_the_data_set(self, empty: Standalone) -> None:
+        """It goes on, and the log says so once."""
+        permit(empty.nodes, ON_REDIS, "~dataset")
+        with service_as(empty) as service:
+            wait_for(lambda: ready(service), "ready")
+            assert statuses(write_all(service)) == [201] * 6 + [204]
+            (line,) = logged(service, "the data set's identity is not kept")
+            assert (line["level"], line["key"]) == ("warning", "dataset")
+
     def test_without_select(self, empty: Standalone) -> None:
         """Not ready on another database than 0."""
         permit(empty.nodes, ON_REDIS, "+select")
