@@ -16,13 +16,13 @@ from csms_redis.access.addresses import (
     origin,
     peer_of,
 )
-from csms_redis.access.clients import Client, recognise
+from csms_redis.access.clients import Client, called, recognise
+from csms_redis.access.refusals import Reason, Refusals, printable
 from csms_redis.access.throttle import MAX_DELAY, Throttle
 from csms_redis.contract.errors import Forbidden, Problem, TooManyRequests, Unauthorized
 from csms_redis.settings import Role
 
 _MAX_RECOGNISED: Final = 256
-_QUIET: Final = 10.0  # seconds between two lines in the log about failed attempts
 _log = structlog.get_logger()
 
 
@@ -46,7 +46,7 @@ class Gate:
         Args:
             trusted_proxies: whose word on where a request comes from is believed.
         """
-        self.failures = 0  # attempts with wrong credentials
+        self.refusals = Refusals()
         self.changed: Callable[[], None] = lambda: None
         self._clients: tuple[Client, ...] | None = None
         self._trusted = trusted_proxies
@@ -54,8 +54,6 @@ class Gate:
         # Only right ones, so no attacker fills it. Its keys are compared after their keyed hashes
         # only, and so tell nothing by the time they take.
         self._recognised: dict[bytes, Client] = {}
-        self._told = -_QUIET
-        self._untold = 0
 
     def use(self, clients: tuple[Client, ...]) -> None:
         """Let only these in from now on, and forget what was decided before."""
@@ -85,6 +83,7 @@ class Gate:
         authorization: bytes | None,
         transport: asyncio.BaseTransport | None,
         forwarding: Forwarding,
+        user_agent: bytes = b"",
     ) -> str | None:
         """Let a request in.
 
@@ -93,6 +92,7 @@ class Gate:
             authorization: the value of its header.
             transport: over which it came; None where that has ended.
             forwarding: what proxies say of where it comes from.
+            user_agent: the value of its header, for the log.
 
         Returns:
             The client's name; None while everyone may call.
@@ -102,15 +102,46 @@ class Gate:
         """
         if self._clients is None:
             return None
+        client = None
+        if authorization is not None:
+            client = self._recognised.get(authorization) or self._recognise(authorization)
+        if client is not None and (role is None or role in client.roles):
+            return client.name
+        peer = peer_of(transport)
+        address = client_address(peer, forwarding, self._trusted)
+        reason, name = self._reason(authorization, client)
+        now = monotonic()
+        untold = self.refusals.add(reason, address, now)
+        if untold:
+            _log.warning(
+                "credentials refused",
+                reason=reason.value,
+                remote=self.origin(peer, forwarding),
+                user_agent=printable(user_agent),
+                **({} if name is None else {"client": name}),
+                **({} if role is None else {"role": role.value}),
+                requests=untold,
+            )
+        elif others := self.refusals.of_others(now):
+            _log.warning("credentials refused of more addresses than are told", requests=others)
         if authorization is None:
             raise Refused(Unauthorized("Credentials are needed: HTTP Basic or Bearer."))
-        client = self._recognised.get(authorization) or self._recognise(authorization)
         if client is None:
-            raise self._failed(client_address(peer_of(transport), forwarding, self._trusted))
-        if role is not None and role not in client.roles:
-            problem = Forbidden(f"This needs the role {role}, which this client has not.")
-            raise Refused(problem, client=client.name)
-        return client.name
+            raise self._failed(address, now)
+        problem = Forbidden(f"This needs the role {role}, which this client has not.")
+        raise Refused(problem, client=client.name)
+
+    def _reason(
+        self, authorization: bytes | None, client: Client | None
+    ) -> tuple[Reason, str | None]:
+        """Why a request is refused, and the name of the client that it is said to come from."""
+        if authorization is None:
+            return Reason.NONE, None
+        if client is not None:
+            return Reason.WRONG_ROLE, client.name
+        given = credentials.read(authorization)
+        named = called(self._clients or (), given.name) if given and given.name else None
+        return (Reason.UNKNOWN, None) if named is None else (Reason.WRONG_SECRET, named.name)
 
     def _recognise(self, authorization: bytes) -> Client | None:
         given = credentials.read(authorization)
@@ -121,14 +152,8 @@ class Gate:
             self._recognised[authorization] = client
         return client
 
-    def _failed(self, address: str) -> Refused:
-        now = monotonic()
+    def _failed(self, address: str, now: float) -> Refused:
         delay = self._throttle.delay(address, now)
-        self.failures += 1
-        self._untold += 1
-        if now - self._told >= _QUIET:
-            _log.warning("wrong credentials", attempts=self._untold, remote=address)
-            self._told, self._untold = now, 0
         if delay is None:
             return Refused(TooManyRequests(int(MAX_DELAY)))
         return Refused(Unauthorized("The credentials are wrong.", wrong=True), delay)

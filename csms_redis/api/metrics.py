@@ -182,8 +182,11 @@ class ServiceCollector(Collector):
             "Open connections beyond which idle ones are closed.",
             front.max_connections,
         )
-        yield _counter(
-            "csms_wrong_credentials", "Requests with wrong credentials.", front.gate.failures
+        yield _counters(
+            "csms_credentials_refused",
+            "Requests whose credentials were not enough, by why.",
+            ("reason",),
+            (([reason], number) for reason, number in front.gate.refusals.by_reason.items()),
         )
         yield _counter("csms_connections_accepted", "Connections accepted.", front.accepted)
 

@@ -94,7 +94,13 @@ def only_admitted(gate: Gate) -> Middleware:
         )
         request[_ORIGIN] = gate.origin(request.remote or "", forwarding)
         try:
-            client = gate.admit(role, _authorization(request), request.transport, forwarding)
+            client = gate.admit(
+                role,
+                _header(request, "Authorization"),
+                request.transport,
+                forwarding,
+                _header(request, "User-Agent") or b"",
+            )
         except Refused as refused:
             request[RECORD] = _record(request)
             request[_PROBLEM] = refused.problem
@@ -153,9 +159,9 @@ def _record(request: web.Request) -> dict[str, str]:
     return {}
 
 
-def _authorization(request: web.Request) -> bytes | None:
-    """The header's value, where there are several in a form that no credentials have."""
-    values = request.headers.getall("Authorization", [])
+def _header(request: web.Request, name: str) -> bytes | None:
+    """A header's value, where there are several in a form that no credentials have."""
+    values = request.headers.getall(name, [])
     return ", ".join(values).encode("utf-8", "surrogateescape") if values else None
 
 

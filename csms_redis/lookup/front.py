@@ -598,7 +598,9 @@ class FrontProtocol(asyncio.Protocol):
 
     def _refusal(self, head: RequestHead) -> Refused | None:
         try:
-            self._front.gate.admit(_GATEWAY, head.authorization, self._transport, head.forwarding)
+            self._front.gate.admit(
+                _GATEWAY, head.authorization, self._transport, head.forwarding, head.user_agent
+            )
         except Refused as refused:
             return refused
         return None

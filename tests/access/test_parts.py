@@ -10,6 +10,7 @@ from csms_redis.access import throttle
 from csms_redis.access.addresses import Forwarding, client_address
 from csms_redis.access.clients import Client, read_clients
 from csms_redis.access.gate import Gate, Refused
+from csms_redis.access.refusals import Reason
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.access.throttle import BURST, MAX_DELAY, Throttle
 from csms_redis.settings import AuthSettings, BadSettings, ClientSettings, Role
@@ -133,10 +134,13 @@ def test_the_log_counts_failures_and_tells_no_secret() -> None:
                 gate.admit(Role.GATEWAY, b"Bearer hunter%d" % number, None, NOWHERE)
     (line,) = logged
     assert line == {
-        "event": "wrong credentials",
+        "event": "credentials refused",
         "log_level": "warning",
-        "attempts": 1,
+        "reason": "unknown",
+        "requests": 1,
         "remote": "unknown",
+        "role": "gateway",
+        "user_agent": "",
     }
-    assert gate.failures == 100
+    assert gate.refusals.by_reason[Reason.UNKNOWN] == 100
     assert gate.admit(Role.GATEWAY, b"Bearer right", None, NOWHERE) == "a"

@@ -170,6 +170,11 @@ def writes(outcome: str, values: str) -> dict[str, str]:
     return {f'csms_writes_total{{{LABELS},operation="setToken",outcome="{outcome}"}}': values}
 
 
+def refused(reason: str, values: str) -> dict[str, str]:
+    """Requests whose credentials were not enough."""
+    return {f'csms_credentials_refused_total{{{LABELS},reason="{reason}"}}': values}
+
+
 REDIS = f'{LABELS},redis="redis://h:6379/0"'
 WELL = {
     f"up{{{LABELS}}}": "1x120",
@@ -187,7 +192,10 @@ WELL = {
     f"csms_connections_open{{{LABELS}}}": "100x120",
     f"csms_connections_max{{{LABELS}}}": "1000x120",
     f"csms_certificates_expiring{{{LABELS}}}": "0x120",
-    f"csms_wrong_credentials_total{{{LABELS}}}": "0x120",
+    **refused("none", "0x120"),
+    **refused("unknown", "0x120"),
+    **refused("wrong_secret", "0x120"),
+    **refused("wrong_role", "0x120"),
 }
 ILL: dict[str, dict[str, str]] = {
     "CsmsReplicaDown": {f"up{{{LABELS}}}": "0x120"},
@@ -209,7 +217,8 @@ ILL: dict[str, dict[str, str]] = {
     "CsmsWritesUnconfirmed": writes("unknown", "0+1x120"),
     "CsmsEventLoopLate": histogram("csms_event_loop_lag_seconds", 90, 10),
     "CsmsManyConnections": {f"csms_connections_open{{{LABELS}}}": "900x120"},
-    "CsmsWrongCredentials": {f"csms_wrong_credentials_total{{{LABELS}}}": "0+5x120"},
+    "CsmsWrongCredentials": refused("unknown", "0+2x120") | refused("wrong_secret", "0+3x120"),
+    "CsmsClientsTurnedAway": refused("none", "0+5x120"),
     "CsmsCertificatesExpire": {f"csms_certificates_expiring{{{LABELS}}}": "3x120"},
 }
 _AT = 92  # minutes
