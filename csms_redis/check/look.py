@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import Node
+from csms_redis.redis.node import AWAY, Node
 from csms_redis.redis.tls_failure import tls_failure
 
 _CONFIG = (
@@ -21,7 +21,6 @@ _CONFIG = (
     "min-replicas-to-write",
     "min-replicas-max-lag",
 )
-_UNKNOWN = "unknown command"  # of a server that is older than HELLO, or a proxy
 _REPLICA = re.compile(r"slave\d+")
 
 
@@ -69,12 +68,18 @@ class Look:
             await node.close()
 
     async def _reach(self, node: Node) -> None:
+        """See whether it answers, be it with an error."""
         try:
             # what no user can be forbidden to ask
-            await node.read("HELLO", within=self._timeout)
+            (reply,) = await node.ask(("HELLO",), within=self._timeout)
         except Unavailable as unavailable:
-            if _UNKNOWN not in str(unavailable.__cause__):
-                raise
+            # a proxy may hang up on it, and not on what each of them knows
+            try:
+                (reply,) = await node.ask(("PING",), within=self._timeout)
+            except Unavailable:
+                raise unavailable from unavailable.__cause__
+        if isinstance(reply, AuthenticationError):
+            raise Unavailable(AWAY) from reply
 
     async def _ask(self, node: Node) -> AsyncIterator[Finding]:
         try:

@@ -47,9 +47,9 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
         if topology.problem is not None:
             raise FleetError(f"{topology}: {topology.problem}")
         try:
-            # what no user can be forbidden to ask
+            # each new connection is asked whether it is to a master, in a way that it understands
             for master in topology.masters:
-                await redis.read_at(master, [("HELLO",)])
+                await redis.read_at(master, [])
         except UnknownLayout as unknown:
             raise FleetError(unknown.error) from None
         except Unavailable:

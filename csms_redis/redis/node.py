@@ -25,6 +25,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as HungUp
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.address import Address
@@ -125,7 +126,7 @@ def is_replica(failure: Unavailable) -> bool:
     """Whether a server did nothing because it is a replica (now): another one is the master."""
     error = failure.__cause__
     certain = not isinstance(failure, OutcomeUnknown)
-    return certain and isinstance(error, RedisError) and _code(error) == "READONLY"
+    return certain and isinstance(error, RedisError) and code_of(error) == "READONLY"
 
 
 class Node:
@@ -243,6 +244,23 @@ class Node:
                 raise self._refused(command[0], reply) from reply
         return replies
 
+    async def ask(self, *commands: Command, within: float, master: bool = False) -> list[Any]:
+        """Send commands, all at once on one connection, to see what becomes of them.
+
+        Args:
+            commands: each with its arguments.
+            within: seconds in which all must be answered.
+            master: whether it must be one.
+
+        Returns:
+            Their replies, in order; one that is an error is redis-py's exception.
+
+        Raises:
+            Unavailable: one has no answer.
+        """
+        broken = Unavailable(AWAY)
+        return await self._send(commands, broken=broken, within=within, master=master)
+
     async def close(self) -> None:
         """Close every connection, those in use when they are free."""
         self._closed = True
@@ -329,7 +347,7 @@ class Node:
             return Redirected(to, for_good=isinstance(error, MovedError))
         if isinstance(error, TryAgainError):
             return Redirected()
-        code = _code(error)
+        code = code_of(error)
         _log.error("Redis refused a command", command=command, reason=code)
         words = _in_words(code, error)
         lasting = code in _LASTING or _is_unknown(error)
@@ -370,15 +388,26 @@ async def _reply(connection: AbstractConnection) -> Any:
 async def _hello(connection: AbstractConnection) -> dict[bytes, Any]:
     """What a server says of itself; nothing where it does not.
 
-    No user can be forbidden to ask HELLO; what does not know it may know ROLE.
+    No user can be forbidden to ask HELLO; what does not know it may know ROLE. A proxy refuses what
+    it does not know, or hangs up on it, as twemproxy does: it is connected to anew, and asked less.
     """
-    (hello,) = await _exchange(connection, [("HELLO",)])
+    hello = await _exchange_or_reconnect(connection, ("HELLO",))
     if isinstance(hello, list):
         return dict(zip(hello[::2], hello[1::2], strict=True))
-    if isinstance(hello, ResponseError):
-        (role,) = await _exchange(connection, [("ROLE",)])
-        return {b"role": role[0]} if isinstance(role, list) else {}
-    return {}
+    if isinstance(hello, AuthenticationError):
+        return {}
+    role = await _exchange_or_reconnect(connection, ("ROLE",))
+    return {b"role": role[0]} if isinstance(role, list) and role else {}
+
+
+async def _exchange_or_reconnect(connection: AbstractConnection, command: Command) -> Any:
+    """The reply; None where the other side hung up on the command, and is connected to anew."""
+    try:
+        return (await _exchange(connection, [command]))[0]
+    except HungUp:
+        await connection.disconnect(nowait=True)
+        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+        return None
 
 
 class _TcpConnection(Connection):
@@ -438,7 +467,7 @@ def _unconfirmed(confirmed: Any, wanted: Durability) -> OutcomeUnknown | None:
 
 
 def _cannot_wait(error: RedisError) -> OutcomeUnknown:
-    code = _code(error)
+    code = code_of(error)
     if _is_unknown(error):
         _log.error(_CANNOT_WAIT, to_do=_WHAT_TO_DO)
         failure = OutcomeUnknown(_NO_WAITAOF, lasting=True)
@@ -449,7 +478,7 @@ def _cannot_wait(error: RedisError) -> OutcomeUnknown:
     return failure
 
 
-def _code(error: RedisError) -> str:
+def code_of(error: RedisError) -> str:
     """The error's code, such as OOM or NOPERM; the rest may quote what was stored.
 
     An error of a script has it after `UNCHANGED` or `CHANGED` (see `registry.resource.script`), and
@@ -471,7 +500,7 @@ def _changed_nothing(error: RedisError) -> bool:
         return True
     if _WITHIN_SCRIPT.match(text):
         return False
-    return _code(error) in _REFUSALS or _is_unknown(error)
+    return code_of(error) in _REFUSALS or _is_unknown(error)
 
 
 def _in_words(code: str, error: RedisError) -> str:

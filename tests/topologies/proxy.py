@@ -6,12 +6,19 @@ import ssl
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from tests.topologies.node import Address
 
 T = TypeVar("T")
 _TLS_HANDSHAKE = b"\x16"
+
+
+class Ends(Protocol):
+    """What runs in the thread until it is ended there."""
+
+    async def end(self) -> None:
+        """Close everything."""
 
 
 class Proxies:
@@ -20,7 +27,7 @@ class Proxies:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
-        self._proxies: list[Proxy] = []
+        self._proxies: list[Ends] = []
 
     def __enter__(self) -> Self:
         # A client that leaves in the middle of a handshake is nobody's error here.
@@ -34,6 +41,10 @@ class Proxies:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    def end_with(self, proxy: "Ends") -> None:
+        """End a proxy together with all others."""
+        self._proxies.append(proxy)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread, and wait for its result."""

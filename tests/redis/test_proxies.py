@@ -1,0 +1,142 @@
+"""Servers and proxies without HELLO, or without more: what works there, and that it does."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Service, running_service, short_directory, wait_for
+from tests.system.service import HOST, run
+from tests.topologies.filter_proxy import FilterProxy
+from tests.topologies.node import free_port
+from tests.topologies.proxy import Proxies
+from tests.topologies.standalone import Standalone
+
+ENVOY = ("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT", "SCAN")
+
+
+@contextmanager
+def renamed() -> Iterator[str]:
+    """A server that has no HELLO, and all else."""
+    with Standalone(options=['rename-command HELLO ""']) as one:
+        yield one.url
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """As Envoy's Redis filter."""
+    with Standalone() as one, Proxies() as proxies:
+        yield FilterProxy(proxies, one.node.own, refuses=ENVOY).url
+
+
+@contextmanager
+def hanging_up(*commands: str) -> Iterator[str]:
+    """A proxy that closes the connection on some commands."""
+    with Standalone() as one, Proxies() as proxies:
+        yield FilterProxy(proxies, one.node.own, hangs_up_on=commands).url
+
+
+@contextmanager
+def twemproxy() -> Iterator[str]:
+    """The real one."""
+    program = shutil.which("nutcracker") or shutil.which("/usr/sbin/nutcracker")
+    if program is None:
+        pytest.skip("twemproxy is not installed here")
+    with ExitStack() as running:
+        one = running.enter_context(Standalone())
+        home = running.enter_context(short_directory())
+        port = free_port()
+        (home / "conf.yml").write_text(
+            f"all:\n  listen: {HOST}:{port}\n  redis: true\n  servers:\n  - {one.node.own}:1\n"
+        )
+        words = [program, "-c", "conf.yml", "-o", "log", "-a", HOST, "-s", str(free_port())]
+        process = running.enter_context(subprocess.Popen(words, cwd=home))
+        running.callback(process.kill)
+        wait_for(lambda: _listens(port), "it listens")
+        yield f"redis://{HOST}:{port}"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+WAYS = {
+    "renamed": renamed,
+    "refusing": refusing,
+    "hanging up on HELLO": lambda: hanging_up("HELLO"),
+    "hanging up on HELLO and ROLE": lambda: hanging_up("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT"),
+    "twemproxy": twemproxy,
+}
+
+
+@pytest.fixture(params=WAYS)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with WAYS[request.param]() as there:
+        yield there
+
+
+def test_the_service_gets_ready_and_works(url: str) -> None:
+    """Every lookup is read, and the log says why."""
+    with running_service(redis__url=url) as service:
+        wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
+        for _ in range(2):
+            assert service.post("/cs/cs001", {"securityProfile": 2}).status == 201
+            assert service.get("/cs/cs001/auth").json == {"securityProfile": 2}
+        assert service.delete("/cs/cs001").status == 204
+        assert service.get("/cs/cs001/auth").status == 404
+        (line,) = service.events("every lookup is read from Redis, none is kept")
+        assert line["reason"] in {"it does not speak RESP3", "it hangs up on HELLO"}
+        assert service.events("Redis cannot be reached") == []
+
+
+def test_every_command_works(url: str, tmp_path: Path) -> None:
+    """Wherever the service does."""
+    settings = {"CSMS_REDIS__URL": url}
+    for words, said in (
+        (["station", "add", "cs001", "--security-profile", "2"], b"cs001 is added"),
+        (["station", "show", "cs001"], b"Pending"),
+        (["station", "block", "cs001"], b"Rejected"),
+        (["station", "remove", "cs001"], b"removed"),
+    ):
+        result = run(*words, cwd=tmp_path, settings=settings)
+        assert (result.returncode, said in result.stdout) == (0, True), result
+    rows = b"csId,securityProfile\ncs002,2\ncs003,2\n"
+    result = run("import", "stations", "-", cwd=tmp_path, settings=settings, stdin=rows)
+    assert b"written 2" in result.stdout
+    result = run("check", cwd=tmp_path, settings=settings)
+    assert b"answers" in result.stdout
+    assert result.returncode == 0, result.stdout.decode()
+
+
+def test_listings_need_no_hello(tmp_path: Path) -> None:
+    with renamed() as url:
+        settings = {"CSMS_REDIS__URL": url}
+        rows = b"csId,securityProfile\ncs002,2\ncs003,2\n"
+        run("import", "stations", "-", cwd=tmp_path, settings=settings, stdin=rows)
+        result = run("export", "stations", "-", cwd=tmp_path, settings=settings)
+        assert result.returncode == 0
+        assert result.stdout.count(b"csId") == 2
+
+
+def _logged(service: Service, event: str) -> list[dict[str, Any]]:
+    wait_for(lambda: service.events(event), event)
+    return service.events(event)
+
+
+def test_a_server_that_ended_at_hello_is_asked_again() -> None:
+    """It is no proxy: lookups through it are kept."""
+    with Standalone() as one, Proxies() as proxies:
+        hangs_up = {"HELLO"}
+        proxy = FilterProxy(proxies, one.node.own, hangs_up_on=hangs_up)
+        with running_service(redis__url=proxy.url) as service:
+            wait_for(lambda: "ROLE" in proxy.met, "it is asked less")
+            hangs_up.clear()
+            (line,) = _logged(service, "Redis reached")
+            assert "HELLO" in proxy.met[proxy.met.index("ROLE") :]
+            assert line["near_cache"]
