@@ -30,6 +30,7 @@ from csms_redis.lookup.traced_front import TracedFrontProtocol
 from csms_redis.redis.deployment import client, plain_client, running
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates
+from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
@@ -60,7 +61,12 @@ async def serve(settings: Settings) -> None:
         layout = Layout(unguarded, prefix)
         redis = client(settings.redis, topology, admit=layout.admit)
         supervisor = Supervisor(
-            lookups, topology, prefix=prefix, timeout=settings.redis.timeout, layout=layout
+            lookups,
+            topology,
+            prefix=prefix,
+            timeout=settings.redis.timeout,
+            layout=layout,
+            data_set=DataSet(unguarded, prefix),
         )
 
         def components() -> Mapping[str, Component]:

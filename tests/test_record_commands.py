@@ -125,6 +125,15 @@ class TestStations:
         run("station", "add", "cs1", "--security-profile", "2", "--replace")
         (shown,) = records(run("station", "show", "cs1", "--json"))
         assert shown["registrationStatus"] == "Rejected"  # only allow lifts it
+        assert shown["auth"] == {"securityProfile": 2}  # as the API has it
+        table = run("station", "show", "cs1").stdout.split()
+        assert table[:4] == ["csId", "cs1", "securityProfile", "2"]
+        heading, row = (line.split() for line in run("station", "list").stdout.splitlines())
+        assert heading == [
+            *("csId", "securityProfile", "invalidUsernameAllowed"),
+            *("registrationStatus", "lastUpdated"),
+        ]
+        assert row[:3] == ["cs1", "2", "Rejected"]
         allowed = run("station", "allow", "cs1", "--json")
         assert records(allowed) == [{"csId": "cs1", "registrationStatus": "Accepted"}]
         assert "Accepted" in run("station", "show", "cs1").stdout

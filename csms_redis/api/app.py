@@ -1,8 +1,5 @@
 """The aiohttp application: the contract's operations bound to their handlers."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
 from aiohttp import web
 
 from csms_redis.access.gate import Gate
@@ -11,7 +8,8 @@ from csms_redis.api.certificates import CertificateHandlers
 from csms_redis.api.docs import add_docs
 from csms_redis.api.health import Components, HealthHandlers
 from csms_redis.api.lookups import LookupHandlers
-from csms_redis.api.middleware import WRITES, errors_and_log, only_admitted
+from csms_redis.api.middleware import WRITES, Handler, errors_and_log, only_admitted
+from csms_redis.api.query_strings import without_query
 from csms_redis.api.stations import StationHandlers
 from csms_redis.api.tokens import TokenHandlers
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
@@ -20,8 +18,6 @@ from csms_redis.registry.certificates import Certificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.telemetry.metrics import WriteCounts
-
-OperationHandler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
@@ -55,7 +51,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     certificate_handlers = CertificateHandlers(certificates, lookups, bodies)
     lookup_handlers = LookupHandlers(lookups)
     health_handlers = HealthHandlers(components)
-    handlers: dict[str, OperationHandler] = {
+    handlers: dict[str, Handler] = {
         "registerChargeStation": station_handlers.register,
         "lookupChargeStationAuth": lookup_handlers.station_auth,
         "setToken": token_handlers.set,
@@ -79,6 +75,8 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         wanted = "(?s:.+)" if operation.path.endswith("{certificateHash}") else "[^/]+"
         path = BASE_PATH + operation.path.replace("}", f":{wanted}}}")
         handler = handlers.pop(operation.id)
+        if operation.query is None:
+            handler = without_query(handler)
         if operation.method == "GET":  # HEAD comes with it
             app.router.add_get(path, handler, name=operation.id)
         else:

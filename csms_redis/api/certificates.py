@@ -6,8 +6,9 @@ from aiohttp import web
 
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
-from csms_redis.api.pages import page_reply, read_query
+from csms_redis.api.pages import page_reply
 from csms_redis.api.path_ids import known_id
+from csms_redis.api.query_strings import read_query
 from csms_redis.contract.certificates import InvalidCertificate, read_pem
 from csms_redis.contract.errors import BadRequest, NotFound
 from csms_redis.contract.models import Certificate

@@ -66,7 +66,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
             if refused is None:
                 _tell(request, started, logging.ERROR, outcome="unknown", reason="interrupted")
             else:
-                _tell(request, started, logging.WARNING, outcome="refused", reason=refused.error)
+                _tell(request, started, logging.WARNING, outcome="refused", reason=refused.reason)
         raise
     failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
     if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -172,7 +172,7 @@ async def _answer(
         return await handler(request), None
     except Problem as problem:
         request[_PROBLEM] = problem
-        return problem_reply(problem), problem.error
+        return problem_reply(problem), problem.reason
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise

@@ -22,6 +22,7 @@ from csms_redis.contract.models import (
     Certificate,
     ChargeStation,
     ChargeStationAuth,
+    ChargeStationSecurity,
     RegistrationStatus,
     Token,
 )
@@ -59,7 +60,12 @@ Exit codes:
 _DASH = "An id that begins with - goes after --."
 _CODES_OF_ONE = f"{_DASH}\n{_CODES}"
 
-_STATION = list(ChargeStation.model_fields)
+_AUTH = "auth"
+_STATION = [
+    each
+    for name in ChargeStation.model_fields
+    for each in (ChargeStationSecurity.model_fields if name == _AUTH else [name])
+]
 _SHORT_TOKEN = ["uid", "type", "contractId", "issuer", "groupId", "valid", "lastUpdated"]
 _SHORT_CERTIFICATE = ["certificateHash", "subject", "issuer", "notAfter"]
 
@@ -555,7 +561,7 @@ def _show(
         click.echo(found)
         return
     table = _table(["", ""], header=False)
-    for name, value in orjson.loads(found).items():
+    for name, value in _flat(found).items():
         table.add_row(Text(name), _cell(value))
     _print(table)
 
@@ -579,7 +585,7 @@ def _list(
                 if as_json:
                     sys.stdout.buffer.write(record + b"\n")
                 else:
-                    values = orjson.loads(record)
+                    values = _flat(record)
                     table.add_row(*(_cell(values.get(column)) for column in columns))
 
     _finish(work)
@@ -615,6 +621,14 @@ async def _records(redis: RedisClient, prefix: bytes, page: List) -> AsyncIterat
         if found.next is None:
             return
         cursor = found.next
+
+
+def _flat(record: bytes) -> dict[str, Any]:
+    """A record's properties on one level, as a table has them."""
+    flat: dict[str, Any] = {}
+    for name, value in orjson.loads(record).items():
+        flat |= value if name == _AUTH else {name: value}
+    return flat
 
 
 def _name(record: bytes) -> bytes:

@@ -11,10 +11,16 @@ class Problem(Exception):
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
-    def __init__(self, error: str) -> None:
-        """Keep `error`: what is wrong and what to do, for the caller; never a secret."""
+    def __init__(self, error: str, *, reason: str | None = None) -> None:
+        """Keep what is said of it.
+
+        Args:
+            error: what is wrong and what to do, for the caller; never a secret.
+            reason: the same for the log, where `error` repeats something of the request.
+        """
         super().__init__(error)
         self.error = error
+        self.reason = error if reason is None else reason
 
     @property
     def headers(self) -> dict[str, str]:

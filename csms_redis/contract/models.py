@@ -289,12 +289,11 @@ class ChargeStationRegistration(ContractModel):
     ]
 
 
-class ChargeStation(BaseModel):
-    """A charge station, without its credential."""
+class ChargeStationSecurity(BaseModel):
+    """How a charge station is authenticated, without its credential."""
 
     model_config = ConfigDict(json_schema_extra=ADDITION)
 
-    csId: Annotated[str, Field(description="The charge station identifier")]
     securityProfile: Annotated[
         int,
         Field(
@@ -308,6 +307,20 @@ class ChargeStation(BaseModel):
         bool | None,
         Field(description="Whether an invalid username does not prevent the station connecting"),
     ] = None
+
+
+class ChargeStation(BaseModel):
+    """A charge station, without its credential.
+
+    It shares no property with `ChargeStationAuth`, so that no gateway can take one for the other.
+    """
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    csId: Annotated[str, Field(description="The charge station identifier")]
+    auth: Annotated[
+        ChargeStationSecurity, Field(description="How the charge station is authenticated")
+    ]
     registrationStatus: Annotated[
         RegistrationStatus | None,
         Field(description="What the station's BootNotification is to be answered (OCPP)"),

@@ -165,6 +165,6 @@ def _leave_out(described: dict[str, Any]) -> None:
     """Leave out what pydantic adds: titles, and that what is absent is null."""
     described.pop("title")
     for described_property in described["properties"].values():
-        described_property.pop("title")
+        described_property.pop("title", None)  # one that is a model has none
         if described_property.get("default", ...) is None:
             described_property.pop("default")

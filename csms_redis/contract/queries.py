@@ -1,7 +1,7 @@
 """What the query string of a listing may say. All of it is an addition to the contract."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -23,6 +23,7 @@ from csms_redis.contract.models import DateTime, RegistrationStatus, explain, mo
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
 MAX_CURSOR = 4096
+_MOST_SHOWN = 64  # characters of a parameter's name
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 _FLAGS = {"true": True, "false": False}
@@ -48,6 +49,19 @@ def _prefix(text: str) -> str:
     if station_id(text) is None:
         raise ValueError("must be 1 to 48 characters, none a control character")
     return text
+
+
+def unknown_parameter(name: str, known: Collection[str]) -> BadRequest:
+    """What is said of a query parameter that an operation does not have.
+
+    It names the parameter, for it may be a part of an id whose question mark was not escaped.
+    """
+    shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
+    there_are = f"there are {', '.join(known)}" if known else "this operation has none"
+    return BadRequest(
+        f'There is no query parameter "{shown}"; {there_are}. A ? in an id is written %3F.',
+        reason=f"A query parameter is not known; {there_are}.",
+    )
 
 
 class Query(BaseModel):
@@ -84,9 +98,9 @@ class Query(BaseModel):
             BadRequest: which of them is wrong and how, without its value.
         """
         query = dict(pairs)
-        if not query.keys() <= cls.model_fields.keys():
-            known = ", ".join(cls.model_fields)
-            raise BadRequest(f"The query has a parameter that is not one of {known}.")
+        for name in query:
+            if name not in cls.model_fields:
+                raise unknown_parameter(name, cls.model_fields)
         if len(query) < len(pairs):
             raise BadRequest("The query has a parameter twice; send it once.")
         try:

@@ -17,6 +17,7 @@ from csms_redis.fleet.rejects import Rejects
 from csms_redis.fleet.rows import Unreadable
 from csms_redis.fleet.store import FleetError, pauses, store
 from csms_redis.redis.client import RedisClient
+from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.resource import Record, now, replace_all
 from csms_redis.settings import Settings
 
@@ -90,6 +91,8 @@ async def import_(
         if not (options.dry_run or (options.all_or_nothing and work.result.rejected)):
             checked = work.result.read
             async with store(settings.redis) as redis:
+                # so that what is imported into a copy differs from what it is a copy of
+                await DataSet(redis, settings.redis.key_prefix.encode()).renew()
                 await work.store(redis)
             if options.all_or_nothing and (work.result.read != checked or work.result.rejected):
                 raise FleetError(

@@ -25,7 +25,7 @@ from csms_redis.registry.tokens import TOKEN, token_record
 
 CREDENTIAL = "base64SHA256Password"
 PASSWORD = "password"  # noqa: S105 a column's name
-_CS_ID, _STATUS, _UPDATED = "csId", "registrationStatus", "lastUpdated"
+_CS_ID, _AUTH, _STATUS, _UPDATED = "csId", "auth", "registrationStatus", "lastUpdated"
 _HIDDEN = "***"
 
 
@@ -104,8 +104,8 @@ class Stations(Kind):
     told = frozenset({_CS_ID})
 
     def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
-        """As `Kind` says; a plaintext password is hashed."""
-        rest = dict(data)
+        """As `Kind` says; a plaintext password is hashed, and a listing's row taken as well."""
+        rest = _without_auth(data)
         cs_id = rest.pop(_CS_ID, None)
         if not isinstance(cs_id, str) or station_id(cs_id) is None:
             raise BadRequest("csId must be 1 to 48 characters, none of them a control character.")
@@ -167,6 +167,19 @@ class Certificates(Kind):
         except InvalidCertificate as invalid:
             raise BadRequest(f"{str(invalid)[0].upper()}{str(invalid)[1:]}.") from None
         return Checked(certificate_record(prefix, read, updated=updated), ())
+
+
+def _without_auth(data: dict[str, Any]) -> dict[str, Any]:
+    """A station's properties on one level: the API's listing has some in `auth`."""
+    rest = dict(data)
+    auth = rest.pop(_AUTH, None)
+    if auth is None:
+        return rest
+    if not isinstance(auth, dict):
+        raise BadRequest(f"{_AUTH}: input should be an object.")
+    if rest.keys() & auth.keys():
+        raise BadRequest(f"A property is there twice, in {_AUTH} and beside it.")
+    return rest | auth
 
 
 def _last_updated(text: Any, now: bytes) -> bytes:

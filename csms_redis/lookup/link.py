@@ -4,18 +4,26 @@ import asyncio
 import random
 import ssl
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any
 
 import structlog
 
 from csms_redis.contract.errors import Unavailable
+from csms_redis.lookup.data_set_watch import DataSetWatch
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError
+from csms_redis.lookup.read_connection import (
+    ConnectionBroken,
+    ReadConnection,
+    ReadError,
+    encode,
+)
 from csms_redis.redis.address import Address
 from csms_redis.redis.node import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
@@ -53,6 +61,18 @@ class Unconfirmed(Exception):
     """The server may answer, but for too long nobody else has taken it for the master."""
 
 
+class _Aside:
+    """Keeps the reply to a command that is sent before those that are waited for."""
+
+    deadline = inf
+
+    def __init__(self) -> None:
+        self.reply: Any = None
+
+    def replied(self, reply: Any) -> None:
+        self.reply = reply
+
+
 class Link:
     """Connects `Lookups` to one master, again and again.
 
@@ -60,6 +80,9 @@ class Link:
     and an `HMGET`, answered within two, and others' word for it within five. PING would not do: a
     master that was demoted or cut off answers it. HELLO tells the role as `ROLE` does, and no user
     can be forbidden to ask it.
+
+    The probe also reads the layout's version and the data set's identity, from the master that has
+    them: no server tells that another data set was put under the connection.
     """
 
     def __init__(  # noqa: PLR0913 each is a word about the connection
@@ -71,6 +94,7 @@ class Link:
         prefix: bytes,
         timeout: float,
         layout: Layout | None = None,
+        data_set: DataSet | None = None,
     ) -> None:
         """Connect `lookups` to `master`.
 
@@ -81,6 +105,7 @@ class Link:
             prefix: of every key.
             timeout: seconds to connect, and then to log in.
             layout: asked before anything is looked up, and told when it may have changed.
+            data_set: told when its identity can be written, or is missing.
         """
         self.problem: str | None = "has not been reached yet"
         self.role = "unknown"
@@ -90,6 +115,8 @@ class Link:
         self._address = master
         self._timeout = timeout
         self._layout = layout
+        self._data_set = data_set
+        self._watch: DataSetWatch | None = None  # of the present connection
         self._prefixes = [resource.key(prefix, "") for resource in (STATION, TOKEN, CERTIFICATE)]
         self._named = monotonic()  # by others, as a master
         self._doubted = False  # whether nobody confirms that
@@ -133,9 +160,13 @@ class Link:
 
     async def _connect_and_hold(self) -> None:
         self._refuse_unconfirmed()
+        data_set = self._data_set
+        self._watch = None if data_set is None else DataSetWatch(data_set.key, self._address.db)
         connection = await self._connect()
         try:
             tracked = await self._handshake(connection)
+            if not tracked:
+                self._watch = None  # nothing is kept
             sent = await self._probe(connection)
             self._refuse_less()
             if self._layout is not None:
@@ -145,14 +176,18 @@ class Link:
             self._lookups.connected(self._address, connection)
             self._renew(connection, sent, tracked=tracked)
             self._reached(tracked=tracked)
+            await self._compare_data_sets(connection)
+            if data_set is not None and data_set.is_at(self._address):
+                data_set.reached()
             while True:
                 with suppress(TimeoutError):
                     until = min(sent + _PROBE_INTERVAL, self._read_until)
                     async with asyncio.timeout(max(0, until - monotonic())):
                         await connection.ended.wait()
                 self._refuse_unconfirmed()
-                await self._refuse_unknown()
                 sent = await self._probe(connection)
+                await self._refuse_unknown()
+                await self._compare_data_sets(connection)
                 self._renew(connection, sent, tracked=tracked)
         finally:
             connection.abort()
@@ -221,7 +256,28 @@ class Link:
         except Unavailable:
             pass  # it was this program's when it was read last
 
+    async def _compare_data_sets(self, connection: ReadConnection) -> None:
+        """Forget what was known by this connection if it reads another data set now."""
+        watch, data_set = self._watch, self._data_set
+        if watch is None or data_set is None:
+            return
+        async with asyncio.timeout(_PROBE_TIMEOUT):
+            another = await watch.is_another(connection, data_set.mark)
+        if another:
+            _log.warning(
+                "another data set: what was known is forgotten",
+                redis=str(self._address),
+                reason="its identity differs",
+            )
+            self._invalidated(connection, None)
+        if watch.problem == "NOPERM":
+            data_set.unusable("it may not be read")
+        if watch.is_missing and another:
+            data_set.missing()
+
     def _invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
+        if self._watch is not None:
+            self._watch.invalidated(keys)
         if self._layout is not None and (keys is None or self._layout.key in keys):
             self._layout.changed()
         self._lookups.invalidated(connection, keys)
@@ -263,7 +319,8 @@ class Link:
                 await connection.call("SELECT", address.db)
             if not self._lookups.caches or not self._resp3:
                 return False
-            tracked = [*self._prefixes, self._layout.key] if self._layout else self._prefixes
+            beside = [each.key for each in (self._layout, self._data_set) if each is not None]
+            tracked = [*self._prefixes, *beside]
             prefixes = [word for prefix in tracked for word in (b"PREFIX", prefix)]
             try:
                 await connection.call("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
@@ -295,6 +352,7 @@ class Link:
         values: Any
         sent = monotonic()
         key = self._topology.sample_key(self._address, self._prefixes[0])
+        layout = self._ask_beside(connection)
         async with asyncio.timeout(_PROBE_TIMEOUT):
             values, role = await asyncio.gather(
                 connection.call("HMGET", key, "securityProfile") if key else _nothing(),
@@ -310,7 +368,26 @@ class Link:
         if role not in {b"master", None}:
             raise IsReplica
         _refuse_ended(connection)
+        if layout is not None and self._layout is not None:
+            self._layout_found(layout.reply)
         return sent
+
+    def _ask_beside(self, connection: ReadConnection) -> _Aside | None:
+        """Ask for the identity and the layout's version where they are; who takes the latter."""
+        if self._watch and self._data_set and self._data_set.is_at(self._address):
+            self._watch.ask(connection)
+        if self._layout is None or not self._layout.is_at(self._address):
+            return None
+        layout = _Aside()
+        connection.send(encode("GET", self._layout.key), layout)
+        return layout
+
+    def _layout_found(self, reply: Any) -> None:
+        assert self._layout is not None  # noqa: S101 it was asked for
+        if reply is None or isinstance(reply, bytes):
+            self._layout.found(reply)
+        elif isinstance(reply, ReadError) and reply.code == "WRONGTYPE":
+            self._layout.changed()
 
     async def _role(self, connection: ReadConnection) -> bytes | None:
         """The server's role; None where it has no way to tell."""

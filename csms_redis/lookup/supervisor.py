@@ -7,13 +7,14 @@ from csms_redis.lookup.link import Link
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.redis.address import Address
 from csms_redis.redis.topology import Topology
+from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout
 
 
 class Supervisor:
     """Connects `Lookups` to every master there is, while they come and go."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 each is a word about what is followed
         self,
         lookups: Lookups,
         topology: Topology,
@@ -21,6 +22,7 @@ class Supervisor:
         prefix: bytes,
         timeout: float,
         layout: Layout | None = None,
+        data_set: DataSet | None = None,
     ) -> None:
         """Connect `lookups` to the masters of `topology`.
 
@@ -30,8 +32,10 @@ class Supervisor:
             prefix: of every key.
             timeout: seconds to connect, and then to log in.
             layout: asked before anything is looked up.
+            data_set: its identity is written and watched.
         """
         self._layout = layout
+        self._data_set = data_set
         self._lookups = lookups
         self._topology = topology
         self._prefix = prefix
@@ -111,6 +115,7 @@ class Supervisor:
                     prefix=self._prefix,
                     timeout=self._timeout,
                     layout=self._layout,
+                    data_set=self._data_set,
                 )
                 self._links[master] = link, tasks.create_task(link.run())
         self._lookups.send_backlog()

@@ -47,6 +47,7 @@ class Layout:
         self._known = False  # whether it is this program's, and nothing may have changed since
         self._others_may = False  # whether masters that do not have it are used meanwhile
         self._refused: str | None = None  # what is wrong with the one that was read last
+        self._value: bytes | None = None  # as it was read last
         self._doubts = 0
         self._warned: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -77,6 +78,18 @@ class Layout:
                 if not elsewhere:
                     raise
 
+    def is_at(self, master: Address) -> bool:
+        """Whether a master has it, as far as is known."""
+        return self._redis.owner(self.key) == master
+
+    def found(self, value: bytes | None) -> None:
+        """It was read in passing: if it is not what it was, it is read again.
+
+        Not every change is told of: `SWAPDB` puts another data set under a connection.
+        """
+        if self._known and value != self._value:
+            self.changed()
+
     def changed(self) -> None:
         """It was written: until it was read again nothing is sent to any master."""
         self._doubt()
@@ -84,7 +97,7 @@ class Layout:
 
     def unwatched(self, master: Address) -> None:
         """Whoever changed what `master` has may not have been heard: it is read again."""
-        if master == self._redis.owner(self.key):
+        if self.is_at(master):
             self._doubt()
 
     def _doubt(self) -> None:
@@ -115,6 +128,7 @@ class Layout:
             if str(cause).startswith("WRONGTYPE"):
                 raise self._foreign() from cause
             raise
+        self._value = value
         if value is None:
             return None
         if not value.isdigit() or len(value) > _MOST_DIGITS:

@@ -4,6 +4,7 @@ deploy/README.md documents the same as the rights of its user, and what is missi
 """
 
 from csms_redis.registry.certificates import CERTIFICATE
+from csms_redis.registry.data_set import IDENTITY_KEY
 from csms_redis.registry.layout import LAYOUT_KEY
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
@@ -11,6 +12,7 @@ from csms_redis.registry.tokens import TOKEN
 KEYS = (
     *(f"{resource.name}:*" for resource in (STATION, TOKEN, CERTIFICATE)),
     LAYOUT_KEY.decode(),
+    IDENTITY_KEY.decode(),
 )
 """Patterns of its keys, each behind `redis.key_prefix`."""
 

@@ -3,7 +3,11 @@
 import orjson
 
 from csms_redis.contract.identifiers import station_id
-from csms_redis.contract.models import ChargeStation, ChargeStationAuth, RegistrationStatus
+from csms_redis.contract.models import (
+    ChargeStationAuth,
+    ChargeStationSecurity,
+    RegistrationStatus,
+)
 from csms_redis.contract.queries import StationQuery
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.scan import Scan
@@ -33,8 +37,9 @@ STATION = Resource(
     refused=REJECTED,
 )
 
-_SHOWN = lookup_fields(ChargeStation)
-_STORED = _SHOWN[1:]  # the id is in the key only
+_SECURITY = lookup_fields(ChargeStationSecurity)
+_REST = (b"registrationStatus", b"lastUpdated")
+_STORED = _SECURITY + _REST  # the id is in the key only
 _PROFILE = _STORED.index(b"securityProfile")
 _STATUS = _STORED.index(b"registrationStatus")
 
@@ -157,4 +162,6 @@ async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes |
 def _show(cs_id: str, values: Values) -> bytes | None:
     if values[_PROFILE] is None:
         return None
-    return json_object(_SHOWN, [orjson.dumps(cs_id), *values])
+    auth = json_object(_SECURITY, values[: len(_SECURITY)])
+    shown = [orjson.dumps(cs_id), auth, *values[len(_SECURITY) :]]
+    return json_object((b"csId", b"auth", *_REST), shown)

@@ -84,7 +84,7 @@ def reset(service: Service, store: Redis) -> None:
 
 def snapshot(store: Redis) -> Stored:
     """All records that are stored."""
-    keys = [key for key in store.scan_iter() if key != b"layout"]
+    keys = [key for key in store.scan_iter() if key not in {b"layout", b"dataset"}]
     return {key: dict(store.hgetall(key)) for key in keys}
 
 

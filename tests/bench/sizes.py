@@ -89,7 +89,7 @@ def records(cores: Cores, rows: Callable[[int], Iterator[object]], kind: str, co
             lines.writelines(orjson.dumps(row) + b"\n" for row in rows(count))
         before, file_before = _memory(kept.redis), _file(kept.redis)
         _import(kind, source, kept)
-        if (stored := kept.redis.dbsize() - 1) != count:  # the other is the layout's
+        if (stored := kept.redis.dbsize() - 2) != count:  # the others are layout and dataset
             raise CannotRun(f"{stored} of {count} {kind} were stored")
         memory, written = _memory(kept.redis) - before, _file(kept.redis) - file_before
         _rewrite(kept.redis)

@@ -51,7 +51,7 @@ def records(topology: Topology) -> dict[str, dict[str, str]]:
     for node in topology.nodes:
         if node.role() == "master":
             for key in node.call("KEYS", "*"):
-                if key != "layout":
+                if key not in {"layout", "dataset"}:
                     words: list[Any] = node.call("HGETALL", key)
                     found[key] = dict(zip(words[::2], words[1::2], strict=True))
     return found

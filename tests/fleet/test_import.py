@@ -77,7 +77,7 @@ def stored(redis: Redis, key: str) -> dict[str, object]:
 
 def keys(redis: Redis) -> list[str]:
     """Those of records."""
-    return [str(key) for key in redis.scan_iter() if key != "layout"]
+    return [str(key) for key in redis.scan_iter() if key not in {"layout", "dataset"}]
 
 
 def rejects(path: Path) -> list[tuple[int, str]]:
@@ -125,6 +125,38 @@ class TestStations:
         for status in ("Accepted", "Pending"):
             run("import", "stations", "-", stdin=rows % ("cs1", status))
             assert stored(redis, "cs:cs1")["registrationStatus"] == "Rejected"
+
+    def test_a_listing_is_taken_as_well(self, run: Run, redis: Redis) -> None:
+        """As the API has it: how a station is authenticated is on a level of its own."""
+        row = (
+            '{"csId":"cs1","auth":{"securityProfile":1,"invalidUsernameAllowed":true},'
+            '"registrationStatus":"Accepted","lastUpdated":"2026-01-01T00:00:00Z"}\n'
+        )
+        done = run("import", "stations", "-", stdin=row)
+        assert "written 1, existing 0, rejected 0" in done.stdout
+        listed = run("station", "list", "--json").stdout
+        assert json.loads(listed) == json.loads(row)
+        before = stored(redis, "cs:cs1")
+        run("station", "remove", "cs1")
+        run("import", "stations", "-", stdin=listed)
+        assert stored(redis, "cs:cs1") == before
+
+    @pytest.mark.parametrize(
+        ("more", "reason"),
+        [
+            ('"auth":1', "auth: input should be an object."),
+            ('"auth":{"securityProfile":3}', "securityProfile: input should be less than or"),
+            ('"auth":{}', "securityProfile is missing."),
+            ('"auth":{"securityProfile":2},"securityProfile":2', "A property is there twice, in"),
+        ],
+    )
+    def test_a_listing_that_is_wrong(
+        self, run: Run, redis: Redis, tmp_path: Path, more: str, reason: str
+    ) -> None:
+        run("import", "stations", "-", stdin=f'{{"csId":"cs1",{more}}}\n', code=3)
+        ((line, said),) = rejects(tmp_path / "stdin.rejects")
+        assert (line, said.startswith(reason)) == (1, True)
+        assert keys(redis) == []
 
     def test_only_new(self, run: Run, redis: Redis) -> None:
         """What is there is left alone; of two rows the first wins, else the last."""

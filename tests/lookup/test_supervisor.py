@@ -114,6 +114,10 @@ class FakeLayout:
     def changed(self) -> None:
         self.changes += 1
 
+    def is_at(self, master: Address) -> bool:
+        del master
+        return False
+
     def unwatched(self, master: Address) -> None:
         self.unwatched_since.append(master)
 

