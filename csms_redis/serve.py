@@ -90,7 +90,7 @@ async def serve(settings: Settings) -> None:
             lookups=lookups,
             components=components,
             gate=entrance.gate,
-            strict=settings.api.strict,
+            api=settings.api,
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
         )

@@ -112,6 +112,7 @@ class ApiSettings(_Section):
     """How far the contract is taken."""
 
     strict: bool = False
+    any_station_id: bool = False
     bodiless_refusals_for: list[Annotated[str, Field(pattern="^[!-~][ -~]{0,199}$")]] = [
         "Go-http-client"
     ]

@@ -17,6 +17,7 @@ from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import Certificates
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
+from csms_redis.settings import ApiSettings
 from csms_redis.telemetry.metrics import WriteCounts
 
 
@@ -28,7 +29,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     lookups: Lookups,
     components: Components,
     gate: Gate,
-    strict: bool,
+    api: ApiSettings,
     max_body: int,
     request_timeout: float,
 ) -> web.Application:
@@ -41,12 +42,12 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         lookups: what answers the lookups.
         components: what readiness reports.
         gate: who may do what.
-        strict: refuse what no gateway can use (`[api] strict`).
+        api: how far the contract is taken.
         max_body: bytes; a longer body is answered 413.
         request_timeout: seconds within which a body must have arrived.
     """
-    bodies = BodyReader(strict=strict, timeout=request_timeout)
-    station_handlers = StationHandlers(stations, lookups, bodies)
+    bodies = BodyReader(strict=api.strict, timeout=request_timeout)
+    station_handlers = StationHandlers(stations, lookups, bodies, api)
     token_handlers = TokenHandlers(tokens, lookups, bodies)
     certificate_handlers = CertificateHandlers(certificates, lookups, bodies)
     lookup_handlers = LookupHandlers(lookups)

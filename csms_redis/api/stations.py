@@ -11,11 +11,13 @@ from csms_redis.api.pages import page_reply
 from csms_redis.api.path_ids import known_id, path_id
 from csms_redis.api.query_strings import read_query
 from csms_redis.api.replies import JSON
-from csms_redis.contract.errors import BadRequest, NotFound
+from csms_redis.contract.errors import NotFound
 from csms_redis.contract.models import ChargeStationAuth, ChargeStationRegistration
 from csms_redis.contract.queries import StationQuery
+from csms_redis.contract.station_ids import check_station_id
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION, Stations
+from csms_redis.settings import ApiSettings
 
 _log = structlog.get_logger()
 
@@ -23,20 +25,25 @@ _log = structlog.get_logger()
 class StationHandlers:
     """The operations on `/cs`."""
 
-    def __init__(self, stations: Stations, lookups: Lookups, bodies: BodyReader) -> None:
-        """Write to `stations` what `bodies` reads, and tell `lookups`."""
+    def __init__(
+        self, stations: Stations, lookups: Lookups, bodies: BodyReader, api: ApiSettings
+    ) -> None:
+        """Write to `stations` what `bodies` reads and `api` allows, and tell `lookups`."""
         self._stations = stations
         self._lookups = lookups
         self._bodies = bodies
+        self._api = api
 
     async def register(self, request: web.Request) -> web.Response:
         """`registerChargeStation`."""
-        station = path_id(request, STATION)
-        if station is None:
-            raise BadRequest("csId must be 1 to 48 characters of UTF-8, none a control character.")
-        request[RECORD] = {"csId": station}
+        station = path_id(request, STATION) or ""
+        if station:
+            request[RECORD] = {"csId": station}
+        doubts = check_station_id(
+            station, strict=self._api.strict, any_station_id=self._api.any_station_id
+        )
         auth = await self._bodies.read(request, ChargeStationAuth)
-        for doubt in auth.doubts():
+        for doubt in (*doubts, *auth.doubts()):
             _log.warning("doubtful station", csId=station, doubt=doubt)
         with self._lookups.changing(STATION, station):
             await self._stations.register(station, auth)

@@ -34,6 +34,7 @@ from csms_redis.contract.queries import (
     StationQuery,
     TokenQuery,
 )
+from csms_redis.contract.station_ids import check_station_id
 from csms_redis.fleet.store import pauses, store
 from csms_redis.redis.client import RedisClient
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
@@ -182,15 +183,16 @@ def station_add(  # noqa: PLR0913, PLR0917 one for each option
     def record(told: dict[str, Any]) -> Record:
         known = station_id(cs_id)
         told.update(_told("csId", known, cs_id))
-        if known is None:
-            raise BadRequest("csId must be 1 to 48 characters, none of them a control character.")
+        doubts = check_station_id(
+            cs_id, strict=settings.api.strict, any_station_id=settings.api.any_station_id
+        )
         properties = {
             "securityProfile": security_profile,
             "base64SHA256Password": base64_sha256(password) if password else None,
             "invalidUsernameAllowed": invalid_username_allowed,
         }
         auth = ChargeStationAuth.check(properties, strict=settings.api.strict)
-        for doubt in auth.doubts():
+        for doubt in (*doubts, *auth.doubts()):
             click.echo(f"warning: {doubt}", err=True)
         return station_record(settings.redis.key_prefix.encode(), cs_id, auth)
 

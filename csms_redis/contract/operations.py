@@ -59,6 +59,13 @@ _CS_ID = Parameter(
     pattern=r"^[^\u0000-\u001f\u007f-\u009f]{1,48}$",
     example="cs001",
 )
+_NEW_CS_ID = Parameter(
+    name="csId",
+    description="The charge station identifier; `+` and `#` only where `[api] any_station_id` is "
+    "set, for MQTT topics cannot have them",
+    pattern=r"^[^\u0000-\u001f\u007f-\u009f+#]{1,48}$",
+    example="cs001",
+)
 _TOKEN_UID = Parameter(
     name="tokenUid",
     description="The token's uid, in any case",
@@ -83,7 +90,7 @@ OPERATIONS = (
         "station has not yet been provisioned and will place the charge station into a pending "
         "state so it can been configured when it sends a boot notification.\n\n"
         "Replaces the whole record. A station that is `Rejected` stays so.",
-        parameter=_CS_ID,
+        parameter=_NEW_CS_ID,
         request=ChargeStationAuth,
         status=HTTPStatus.CREATED,
         answer="Created",

@@ -123,7 +123,7 @@ class _Work:
         self.result = Import()
         self._kind = kind
         self._sources = sources
-        self._strict = settings.api.strict
+        self._api = settings.api
         self._prefix = settings.redis.key_prefix.encode()
         self._options = options
 
@@ -242,9 +242,7 @@ class _Work:
                 rejects.add(row, row.reason)
                 continue
             try:
-                checked = kind.check(
-                    row.data, strict=self._strict, prefix=self._prefix, now=updated
-                )
+                checked = kind.check(row.data, api=self._api, prefix=self._prefix, now=updated)
             except BadRequest as bad:
                 result.rejected += 1
                 rejects.add(row, bad.error, kind.tell(row.data))

@@ -9,7 +9,6 @@ import orjson
 
 from csms_redis.contract.certificates import InvalidCertificate, read_pem
 from csms_redis.contract.errors import BadRequest
-from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import (
     Certificate,
     ChargeStationAuth,
@@ -18,10 +17,12 @@ from csms_redis.contract.models import (
     moment,
 )
 from csms_redis.contract.passwords import base64_sha256
+from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
 from csms_redis.registry.resource import Record, Resource
 from csms_redis.registry.stations import PENDING, STATION, station_record
 from csms_redis.registry.tokens import TOKEN, token_record
+from csms_redis.settings import ApiSettings
 
 CREDENTIAL = "base64SHA256Password"
 PASSWORD = "password"  # noqa: S105 a column's name
@@ -63,12 +64,14 @@ class Kind(ABC):
     told: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+    def check(
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+    ) -> Checked:
         """Check a row as the API checks a body.
 
         Args:
             data: the row's properties.
-            strict: `[api] strict`.
+            api: what the API allows.
             prefix: of every key.
             now: the `lastUpdated` of a row that has none, JSON.
 
@@ -103,15 +106,18 @@ class Stations(Kind):
     booleans = frozenset({"invalidUsernameAllowed"})
     told = frozenset({_CS_ID})
 
-    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+    def check(
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+    ) -> Checked:
         """As `Kind` says; a plaintext password is hashed, and a listing's row taken as well."""
         rest = _without_auth(data)
         cs_id = rest.pop(_CS_ID, None)
-        if not isinstance(cs_id, str) or station_id(cs_id) is None:
-            raise BadRequest("csId must be 1 to 48 characters, none of them a control character.")
+        if not isinstance(cs_id, str):
+            cs_id = ""
+        doubts = check_station_id(cs_id, strict=api.strict, any_station_id=api.any_station_id)
         status = rest.pop(_STATUS, None)
         if status is not None:
-            ChargeStationRegistration.check({_STATUS: status}, strict=strict)
+            ChargeStationRegistration.check({_STATUS: status}, strict=api.strict)
         updated = _last_updated(rest.pop(_UPDATED, None), now)
         password = rest.pop(PASSWORD, None)
         if password is not None:
@@ -122,7 +128,7 @@ class Stations(Kind):
             if not password:
                 raise BadRequest(f"{PASSWORD} is empty.")
             rest[CREDENTIAL] = base64_sha256(password.encode())
-        auth = ChargeStationAuth.check(rest, strict=strict)
+        auth = ChargeStationAuth.check(rest, strict=api.strict)
         record = station_record(
             prefix,
             cs_id,
@@ -130,7 +136,7 @@ class Stations(Kind):
             status=PENDING if status is None else orjson.dumps(status),
             updated=updated,
         )
-        return Checked(record, tuple(auth.doubts()))
+        return Checked(record, (*doubts, *auth.doubts()))
 
 
 class Tokens(Kind):
@@ -142,9 +148,11 @@ class Tokens(Kind):
     booleans = frozenset({"valid"})
     told = frozenset(columns)
 
-    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+    def check(
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+    ) -> Checked:
         """As `Kind` says."""
-        token = Token.check(data, strict=strict)
+        token = Token.check(data, strict=api.strict)
         updated = _last_updated(token.lastUpdated, now)
         # that a contractId is no eMAID is no doubt: OCPI allows it, and it is found
         return Checked(token_record(prefix, token, updated=updated), ())
@@ -157,11 +165,13 @@ class Certificates(Kind):
     exported = columns = ("certificate", _UPDATED)
     required = ("certificate",)
 
-    def check(self, data: dict[str, Any], *, strict: bool, prefix: bytes, now: bytes) -> Checked:
+    def check(
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+    ) -> Checked:
         """As `Kind` says."""
         rest = dict(data)
         updated = _last_updated(rest.pop(_UPDATED, None), now)
-        certificate = Certificate.check(rest, strict=strict)
+        certificate = Certificate.check(rest, strict=api.strict)
         try:
             read = read_pem(certificate.certificate)
         except InvalidCertificate as invalid:

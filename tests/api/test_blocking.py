@@ -54,8 +54,7 @@ def test_a_station_is_shown_without_its_credential(service: Service, station: st
     assert shown.pop("lastUpdated").endswith("Z")
     assert shown == {
         "csId": station,
-        "securityProfile": 1,
-        "invalidUsernameAllowed": True,
+        "auth": {"securityProfile": 1, "invalidUsernameAllowed": True},
         "registrationStatus": "Pending",
     }
     assert PASSWORD.encode() not in reply.body

@@ -178,6 +178,8 @@ def quoted(text: str) -> str:
 @given(cs_id=texts)
 @example(cs_id="")
 @example(cs_id="\ud800")
+@example(cs_id="a+b")
+@example(cs_id="#")
 def test_any_text_as_station_id(own: Service, store: Redis, cs_id: str) -> None:
     """It is registered and found, or it is neither."""
     before = snapshot(store)
@@ -188,6 +190,7 @@ def test_any_text_as_station_id(own: Service, store: Redis, cs_id: str) -> None:
 
     assert (created.status, found.status) in {(201, 200), (400, 404), (404, 404)}
     assert (created.status == 404) == (cs_id == "")
+    assert created.status == 400 or not {"+", "#"} & set(cs_id)
     if created.status == 201:
         assert found.json == STATION
     check(own, store, before, created)

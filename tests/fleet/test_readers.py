@@ -15,6 +15,7 @@ from csms_redis.fleet import csv_rows, json_rows, pem_rows
 from csms_redis.fleet.csv_rows import read_cell, write_cell
 from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
+from csms_redis.settings import ApiSettings
 
 Read: TypeAlias = Callable[[BinaryIO], Iterator[Row | Unreadable]]
 STATIONS = KINDS["stations"]
@@ -170,7 +171,9 @@ class TestOcpi:
         assert [type(row) for row in rows] == [Row] * 3
         for row in rows:
             assert isinstance(row, Row)
-            checked = KINDS["tokens"].check(row.data, strict=True, prefix=b"", now=b'"now"')
+            checked = KINDS["tokens"].check(
+                row.data, api=ApiSettings(strict=True), prefix=b"", now=b'"now"'
+            )
             assert checked.record.key == b"token:012345678"
             assert checked.record.fields[b"cacheMode"] == b'"ALWAYS"'
             assert checked.record.fields[b"lastUpdated"] == b'"2015-06-29T22:39:09Z"'
@@ -234,7 +237,7 @@ class TestAnything:
         for row in read(format_, data):
             if isinstance(row, Row):
                 with contextlib.suppress(BadRequest):
-                    STATIONS.check(row.data, strict=False, prefix=b"", now=b"")
+                    STATIONS.check(row.data, api=ApiSettings(), prefix=b"", now=b"")
 
     @pytest.mark.parametrize("format_", ["csv", "jsonl", "ocpi"])
     def test_a_line_of_any_length_takes_no_memory(self, format_: str) -> None:

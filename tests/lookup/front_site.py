@@ -30,7 +30,7 @@ from csms_redis.registry.listing import Page
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.registry.tokens import TOKEN, Tokens
-from csms_redis.settings import LookupSettings
+from csms_redis.settings import ApiSettings, LookupSettings
 from tests.conftest import Reply
 from tests.lookup.wire import MASTER, wire_of
 
@@ -230,7 +230,7 @@ async def running_site(
         lookups=lookups,
         components=lambda: {"redis": Component()},
         gate=gate,
-        strict=False,
+        api=ApiSettings(),
         max_body=MAX_BODY,
         request_timeout=REQUEST_TIMEOUT,
     )

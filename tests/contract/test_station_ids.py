@@ -1,0 +1,78 @@
+"""Which ids a station may be registered under."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms_redis.contract.errors import BadRequest
+from csms_redis.contract.identifiers import station_id
+from csms_redis.contract.station_ids import check_station_id
+
+ids = st.text(st.sampled_from("aZ09-_.~{}@$ü充+#/?%: \u3000"), min_size=1, max_size=48)
+
+
+@pytest.mark.parametrize(
+    "text", ["cs001", "a b", "{cs}", "...", "a.b", "a,b;c=d&e", "ü", "充电站", "x" * 48]
+)
+def test_what_every_gateway_can_use_is_no_doubt(text: str) -> None:
+    for strict in (False, True):
+        assert check_station_id(text, strict=strict, any_station_id=False) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "doubt"),
+    [
+        ("a/b", "csId has a /,"),
+        ("a?b", "csId has a ? or %,"),
+        ("50%", "csId has a ? or %,"),
+        ("cs:1", "csId has a :,"),
+        (" cs", "csId begins or ends with a blank,"),
+        ("cs\u3000", "csId begins or ends with a blank,"),
+        (".", "csId is a . or ..,"),
+        ("..", "csId is a . or ..,"),
+    ],
+)
+def test_what_some_gateways_cannot_use_is_told_and_refused_when_strict(
+    text: str, doubt: str
+) -> None:
+    (told,) = check_station_id(text, strict=False, any_station_id=False)
+    assert told.startswith(doubt)
+    with pytest.raises(BadRequest) as refused:
+        check_station_id(text, strict=True, any_station_id=False)
+    assert refused.value.error == f"{told}."
+    assert check_station_id(text, strict=True, any_station_id=True) == [told]
+
+
+@pytest.mark.parametrize("text", ["+", "a+b", "#", "a#", "+/#"])
+def test_what_no_mqtt_topic_may_have_is_refused(text: str) -> None:
+    """It says why, and what to do."""
+    for strict in (False, True):
+        with pytest.raises(BadRequest) as refused:
+            check_station_id(text, strict=strict, any_station_id=False)
+        assert "which no MQTT topic may have" in refused.value.error
+        assert "set any_station_id = true below [api]" in refused.value.error
+        assert check_station_id(text, strict=strict, any_station_id=True) != []
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "x" * 49, "\x7f", "\ud800"])
+def test_what_is_no_id_is_none_whatever_is_set(text: str) -> None:
+    with pytest.raises(BadRequest, match="1 to 48 characters"):
+        check_station_id(text, strict=False, any_station_id=True)
+
+
+@given(ids)
+def test_any_id(text: str) -> None:
+    """It is refused for its characters alone, and only with a reason."""
+    assert station_id(text) == text
+    doubts = check_station_id(text, strict=True, any_station_id=True)
+    refused = {"+", "#"} & set(text)
+    try:
+        told = check_station_id(text, strict=False, any_station_id=False)
+    except BadRequest:
+        assert refused
+    else:
+        assert not refused
+        assert told == doubts
+        assert bool(doubts) == (
+            bool(set("/?%:") & set(text)) or text != text.strip() or text in {".", ".."}
+        )
