@@ -52,10 +52,13 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
                 await redis.read_at(master, [])
         except UnknownLayout as unknown:
             raise FleetError(unknown.error) from None
-        except Unavailable:
-            raise FleetError(
-                f"{topology} cannot be reached or used; csms-redis check tells why"
-            ) from None
+        except Unavailable as away:
+            said = (
+                f"{topology}: {away.error.partition('. ')[0]}"
+                if away.lasting
+                else f"{topology} cannot be reached or used"
+            )
+            raise FleetError(f"{said}; csms-redis check tells why") from None
         following = asyncio.create_task(topology.run())
         try:
             yield redis

@@ -28,6 +28,7 @@ TOKEN = (
     '{"countryCode":"DE","partyId":"TNM","type":"RFID","uid":%s,"contractId":"x","issuer":%s,'
     '"valid":true,"cacheMode":"ALWAYS"}\n'
 )
+ONE = f"csId,securityProfile,password\ncs1,1,{SECRET}\n"
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -78,6 +79,12 @@ def stored(redis: Redis, key: str) -> dict[str, object]:
 def keys(redis: Redis) -> list[str]:
     """Those of records."""
     return [str(key) for key in redis.scan_iter() if key not in {"layout", "dataset"}]
+
+
+def attempts(redis: Redis) -> int:
+    """How often records were to be stored."""
+    stats: Mapping[str, Mapping[str, int]] = redis.info("commandstats")
+    return stats.get("cmdstat_eval", {"calls": 0})["calls"]
 
 
 def rejects(path: Path) -> list[tuple[int, str]]:
@@ -210,6 +217,36 @@ class TestStations:
         valkey.kill()
         done = run("import", "stations", "-", stdin="csId,securityProfile\ncs1,2\n", code=1)
         assert "cannot be reached" in done.stderr
+
+    def test_redis_is_full(self, run: Run, redis: Redis) -> None:
+        """It ends at the first refusal, with Redis' own word for it, and without the secret."""
+        redis.config_set("maxmemory", 1)
+        done = run("import", "stations", "-", stdin=ONE, code=1)
+        assert "Redis refused the request (OOM: it is out of memory); 0 were written" in done.stderr
+        assert SECRET not in done.stderr
+        assert attempts(redis) == 1
+
+    @pytest.mark.parametrize("right", ["eval", "hset"])
+    def test_a_right_is_missing(self, run: Run, redis: Redis, right: str) -> None:
+        """It ends at the first refusal, and says of what kind it is."""
+        redis.acl_setuser("default", enabled=True, commands=[f"-{right}"])
+        done = run("import", "stations", "-", stdin=ONE, code=1)
+        assert "(NOPERM: its user lacks a right); 0 were written" in done.stderr
+        assert attempts(redis) <= 1
+
+    def test_a_command_is_missing(self, tmp_path: Path) -> None:
+        """Or has another name."""
+        with running_valkey("--rename-command", "EVAL", "") as valkey:
+            done = command(tmp_path, valkey.url, "import", "stations", "-", stdin=ONE, code=1)
+        assert "(ERR: it does not know the command); 0 were written" in done.stderr
+
+    def test_a_password_is_wrong(self, tmp_path: Path) -> None:
+        """It is said, and not repeated."""
+        with running_valkey("--requirepass", "right") as valkey:
+            url = valkey.url.replace("unix://", f"unix://:{SECRET}@")
+            done = command(tmp_path, url, "import", "stations", "-", stdin=ONE, code=1)
+        assert "(WRONGPASS: the user or the password is wrong); csms-redis check" in done.stderr
+        assert SECRET not in done.stderr
 
 
 class TestCertificates:

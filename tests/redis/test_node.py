@@ -11,6 +11,7 @@ from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.node import Durability, Node
 from tests.topologies.sentinels import SentinelGroup
+from tests.topologies.software import REDIS_7_0
 
 REPLICAS = 2
 SET = (b"SET", b"cs:a", b"1")
@@ -72,6 +73,27 @@ async def test_a_master_that_does_not_write_to_its_disk(group: SentinelGroup) ->
             await node.write(*SET, within=1)
 
     assert [event["event"] for event in logged] == ["the master did not write to its disk in time"]
+
+
+async def test_a_server_that_cannot_tell_of_its_disk() -> None:
+    """Redis before 7.2: the log says so at the first contact, each answer says what to do."""
+    with SentinelGroup(replicas=1, sentinels=1, software=REDIS_7_0) as group:
+        async with writing(group, 1, on_disk=True) as node:
+            with capture_logs() as logged:
+                await node.read_many([("PING",)], within=1)
+                with pytest.raises(OutcomeUnknown) as caught:
+                    await node.write(*SET, within=1)
+        assert group.nodes[1].call("GET", "cs:a") == "1"
+
+    assert caught.value.lasting
+    for word in ("WAITAOF", "was applied", "Redis 7.2", "redis.wait_for_disk"):
+        assert word in caught.value.error
+    first, then = logged
+    assert first["event"] == then["event"]
+    assert "WAITAOF" in first["event"]
+    assert first["version"].startswith("7.0.")
+    assert {first["log_level"], then["log_level"]} == {"error"}
+    assert "redis.wait_for_disk" in first["to_do"]
 
 
 async def test_one_replica_too_few(group: SentinelGroup) -> None:
