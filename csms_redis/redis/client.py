@@ -18,7 +18,12 @@ _TRY_AGAIN = 0.02  # seconds
 
 
 class RedisClient:
-    """The masters of a topology, for all but the lookups."""
+    """The masters of a topology, for all but the lookups.
+
+    Attributes:
+        waits: whether a write is answered only when replicas have it: WAIT then waits for what this
+            write changes, so one that changes nothing proves nothing of what others wrote.
+    """
 
     def __init__(
         self,
@@ -27,6 +32,7 @@ class RedisClient:
         *,
         timeout: float,
         admit: Admit | None = None,
+        waits: bool = False,
     ) -> None:
         """Use what `topology` names.
 
@@ -35,7 +41,9 @@ class RedisClient:
             new_node: how to speak to one.
             timeout: seconds for each, besides the time that replicas have.
             admit: asked before each, with the master that it is for.
+            waits: whether the nodes wait for replicas after each write.
         """
+        self.waits = waits
         self._topology = topology
         self._new_node = new_node
         self._timeout = timeout

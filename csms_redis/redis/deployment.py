@@ -53,7 +53,8 @@ def client(
     def node(address: Address) -> Node:
         return Node(address, max_connections=settings.max_connections, durability=durability)
 
-    return RedisClient(topology, node, timeout=settings.timeout, admit=admit)
+    waits = durability.replicas > 0
+    return RedisClient(topology, node, timeout=settings.timeout, admit=admit, waits=waits)
 
 
 def plain_client(settings: RedisSettings, topology: Topology) -> RedisClient:

@@ -56,7 +56,7 @@ _WORDS = {
     "NOPERM": "its user lacks a right",
     "NOREPLICAS": "too few of its replicas are in touch",
     "OOM": "it is out of memory",
-    "WRONGPASS": "the user or the password is wrong",
+    "WRONGPASS": "it does not take the user or the password",
     "WRONGTYPE": "what is at the key is none of our records",
 }
 """What Redis' codes mean, for people."""
@@ -316,7 +316,12 @@ class Node:
             await connection.disconnect(nowait=True)
         if connection.is_connected:
             return
-        await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
+        except HungUp as error:
+            if isinstance(error.__cause__, _ERRORS):  # WRONGPASS
+                raise error.__cause__ from None
+            raise
         if master:
             hello = await _hello(connection)
             if hello.get(b"role", b"master") != b"master":
@@ -452,7 +457,7 @@ def connection_to(address: Address, *, ip: str = "") -> AbstractConnection:
 def _unconfirmed(confirmed: Any, wanted: Durability) -> OutcomeUnknown | None:
     """None if WAIT or WAITAOF says that the writes are where they must be."""
     if isinstance(confirmed, _ERRORS):
-        return _cannot_wait(confirmed)
+        return _cannot_wait(confirmed, wanted)
     on_master, replicas = confirmed if wanted.on_disk else (1, confirmed)
     if not on_master:
         _log.error("the master did not write to its disk in time")
@@ -466,14 +471,14 @@ def _unconfirmed(confirmed: Any, wanted: Durability) -> OutcomeUnknown | None:
     return None
 
 
-def _cannot_wait(error: RedisError) -> OutcomeUnknown:
+def _cannot_wait(error: RedisError, wanted: Durability) -> OutcomeUnknown:
     code = code_of(error)
-    if _is_unknown(error):
+    if wanted.on_disk and _is_unknown(error):
         _log.error(_CANNOT_WAIT, to_do=_WHAT_TO_DO)
         failure = OutcomeUnknown(_NO_WAITAOF, lasting=True)
     else:  # such as UNBLOCKED, when the master is demoted
         _log.error("Redis could not wait for its replicas", reason=code)
-        failure = OutcomeUnknown(_UNKNOWN, lasting=code == "NOPERM")
+        failure = OutcomeUnknown(_UNKNOWN, lasting=code in _LASTING or _is_unknown(error))
     failure.__cause__ = error
     return failure
 

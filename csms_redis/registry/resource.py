@@ -132,6 +132,19 @@ _TOGETHER = 50
 """Records that one script stores; Redis does nothing else for as long, some 0.4 ms."""
 
 
+# With redis.wait_replicas, an answer that rests on what someone else wrote is given only when the
+# replicas have that too. WAIT waits for what its own connection wrote last, so something must be
+# written: a field that goes again, of a hash or at a key that is absent, and is so again after it.
+# HDEL first: Redis checks its memory at a script's first write only, and not for HDEL.
+_TOUCH = """
+local function touch(key)
+  redis.call('HDEL', key, '')
+  redis.call('HSET', key, '', '')
+  redis.call('HDEL', key, '')
+end
+"""
+
+
 def script(work: str) -> str:
     """A script that never fails without saying whether it has changed something.
 
@@ -139,10 +152,12 @@ def script(work: str) -> str:
     So the error's first word is `UNCHANGED` or `CHANGED` (see `redis.node`).
 
     Args:
-        work: in Lua, a function's body; it sets `changed` as soon as it has changed something.
+        work: in Lua, a function's body; it sets `changed` as soon as it has changed something,
+            and calls `touch` when it has not and replicas are waited for.
     """
     return f"""
 local changed = false
+{_TOUCH}
 local function work()
 {work}
 end
@@ -162,15 +177,17 @@ return redis.error_reply((changed and 'CHANGED ' or 'UNCHANGED ') .. tostring(sa
 # the key is never absent, not for one command, and neither is a value that is kept. Redis checks
 # its memory at a script's first write only, which is therefore the one that takes memory. What
 # the user may not do after it is asked for before it, where the server can tell (Redis 6.2 cannot).
-# ARGV is whether to leave what is there, then for each key how many arguments HSET has, what is
-# kept, and these. HSET itself takes off the time to live of a field, PERSIST that of the key.
+# ARGV is whether to leave what is there, whether replicas are waited for, then for each key how
+# many arguments HSET has, what is kept, and these. HSET itself takes off the time to live of a
+# field, PERSIST that of the key.
 _REPLACE = script("""
-  local only_new = ARGV[1] == '1'
+  local only_new, waits = ARGV[1] == '1', ARGV[2] == '1'
   local may = redis.acl_check_cmd
   if may and not (may('HDEL', KEYS[1], '') and may('PERSIST', KEYS[1])) then
     error('NOPERM HDEL or PERSIST', 0)
   end
-  local stored, at = {}, 2
+  local existing
+  local stored, at = {}, 3
   for number, key in ipairs(KEYS) do
     local size, kept, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local fields = {unpack(ARGV, at + 3, at + 2 + size)}
@@ -181,6 +198,7 @@ _REPLACE = script("""
       stored[number] = kind
     elseif only_new and #before > 0 then
       stored[number] = 0
+      existing = key
     else
       local keeps = kept ~= '' and redis.call('HGET', key, kept) == value
       local new = {}
@@ -205,6 +223,9 @@ _REPLACE = script("""
       stored[number] = 1
     end
   end
+  if waits and existing and not changed then
+    touch(existing)
+  end
   return stored
 """)
 
@@ -217,7 +238,7 @@ async def replace(redis: RedisClient, record: Record) -> None:
         Unavailable: nothing was changed.
         OutcomeUnknown: it may have been.
     """
-    (said,) = await redis.write(record.key, *_evaluate([record]))
+    (said,) = await redis.write(record.key, *_evaluate(redis, [record]))
     stored = _stored(record, said)
     if isinstance(stored, Conflict):
         raise stored
@@ -243,7 +264,7 @@ async def replace_all(
     together = 1 if redis.clustered else _TOGETHER
     groups = [records[at : at + together] for at in range(0, len(records), together)]
     replies = await redis.write_all(
-        [(group[0].key, _evaluate(group, only_new=only_new)) for group in groups]
+        [(group[0].key, _evaluate(redis, group, only_new=only_new)) for group in groups]
     )
     said: list[bool | Conflict | Unavailable] = []
     for group, reply in zip(groups, replies, strict=True):
@@ -254,8 +275,8 @@ async def replace_all(
     return said
 
 
-def _evaluate(records: Sequence[Record], *, only_new: bool = False) -> Command:
-    arguments: list[bytes | int] = [int(only_new)]
+def _evaluate(redis: RedisClient, records: Sequence[Record], *, only_new: bool = False) -> Command:
+    arguments: list[bytes | int] = [int(only_new), int(redis.waits)]
     for record in records:
         arguments += [2 * len(record.fields), *record.kept]
         for pair in record.fields.items():
@@ -274,6 +295,15 @@ def _stored(record: Record, said: int | bytes) -> bool | Conflict:
     )
 
 
+_DELETE = script("""
+  changed = redis.call('DEL', KEYS[1]) == 1
+  if not changed then
+    touch(KEYS[1])
+  end
+  return changed and 1 or 0
+""")
+
+
 async def delete(redis: RedisClient, key: bytes) -> bool:
     """Remove a record; whether there was one.
 
@@ -281,4 +311,5 @@ async def delete(redis: RedisClient, key: bytes) -> bool:
         Unavailable: nothing was changed.
         OutcomeUnknown: it may have been.
     """
-    return bool(await redis.write(key, "DEL", key))
+    command: Command = ("EVAL", _DELETE, 1, key) if redis.waits else ("DEL", key)
+    return bool(await redis.write(key, *command))

@@ -72,16 +72,17 @@ def station_record(
 # Redis checks its memory at a script's first write only, and not for HDEL: so a station can be
 # blocked when memory is full. No record has a field without a name.
 _SET_STATUS = script("""
-  if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
-    return 0
+  local kind = redis.call('TYPE', KEYS[1]).ok
+  if kind == 'hash' and redis.call('HGET', KEYS[1], 'securityProfile') then
+    redis.call('HDEL', KEYS[1], '')
+    redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+    changed = true
+    return 1
   end
-  if not redis.call('HGET', KEYS[1], 'securityProfile') then
-    return 0
+  if ARGV[1] == '1' and (kind == 'hash' or kind == 'none') then
+    touch(KEYS[1])
   end
-  redis.call('HDEL', KEYS[1], '')
-  redis.call('HSET', KEYS[1], unpack(ARGV))
-  changed = true
-  return 1
+  return 0
 """)
 
 
@@ -113,7 +114,8 @@ class Stations:
         """
         key = STATION.key(self._prefix, cs_id)
         fields = ("registrationStatus", orjson.dumps(status), "lastUpdated", now())
-        return bool(await self._redis.write(key, "EVAL", _SET_STATUS, 1, key, *fields))
+        arguments = (int(self._redis.waits), *fields)
+        return bool(await self._redis.write(key, "EVAL", _SET_STATUS, 1, key, *arguments))
 
     async def delete(self, cs_id: str) -> bool:
         """Remove a station; whether there was one.

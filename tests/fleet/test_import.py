@@ -245,7 +245,10 @@ class TestStations:
         with running_valkey("--requirepass", "right") as valkey:
             url = valkey.url.replace("unix://", f"unix://:{SECRET}@")
             done = command(tmp_path, url, "import", "stations", "-", stdin=ONE, code=1)
-        assert "(WRONGPASS: the user or the password is wrong); csms-redis check" in done.stderr
+        assert (
+            "(WRONGPASS: it does not take the user or the password); csms-redis check"
+            in done.stderr
+        )
         assert SECRET not in done.stderr
 
 
