@@ -43,6 +43,9 @@ class Style(IntEnum):
         return bool(self & 1)
 
 
+NO_BODY: Final = b"Content-Length: 0\r\n\r\n"
+"""The tail of an answer that has neither a body nor headers of its own, as of a 404."""
+
 BODILESS: Final = 4
 """The bit of a `Style` whose refusals have no body."""
 
@@ -73,7 +76,7 @@ def problem_tail(problem: Problem) -> bytes:
 def without_body(answer_tail: bytes) -> bytes:
     """A tail without what describes the body, and the body."""
     headers, _, _ = answer_tail.partition(b"Content-Type: ")
-    return headers + b"Content-Length: 0\r\n\r\n"
+    return headers + NO_BODY
 
 
 def body_of(answer_tail: bytes) -> bytes:

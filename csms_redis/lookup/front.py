@@ -24,6 +24,7 @@ from csms_redis.access.gate import Gate, Refused
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import (
     BODILESS,
+    NO_BODY,
     NOT_FOUND,
     OK,
     REQUEST_TIMEOUT,
@@ -67,6 +68,7 @@ _MAX_KNOWN_HEADERS = 1024
 _MAX_BUFFER = 2**16  # bytes that may wait while a request is being answered
 _SWEEP = 0.5  # seconds
 _VERSION = b" HTTP/1."
+_BODILESS_STYLES = [Style(style | BODILESS) for style in Style]
 _OF_TOKEN = targets.wanted(TOKEN, "")[2][LETTER]  # no gateway looks one up
 _TIMED_OUT = status_tail(
     HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it again."
@@ -531,7 +533,7 @@ class FrontProtocol(asyncio.Protocol):
                 transport = cast("asyncio.Transport", self._transport)
                 tail, letter = remembered[1], target[LETTER]
                 if style & BODILESS and letter != _OF_TOKEN:
-                    tail = without_body(tail)
+                    tail = NO_BODY
                 transport.write(self._front.heads.of(NOT_FOUND, style) + tail)
                 self._lookups.counts.unknown[letter] += 1
                 queue = self._front.idle_after_404
@@ -579,14 +581,14 @@ class FrontProtocol(asyncio.Protocol):
         refused = None
         if head is not None:
             if self._front.bodiless.agent(head.user_agent):
-                style = Style(style | BODILESS)
+                style = _BODILESS_STYLES[style]
             refused = self._refusal(head)
             if refused is None:
                 start = len(target) + len(b"GET ") + len(_VERSION)
                 self._front.remember(without_added(self._buffer[start : head.size]), style)
             self._buffer = self._buffer[head.size :]
         if style & BODILESS and wanted[0] is TOKEN:
-            style = Style(style & ~BODILESS)
+            style = Style(style - BODILESS)
         self._style = Style(style | 1) if self._front.draining else style
         self._state = _ASKED
         self._leave_queue()
