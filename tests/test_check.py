@@ -375,6 +375,26 @@ def test_a_password_in_the_open(
         assert found[0].text.endswith(url.partition("://")[0].replace("redis", "rediss") + "://")
 
 
+def test_what_ends_by_itself(tmp_path: Path) -> None:
+    """Records should not: how many keys do, in the database of the URL, is told."""
+    with Standalone() as running:
+        url = running.settings["redis__url"]
+        running.node.call("HSET", "cs:always", "securityProfile", 2)
+        assert about(check(tmp_path, url)[1], "expires") == []
+
+        for number in range(3):
+            running.node.call("SET", f"other:{number}", "", "EX", 1000)
+        if running.node.call("COMMAND", "INFO", "hpttl") != [None]:
+            running.node.call("HPEXPIRE", "cs:always", 100000, "FIELDS", 1, "securityProfile")
+            hashes = 1
+        else:
+            hashes = 0
+        code, told = check(tmp_path, url)
+        ((level, text),) = about(told, "expires")
+        assert (code, level) == (0, "warning")
+        assert f"database 0, 3 keys have a time to live, and fields of {hashes} hashes" in text
+
+
 @pytest.mark.parametrize(
     ("prefix", "warned"),
     [

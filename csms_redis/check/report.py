@@ -7,7 +7,7 @@ from csms_redis.check.exposure import exposure
 from csms_redis.check.finding import Finding, error, ok
 from csms_redis.check.look import Look
 from csms_redis.check.replication import cut_off, disks, replicas
-from csms_redis.check.server import eviction, hash_tag, persistence, role, version
+from csms_redis.check.server import eviction, hash_tag, lifetimes, persistence, role, version
 from csms_redis.check.stored import stored_layout
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
@@ -84,6 +84,8 @@ async def _look_at_server(look: Look) -> AsyncIterator[Finding]:
         for finding in persistence(look.info, look.config):
             yield finding
         yield eviction(look.info)
+        for finding in lifetimes(look.info, look.address.db):
+            yield finding
 
 
 async def _look_at_replicas(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from csms_redis.check.finding import Finding, error, ok, warning
+from csms_redis.redis.keyspace import KEYS, volatile
 from csms_redis.redis.url import Kind
 
 _NEXT_SECOND = "set appendfsync always (in exchange, each write waits for the disk)"
@@ -73,6 +74,27 @@ def persistence(info: Mapping[str, str], config: Mapping[str, str]) -> Iterator[
             "appendfsync",
             f"{fsync}: a crash of the machine loses the writes that the operating system still "
             f"held, often those of the last 30 seconds; {_NEXT_SECOND}",
+        )
+
+
+def lifetimes(info: Mapping[str, str], db: int) -> Iterator[Finding]:
+    """Say what ends by itself in the database that is used: no record should.
+
+    Args:
+        info: of INFO.
+        db: the database's number.
+    """
+    try:
+        counts = volatile(info.get(f"db{db}", ""))
+    except ValueError:
+        return
+    keys, hashes = counts.pop(KEYS, 0), sum(counts.values())
+    if keys or hashes:
+        yield warning(
+            "expires",
+            f"in database {db}, {keys} keys have a time to live, and fields of {hashes} hashes: "
+            "csms-redis gives none; a record among them is answered until its end, and reads cost "
+            "Redis up to two commands more; redis-cli PERSIST takes a key's off",
         )
 
 

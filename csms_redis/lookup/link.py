@@ -12,6 +12,7 @@ import structlog
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.lookup.data_set_watch import DataSetWatch
+from csms_redis.lookup.lifetimes import INFO_KEYSPACE, UNTOLD, Lifetimes
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.read_connection import (
     ConnectionBroken,
@@ -41,6 +42,7 @@ seconds ago.
 
 _PROBE_INTERVAL = 1.0  # seconds
 _PROBE_TIMEOUT = 2.0  # seconds
+_SOON = 0.02  # seconds from the first change to a look at whether anything has a time to live
 _FIRST_DELAY, _LONGEST_DELAY = 0.02, 1.0  # seconds between attempts to connect
 # Codes of refusals that time or an operator may lift; with any other the server lacks the command.
 _NOT_NOW = NOT_THE_MASTER | {"NOPERM", "WRONGPASS"}
@@ -123,6 +125,8 @@ class Link:
         self._read_unconfirmed = max(CONFIRMATION, lookups.stale_if_error)  # seconds
         self._said: str | None = None
         self._untracked: str | None = None  # why nothing can be kept
+        self._lifetimes: Lifetimes | None = None  # of what the present connection fills
+        self._untold: str | None = None  # why it is not known what has a time to live
         self._resp3 = True  # whether the server was found to speak it
         self._asked = _ASKED  # what it is asked; less when it hung up on the rest
         self._hangs_up = False  # whether that was so twice, and it answered without
@@ -162,18 +166,19 @@ class Link:
         self._refuse_unconfirmed()
         data_set = self._data_set
         self._watch = None if data_set is None else DataSetWatch(data_set.key, self._address.db)
+        self._lifetimes = Lifetimes(self._address.db)
         connection = await self._connect()
         try:
             tracked = await self._handshake(connection)
             if not tracked:
-                self._watch = None  # nothing is kept
+                self._watch = self._lifetimes = None  # nothing is kept
             sent = await self._probe(connection)
             self._refuse_less()
             if self._layout is not None:
                 self._layout.unwatched(self._address)
                 await self._layout.admit(self._address)
                 _refuse_ended(connection)
-            self._lookups.connected(self._address, connection)
+            self._lookups.connected(self._address, connection, self._lifetimes)
             self._renew(connection, sent, tracked=tracked)
             self._reached(tracked=tracked)
             await self._compare_data_sets(connection)
@@ -280,6 +285,8 @@ class Link:
             self._watch.invalidated(keys)
         if self._layout is not None and (keys is None or self._layout.key in keys):
             self._layout.changed()
+        if self._lifetimes is not None and self._lifetimes.changed(keys):
+            asyncio.get_running_loop().call_later(_SOON, self._ask_lifetimes, connection)
         self._lookups.invalidated(connection, keys)
 
     async def _connect(self) -> ReadConnection:
@@ -353,6 +360,7 @@ class Link:
         sent = monotonic()
         key = self._topology.sample_key(self._address, self._prefixes[0])
         layout = self._ask_beside(connection)
+        self._ask_lifetimes(connection)
         async with asyncio.timeout(_PROBE_TIMEOUT):
             values, role = await asyncio.gather(
                 connection.call("HMGET", key, "securityProfile") if key else _nothing(),
@@ -370,6 +378,7 @@ class Link:
         _refuse_ended(connection)
         if layout is not None and self._layout is not None:
             self._layout_found(layout.reply)
+        self._say_untold()
         return sent
 
     def _ask_beside(self, connection: ReadConnection) -> _Aside | None:
@@ -388,6 +397,23 @@ class Link:
             self._layout.found(reply)
         elif isinstance(reply, ReadError) and reply.code == "WRONGTYPE":
             self._layout.changed()
+
+    def _ask_lifetimes(self, connection: ReadConnection) -> None:
+        if self._lifetimes is not None and not connection.ended.is_set():
+            connection.send(INFO_KEYSPACE, self._lifetimes)
+
+    def _say_untold(self) -> None:
+        """Say once what Redis does not tell of times to live."""
+        untold = self._lifetimes.problem if self._lifetimes is not None else None
+        if untold is not None and untold != self._untold:
+            self._untold = untold
+            _log.warning(
+                "which records have a time to live is not known",
+                redis=str(self._address),
+                reason=untold,
+                effect=f"an answer is kept {UNTOLD:g} s where Redis does not tell when it ends",
+                remedy="see Rights in deploy/README.md",
+            )
 
     async def _role(self, connection: ReadConnection) -> bytes | None:
         """The server's role; None where it has no way to tell."""

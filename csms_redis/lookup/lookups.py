@@ -23,6 +23,7 @@ from csms_redis.lookup.answers import (
     tail,
 )
 from csms_redis.lookup.counts import LETTER, LookupCounts
+from csms_redis.lookup.lifetimes import Lifetimes
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
 from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
 from csms_redis.lookup.targets import Wanted
@@ -65,15 +66,22 @@ class Source:
         "generation",
         "good",
         "lease_until",
+        "lifetimes",
         "master",
         "unknown",
     )
 
     def __init__(
-        self, master: Address, connection: ReadConnection, cache: NearCache, unknown: UnknownCache
+        self,
+        master: Address,
+        connection: ReadConnection,
+        cache: NearCache,
+        unknown: UnknownCache,
+        lifetimes: Lifetimes | None,
     ) -> None:
         """Begin with nothing learned and no lease."""
         self.master = master
+        self.lifetimes = lifetimes
         self.connection = connection
         self.generation = cache.begin()
         self.fresh = self.generation.entries
@@ -92,6 +100,7 @@ class _Flight:
         "attached",
         "command",
         "deadline",
+        "end",
         "key",
         "redirections",
         "resource",
@@ -118,6 +127,7 @@ class _Flight:
         self.asked = asked  # when it began
         self.deadline = deadline  # of the first of those who wait
         self.source: Source | None = None  # through which it was sent last
+        self.end = inf  # of what is read (monotonic seconds)
         self.redirections = 0
         self.waiters: list[tuple[float, Answered]] = []  # until when each waits; the first is first
         self.attached = True  # whether others may join it, and its answer be kept
@@ -129,6 +139,21 @@ class _Flight:
 
     def replied(self, reply: Any) -> None:
         self._lookups.landed(self, reply)
+
+
+class _TimeLeft:
+    """Waits for when what a flight reads ends; the reply comes before the flight's own."""
+
+    __slots__ = ("_flight", "_lifetimes", "deadline")
+
+    def __init__(self, flight: _Flight, lifetimes: Lifetimes) -> None:
+        self._flight = flight
+        self._lifetimes = lifetimes
+        self.deadline = inf
+
+    def replied(self, reply: Any) -> None:
+        flight = self._flight
+        flight.end = min(flight.end, self._lifetimes.end(reply))
 
 
 class _Ignored:
@@ -189,6 +214,8 @@ class Lookups:
         self._backlog: deque[_Flight] = deque()  # waiting for a connection
         self._landed: list[tuple[list[tuple[float, Answered]], int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
+        self._dropper: asyncio.TimerHandle | None = None  # of what ends next
+        self._drops_at = inf  # (monotonic seconds)
         self._reads = {route.resource: _Read(route.resource, prefix) for route in targets.ROUTES}
 
     # Asked by the front protocol and the handlers
@@ -303,18 +330,21 @@ class Lookups:
         """Whether anything is to be kept, so that connections must be tracked."""
         return self.cache.max_entries > 0
 
-    def connected(self, master: Address, connection: ReadConnection) -> None:
+    def connected(
+        self, master: Address, connection: ReadConnection, lifetimes: Lifetimes | None = None
+    ) -> None:
         """Read what belongs to a master through this connection from now on.
 
         Args:
             master: of the topology.
             connection: whose handshake and first probe succeeded.
+            lifetimes: which of its records may end by themselves; None where none is kept.
         """
         settings = self._settings
         unknown = UnknownCache(
             max_entries=settings.unknown_entries if self.caches else 0, ttl=settings.unknown_ttl
         )
-        source = Source(master, connection, self.cache, unknown)
+        source = Source(master, connection, self.cache, unknown, lifetimes)
         self._source_of[master] = source
         self.sources = tuple(self._source_of.values())
         self.counts.connected += 1
@@ -472,7 +502,7 @@ class Lookups:
                 counted = self.counts.stale
             answer_tail = tail(body)
             if keeper is not None:
-                self.cache.put(keeper.generation, target, answer_tail)
+                self._keep(keeper, flight, answer_tail)
         counted[target[LETTER]] += len(flight.waiters)
         self._landed.append((flight.waiters, status, answer_tail, flight.asked))
         flight.waiters = []
@@ -521,8 +551,7 @@ class Lookups:
         if source is None:
             self._backlog.append(flight)
         else:
-            flight.source = source
-            source.connection.send(command, flight)
+            self._send_through(source, flight)
         if self._sweeper is None:
             self._sweep_later()
         return flight
@@ -538,9 +567,18 @@ class Lookups:
             return False
         if to is not None:
             source.connection.send(_ASKING, _Ignored())
-        flight.source = source
-        source.connection.send(flight.command, flight)
+        self._send_through(source, flight)
         return True
+
+    def _send_through(self, source: Source, flight: _Flight) -> None:
+        flight.source = source
+        lifetimes = source.lifetimes
+        # a detached flight's answer is not kept, and of what ASKING allows there may be one
+        if lifetimes is not None and lifetimes.asked(flight.key) and flight.attached:
+            flight.end = inf
+            for question in lifetimes.questions(flight.key, flight.resource.asked):
+                source.connection.send(question, _TimeLeft(flight, lifetimes))
+        source.connection.send(flight.command, flight)
 
     def _failed(self, flight: _Flight, reply: Any) -> None:
         if isinstance(reply, ConnectionBroken) or (
@@ -621,6 +659,27 @@ class Lookups:
         flight = self._flights.pop(target, None)
         if flight is not None:
             flight.attached = False
+
+    def _keep(self, keeper: Source, flight: _Flight, answer_tail: bytes) -> None:
+        self.cache.put(keeper.generation, flight.target, answer_tail, flight.end)
+        if flight.end < inf:
+            self._drop_later()
+
+    def _drop_later(self) -> None:
+        """Drop what ends next at its end."""
+        due = self.cache.next_end
+        if due < self._drops_at:
+            if self._dropper is not None:
+                self._dropper.cancel()
+            self._drops_at = due
+            delay = max(due - monotonic(), _AFTER_READING)
+            self._dropper = asyncio.get_running_loop().call_later(delay, self._drop_ended)
+
+    def _drop_ended(self) -> None:
+        self._dropper = None
+        self._drops_at = inf
+        self.cache.drop_ended()
+        self._drop_later()
 
     def _sweep_later(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep_soon)

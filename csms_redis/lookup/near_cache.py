@@ -3,7 +3,9 @@
 from bisect import insort
 from collections import OrderedDict
 from collections.abc import Iterable
+from heapq import heapify, heappop, heappush
 from itertools import pairwise
+from math import inf
 from operator import attrgetter
 from sys import getsizeof
 from time import monotonic
@@ -12,7 +14,9 @@ from time import monotonic
 # the two tables at their average load.
 _ENTRY = 144
 _SMALL = 512  # bytes; up to this CPython packs objects without gaps
+_END = 264  # bytes of an end: its time, and its places in a dictionary and in a heap
 _MAX_OLD = 8
+_SOME_ENDED = 500  # dropped in one go
 
 
 class Generation:
@@ -32,10 +36,11 @@ class Generation:
         if tail is not None:
             self.size -= _size(target, tail)
 
-    def evict(self) -> None:
-        """Forget what was not used for the longest time."""
+    def evict(self) -> bytes:
+        """Forget what was not used for the longest time, and say what it was."""
         target, tail = self.entries.popitem(last=False)
         self.size -= _size(target, tail)
+        return target
 
     def clear(self) -> None:
         """Forget everything."""
@@ -54,9 +59,21 @@ class NearCache:
     Each connection to a master fills a generation of its own, which holds as long as the connection
     has its lease. When the connection is lost they become stale: kept for `stale_if_error` seconds
     from the last good probe, and served only while Redis cannot be read (RFC 5861, 4).
+
+    An answer may have an end, fresh or stale. A hit does not look at it: whoever has the loop's
+    timers calls `drop_ended` in time.
     """
 
-    __slots__ = ("_filling", "_old", "_stale_if_error", "evictions", "max_bytes", "max_entries")
+    __slots__ = (
+        "_end_of",
+        "_ends",
+        "_filling",
+        "_old",
+        "_stale_if_error",
+        "evictions",
+        "max_bytes",
+        "max_entries",
+    )
 
     def __init__(self, *, max_entries: int, max_bytes: int, stale_if_error: float) -> None:
         """Keep at most `max_entries` and `max_bytes`; 0 entries keeps nothing.
@@ -72,6 +89,8 @@ class NearCache:
         self.evictions = 0
         self._old: list[Generation] = []  # that of the oldest good probe first
         self._filling: list[Generation] = []
+        self._end_of: dict[bytes, float] = {}  # monotonic seconds
+        self._ends: list[tuple[float, bytes]] = []  # a heap of these, and of some that are past
 
     def __len__(self) -> int:
         """How many answers are kept, the stale ones included."""
@@ -80,7 +99,13 @@ class NearCache:
     @property
     def size(self) -> int:
         """Bytes of memory that they take."""
-        return sum(each.size for each in (*self._filling, *self._old))
+        entries = sum(each.size for each in (*self._filling, *self._old))
+        return entries + len(self._end_of) * _END
+
+    @property
+    def next_end(self) -> float:
+        """When `drop_ended` is due (monotonic seconds)."""
+        return self._ends[0][0] if self._ends else inf
 
     def begin(self) -> Generation:
         """Make a generation for a new connection to fill."""
@@ -88,14 +113,23 @@ class NearCache:
         self._filling.append(generation)
         return generation
 
-    def put(self, generation: Generation, target: bytes, tail: bytes) -> None:
-        """Keep a fresh answer; older ones of the same target go."""
+    def put(self, generation: Generation, target: bytes, tail: bytes, end: float = inf) -> None:
+        """Keep a fresh answer; older ones of the same target go.
+
+        Args:
+            generation: of the connection that it was read through.
+            target: canonical.
+            tail: the answer.
+            end: when there will be no such record any more, or another (monotonic seconds).
+        """
         self.drop(target)
         size = _size(target, tail)
         if self.max_entries == 0 or size > self.max_bytes:
             return
         generation.entries[target] = tail
         generation.size += size
+        if end < inf:
+            self._keep_end(target, end)
         while self.size > self.max_bytes or len(self) > self.max_entries:
             self._evict()
 
@@ -105,6 +139,18 @@ class NearCache:
             generation.drop(target)
         for generation in self._old:
             generation.drop(target)
+        if self._end_of:
+            self._end_of.pop(target, None)
+
+    def drop_ended(self) -> None:
+        """Forget what has ended, in portions: more may be due at once."""
+        now = monotonic()
+        for _ in range(_SOME_ENDED):
+            if self.next_end > now:
+                break
+            end, target = heappop(self._ends)
+            if self._end_of.get(target) == end:
+                self.drop(target)
 
     def clear_old(self) -> None:
         """Forget everything that is stale."""
@@ -161,10 +207,22 @@ class NearCache:
         self.evictions += 1
         while self._old and not self._old[0].entries:
             self._old.pop(0)
-        if self._old:
-            self._old[0].evict()
-        else:
-            max(self._filling, key=attrgetter("size")).evict()
+        fullest = self._old[0] if self._old else max(self._filling, key=attrgetter("size"))
+        self._end_of.pop(fullest.evict(), None)
+
+    def _keep_end(self, target: bytes, end: float) -> None:
+        self._end_of[target] = end
+        heappush(self._ends, (end, target))
+        if len(self._ends) > 2 * len(self) + _SOME_ENDED:
+            # what was dropped since is not waited for; what was cleared together may be in both
+            kept = [each.entries for each in (*self._filling, *self._old)]
+            self._end_of = {
+                each: its_end
+                for each, its_end in self._end_of.items()
+                if any(each in entries for entries in kept)
+            }
+            self._ends = [(its_end, each) for each, its_end in self._end_of.items()]
+            heapify(self._ends)
 
 
 class UnknownCache:

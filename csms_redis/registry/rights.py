@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "the storage layout": ("get", "set"),
     "listings": ("scan", "info"),
     "the near cache": ("client|tracking",),
+    "times to live": ("pttl", "hpttl"),
     "redis.wait_replicas": ("wait",),
     "redis.wait_for_disk": ("waitaof",),
     "a database other than 0": ("select",),

@@ -363,3 +363,53 @@ class TestUnknown:
 
         cache.clear()
         assert cache.until == {}
+
+
+class TestEnds:
+    """Answers that end by themselves."""
+
+    def test_one_is_dropped_at_its_end(self, clock: Clock) -> None:
+        """Fresh or stale; what was put without an end, or again with a later one, stays."""
+        cache = shared()
+        old, new = cache.begin(), cache.begin()
+        cache.put(old, b"stale", b"1", clock.now + 2)
+        cache.put(new, b"fresh", b"2", clock.now + 1)
+        cache.put(new, b"again", b"3", clock.now + 1)
+        cache.put(new, b"again", b"4", clock.now + 3)
+        cache.put(new, b"lifted", b"5", clock.now + 1)
+        cache.put(new, b"lifted", b"6")
+        cache.age(old, clock.now)
+        assert cache.next_end == clock.now + 1
+
+        clock.now += 1
+        cache.drop_ended()
+        assert list(new.entries) == [b"again", b"lifted"]
+        assert cache.stale(b"stale") == b"1"
+
+        clock.now += 1
+        cache.drop_ended()
+        assert cache.stale(b"stale") is None
+        assert cache.next_end == clock.now + 1
+
+    def test_many_are_dropped_in_portions(self, clock: Clock) -> None:
+        cache = shared(entries=2000)
+        generation = cache.begin()
+        for number in range(1200):
+            cache.put(generation, b"%d" % number, b"", clock.now)
+        left = []
+        while cache.next_end <= clock.now:
+            cache.drop_ended()
+            left.append(len(cache))
+        assert left == [700, 200, 0]
+        assert cache.size == 0
+
+    def test_their_memory_is_bounded(self, clock: Clock) -> None:
+        """Also where the same ones come and go, are evicted, or are cleared together."""
+        cache = shared(entries=10)
+        generation = cache.begin()
+        for number in range(20_000):
+            cache.put(generation, b"%d" % (number % 100), b"", clock.now + 1000 + number)
+            if number % 50 == 0:
+                generation.clear()
+        assert len(cache._ends) < 1000
+        assert len(cache._end_of) <= 520

@@ -158,9 +158,10 @@ class TestHandshake:
             await leased(lookups)
 
         prefixes = [b"PREFIX", b"p:cs:", b"PREFIX", b"p:token:", b"PREFIX", b"p:certificate:"]
-        assert fake.commands[:4] == [
+        assert fake.commands[:5] == [
             [b"HELLO", b"3", b"SETNAME", b"csms-redis"],
             [b"CLIENT", b"TRACKING", b"ON", b"BCAST", *prefixes],
+            [b"INFO", b"keyspace"],
             [b"HMGET", b"p:cs:", b"securityProfile"],
             [b"HELLO", b"3"],
         ]
@@ -353,7 +354,7 @@ class TestLease:
             await leased(lookups)
             before = len(fake.commands)
             await asyncio.sleep(10 * INTERVAL)
-            probes = (len(fake.commands) - before) / 2
+            probes = (len(fake.commands) - before) / 3
 
         assert 2 < probes <= 11
 

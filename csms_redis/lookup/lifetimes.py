@@ -1,0 +1,132 @@
+"""Which answers end by themselves: records, or fields, to which someone gave a time to live.
+
+Redis tells of an end only when its background cycle meets the key, which may be minutes late where
+many keys have one. So the time left is read together with such a record, and the answer is dropped
+at its end. Where nothing has a time to live this asks for one `INFO keyspace` a second.
+"""
+
+import re
+from collections.abc import Iterable
+from math import inf
+from time import monotonic
+from typing import Any
+
+from csms_redis.lookup.read_connection import ConnectionBroken, ReadError, encode
+from csms_redis.redis.keyspace import HASHES, volatile
+
+UNTOLD = 1.0
+"""Seconds for which an answer is kept whose time left Redis does not tell (no right to `PTTL`)."""
+
+INFO_KEYSPACE = encode("INFO", "keyspace")
+
+_PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
+_HPTTL = b"*%d\r\n$5\r\nHPTTL\r\n$%d\r\n%b\r\n$6\r\nFIELDS\r\n"
+_ELSEWHERE = frozenset(["ASK", "MOVED", "TRYAGAIN"])  # then the record is not read either
+_MOST_CHANGED = 10_000
+_NO_HPTTL = re.compile("unknown command.{0,3}HPTTL", re.IGNORECASE)
+
+
+class Lifetimes:
+    """Tells which records may have a time to live, as seen through one connection.
+
+    It waits for the replies of `INFO keyspace`. One that says that there is none holds for every
+    record that has not changed since: to set a time to live is a change, and pushes an
+    invalidation (EXPIRE, HPEXPIRE, RESTORE and the others, on Redis 6.2 to 8.2 and Valkey 9.1).
+    Replies and pushes come in Redis' order, so nothing falls between them.
+    """
+
+    __slots__ = (
+        "_asks_fields",
+        "_changed",
+        "_db",
+        "_fields_end",
+        "deadline",
+        "problem",
+        "volatile",
+    )
+
+    def __init__(self, db: int) -> None:
+        """Know nothing yet: any record may have one.
+
+        Args:
+            db: the number of the database that is read.
+        """
+        self.deadline = 0.0  # nobody waits
+        self.volatile = True  # whether anything may have a time to live
+        self.problem: str | None = None  # what Redis does not tell, for the operator
+        self._db = db
+        self._fields_end = True  # whether some field is known to have one
+        self._asks_fields = True
+        self._changed: set[bytes] = set()  # keys, since the reply that said there was none
+
+    def replied(self, reply: Any) -> None:
+        """Take the reply of `INFO keyspace`."""
+        self._changed.clear()
+        try:
+            counts = volatile(self._numbers(reply.decode()))
+        except (AttributeError, TypeError, ValueError):
+            self.volatile = self._fields_end = True
+            if isinstance(reply, ReadError) and not isinstance(reply, ConnectionBroken):
+                self.problem = f"it refuses INFO ({reply.code})"
+        else:
+            self.volatile = bool(counts)
+            self._fields_end = not counts.keys().isdisjoint(HASHES)
+
+    def _numbers(self, keyspace: str) -> str:
+        names = (line.partition(":") for line in keyspace.splitlines())
+        return next((numbers for name, _, numbers in names if name == f"db{self._db}"), "")
+
+    def changed(self, keys: Iterable[bytes] | None) -> bool:
+        """Take note that Redis pushed that these keys changed; None when any may have.
+
+        Returns:
+            Whether it is worth while to ask for `INFO keyspace` soon.
+        """
+        if self.volatile:
+            return False
+        if keys is None:
+            self.volatile = True
+            return True
+        first = not self._changed
+        self._changed.update(keys)
+        self.volatile = len(self._changed) > _MOST_CHANGED
+        return first
+
+    def asked(self, key: bytes) -> bool:
+        """Whether the time left must be read together with a record."""
+        return self.volatile or key in self._changed
+
+    def questions(self, key: bytes, fields: tuple[bytes, ...]) -> list[bytes]:
+        """The commands that ask for the time left of a hash, and of its fields."""
+        commands = [_PTTL % (len(key), key)]
+        if self._asks_fields:
+            words = [
+                b"$%d\r\n%b\r\n" % (len(word), word) for word in (b"%d" % len(fields), *fields)
+            ]
+            head = _HPTTL % (len(fields) + 4, len(key), key)
+            commands.append(head + b"".join(words))
+        return commands
+
+    def end(self, reply: Any) -> float:
+        """When a record ends, by a reply to one of the questions (monotonic seconds).
+
+        Args:
+            reply: milliseconds, or a list of them; negative where there is no end.
+        """
+        if isinstance(reply, ConnectionBroken):
+            return inf  # nor is there a record then
+        if isinstance(reply, ReadError):
+            if _NO_HPTTL.search(str(reply)) and not self._fields_end:
+                self._asks_fields = False
+                return inf
+            if reply.code not in _ELSEWHERE:
+                self.problem = f"it refuses PTTL or HPTTL ({reply.code})"
+            return monotonic() + UNTOLD
+        left = min((each for each in _listed(reply) if each >= 0), default=inf)
+        return monotonic() + left / 1000
+
+
+def _listed(reply: Any) -> list[int]:
+    """The numbers of a reply; one that ends now where it makes no sense."""
+    numbers = reply if type(reply) is list else [reply]
+    return numbers if all(type(number) is int for number in numbers) else [0]
