@@ -70,14 +70,15 @@ async def serve(settings: Settings) -> None:
         )
 
         def components() -> Mapping[str, Component]:
-            # one that has never had all of Redis would turn stations away that others know
-            does_without = (
-                supervisor.was_whole()
-                and settings.server.ready_without_redis
-                and lookups.serves_stale
+            problem, unread = supervisor.problem, supervisor.unread
+            # a part that is away is away for other processes too, and no reason to lose the rest
+            does_without = supervisor.has_started() and (
+                unread < 1 or (settings.server.ready_without_redis and lookups.serves_stale)
             )
+            if problem is not None and 0 < unread < 1:
+                problem = f"{unread:.0%} of the records cannot be read: {problem}"
             return {
-                "redis": Component(supervisor.problem, needed=not does_without),
+                "redis": Component(problem, needed=not does_without),
                 "server": Component(signals.problem),
             }
 

@@ -141,6 +141,11 @@ class ServiceCollector(Collector):
             "Whether it is known which masters there are.",
             self._supervisor.certain,
         )
+        yield _gauge(
+            "csms_redis_unread_ratio",
+            "The part of the records whose master is not read from, between 0 and 1.",
+            self._supervisor.unread,
+        )
         links = self._supervisor.links
         up = GaugeMetricFamily("csms_redis_up", "Whether a master is read from.", labels=["redis"])
         leased = GaugeMetricFamily(

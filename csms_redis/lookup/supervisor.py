@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import Collection
+from time import monotonic
+
+import structlog
 
 from csms_redis.lookup.link import Link
 from csms_redis.lookup.lookups import Lookups
@@ -9,6 +12,11 @@ from csms_redis.redis.address import Address
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout
+
+PATIENCE = 10.0
+"""Seconds after the start in which a process waits for all of Redis, before a part is enough."""
+
+_log = structlog.get_logger()
 
 
 class Supervisor:
@@ -41,7 +49,8 @@ class Supervisor:
         self._prefix = prefix
         self._timeout = timeout
         self._links: dict[Address, tuple[Link, asyncio.Task[None]]] = {}
-        self._was_whole = False
+        self._began = monotonic()
+        self._has_started = False
         self._moved = asyncio.Event()
         self._disowned = asyncio.Event()
         topology.changed.append(self._topology_changed)
@@ -59,10 +68,32 @@ class Supervisor:
             return problem
         return f"{len(problems)} of {len(self._links)} masters: {master} {problem}"
 
-    def was_whole(self) -> bool:
-        """Whether nothing is wrong, or was not when this was asked before."""
-        self._was_whole = self._was_whole or self.problem is None
-        return self._was_whole
+    @property
+    def unread(self) -> float:
+        """Which part of all records cannot be read now, between 0 and 1."""
+        return 1 - self._topology.share(
+            {master for master, (link, _) in self._links.items() if link.problem is None}
+        )
+
+    def has_started(self) -> bool:
+        """Whether this process has been of use since its start, as far as this was asked.
+
+        At first it waits for every master, for it would turn stations away that other processes
+        know. It waits no more for what has no master by others' word, and after `PATIENCE` for
+        nothing but one master: what is away then may be away for all, and one that is never ready
+        would turn a partial outage into a whole one.
+        """
+        if self._has_started:
+            return True
+        problem = self.problem
+        if problem is None:
+            self._has_started = True
+        elif (unread := self.unread) < 1 and (
+            0 < unread <= self._topology.orphaned or monotonic() >= self._began + PATIENCE
+        ):
+            self._has_started = True
+            _log.warning("ready with a part of Redis", unread=round(unread, 3), reason=problem)
+        return self._has_started
 
     @property
     def links(self) -> dict[str, Link]:

@@ -10,8 +10,8 @@ migration, gets a higher epoch than anyone had before
 import asyncio
 import socket
 import ssl
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from math import inf
 from time import monotonic
@@ -98,6 +98,13 @@ class Cluster(Topology):
         """
         return self._confirmed.get(master, -inf)
 
+    def share(self, masters: Collection[Address]) -> float:
+        """Which part of the slots belongs to some of the masters."""
+        # by identity: to compare 16,384 addresses takes its time
+        slots = Counter(map(id, self._slots))
+        addresses = {id(address): address for address in self._slots}
+        return sum(slots[one] for one, address in addresses.items() if address in masters) / SLOTS
+
     def sample_key(self, master: Address, start: bytes) -> bytes | None:
         """A key that begins with `start` in one of the master's slots.
 
@@ -150,6 +157,7 @@ class Cluster(Topology):
             best = min(reversed(maps), key=lambda said: said.missing)
             self._ask_next_time(best)
             self.problem = self._problem(best, began)
+            self.orphaned = best.missing / SLOTS
         else:
             self.problem = next((problem for problem in problems if problem), _SILENT)
         await self._disconnect(self._connections.keys() - set(self._nodes))

@@ -35,6 +35,8 @@ class Topology(ABC):
         self.masters: tuple[Address, ...] = ()
         self.problem: str | None = "has not been reached yet"
         """For the operator, why the masters are not known or not confirmed; None when they are."""
+        self.orphaned = 0.0
+        """Which part of all keys has no master now by others' word, between 0 and 1."""
         self.changed: list[Changed] = []
         self._doubted = asyncio.Event()
 
@@ -69,6 +71,10 @@ class Topology(ABC):
                 else:
                     _log.info("Redis's masters are certain", redis=str(self))
             await self._until_doubted(POLL)
+
+    def share(self, masters: Collection[Address]) -> float:
+        """Which part of all keys belongs to some of the masters, between 0 and 1."""
+        return float(bool(self.masters) and set(self.masters) <= set(masters))
 
     def doubt(self) -> None:
         """Something failed that should not: look again soon."""
