@@ -187,6 +187,22 @@ class TestStations:
             assert "\\x1b[31m[bold]x" in shown
             assert "\x1b" not in shown
 
+    def test_it_is_blocked_when_redis_is_full(self, run: Run, redis: Redis) -> None:
+        run("station", "add", "cs1", "--security-profile", "2")
+        redis.config_set("maxmemory", "1")
+        run("station", "block", "cs1")
+        assert redis.hget("cs:cs1", "registrationStatus") == '"Rejected"'
+        refused = run("station", "add", "cs2", "--security-profile", "2", code=1)
+        assert "OOM" in refused.stderr
+
+    def test_a_key_of_others_stays_theirs(self, run: Run, redis: Redis) -> None:
+        redis.set("cs:cs1", "theirs")
+        for more in ([], ["--replace"]):
+            done = run("station", "add", "cs1", "--security-profile", "2", *more, code=1)
+            assert "In Redis, cs:cs1 is a string and no record of csms-redis" in done.stderr
+            assert told(done, "outcome") == ["refused"]
+        assert redis.get("cs:cs1") == "theirs"
+
 
 class TestTokens:
     """`csms-redis token`."""

@@ -176,6 +176,19 @@ class TestStations:
         run("import", "stations", "-", stdin=rows)
         assert stored(redis, "cs:cs2")["securityProfile"] == 1
 
+    @pytest.mark.parametrize("option", [[], ["--only-new"]])
+    def test_a_key_of_others_stays_theirs(self, run: Run, redis: Redis, option: list[str]) -> None:
+        """The import ends at once, and says which key, and how many rows were stored."""
+        redis.set("cs:cs2", "theirs")
+        rows = "csId,securityProfile\ncs1,2\ncs2,2\ncs3,2\n"
+        done = run("import", "stations", "-", *option, stdin=rows, code=1)
+        assert "In Redis, cs:cs2 is a string and no record of csms-redis" in done.stderr
+        assert "2 were written" in done.stderr
+        assert redis.get("cs:cs2") == "theirs"
+        redis.delete("cs:cs2")
+        run("import", "stations", "-", *option, stdin=rows)
+        assert sorted(keys(redis)) == ["cs:cs1", "cs:cs2", "cs:cs3"]
+
     @pytest.mark.parametrize(("option", "written"), [("--dry-run", 0), ("--all-or-nothing", 0)])
     def test_nothing_is_written(
         self, run: Run, redis: Redis, tmp_path: Path, option: str, written: int
