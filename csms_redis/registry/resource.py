@@ -189,9 +189,9 @@ _REPLACE = script("""
   local existing
   local stored, at = {}, 3
   for number, key in ipairs(KEYS) do
-    local size, kept, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    local fields = {unpack(ARGV, at + 3, at + 2 + size)}
-    at = at + 3 + size
+    local kept, value = ARGV[at + 1], ARGV[at + 2]
+    local first, last = at + 3, at + 2 + ARGV[at]
+    at = last + 1
     local kind = redis.call('TYPE', key).ok
     local before = kind == 'hash' and redis.call('HKEYS', key) or {}
     if kind ~= 'hash' and kind ~= 'none' then
@@ -200,15 +200,17 @@ _REPLACE = script("""
       stored[number] = 0
       existing = key
     else
-      local keeps = kept ~= '' and redis.call('HGET', key, kept) == value
       local new = {}
-      for index = 1, #fields, 2 do
-        new[fields[index]] = true
-        if keeps and fields[index] == kept then
-          fields[index + 1] = value
+      if #before > 0 then
+        local keeps = kept ~= '' and redis.call('HGET', key, kept) == value
+        for index = first, last, 2 do
+          new[ARGV[index]] = true
+          if keeps and ARGV[index] == kept then
+            ARGV[index + 1] = value
+          end
         end
       end
-      redis.call('HSET', key, unpack(fields))
+      redis.call('HSET', key, unpack(ARGV, first, last))
       changed = true
       local left = {}
       for _, field in ipairs(before) do
@@ -216,10 +218,12 @@ _REPLACE = script("""
           left[#left + 1] = field
         end
       end
-      for first = 1, #left, 1000 do
-        redis.call('HDEL', key, unpack(left, first, math.min(first + 999, #left)))
+      for from = 1, #left, 1000 do
+        redis.call('HDEL', key, unpack(left, from, math.min(from + 999, #left)))
       end
-      redis.call('PERSIST', key)
+      if kind == 'hash' then
+        redis.call('PERSIST', key)
+      end
       stored[number] = 1
     end
   end
