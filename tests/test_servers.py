@@ -14,6 +14,7 @@ SUITES = (
     "tests/redis/test_acl.py",
     "tests/redis/test_client.py",
     "tests/redis/test_node.py",
+    "tests/redis/test_redirected_writes.py",
     "tests/lookup/test_clients.py",
     "tests/lookup/test_coherence.py",
     "tests/lookup/test_faults.py",

@@ -77,6 +77,7 @@ async def test_a_redirected_write_does_not_wait_for_replicas_twice(
 
 async def test_a_master_gives_its_last_slots_away(group: ClusterGroup) -> None:
     """It becomes a replica by itself; the map says whose its slots are now, and no write fails."""
+    group.software.must_know("CLUSTER MIGRATESLOTS")
     for node in group.nodes:
         node.call("CONFIG", "SET", "cluster-allow-replica-migration", "yes")
     source = group.master()
