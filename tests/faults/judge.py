@@ -9,8 +9,17 @@ UNCACHED_503 = 0.300 * _BUSY
 BACK_TO_NORMAL = 3.0 * _BUSY
 
 
-def judge(verdict: Verdict) -> None:
-    """Assert all but that no write was lost, which depends on how many replicas have it."""
+def judge(verdict: Verdict, *, lossless: bool = True) -> None:
+    """Assert what must hold.
+
+    Args:
+        verdict: of a history.
+        lossless: whether as many replicas have a write as it takes to lose none.
+    """
+    if lossless:
+        assert verdict.lost == [], verdict
+        assert verdict.lifted_paths == set(), verdict
+        assert verdict.resurrected_paths == set(), verdict
     assert verdict.wrong == [], verdict
     assert verdict.cached > 0, verdict
     assert verdict.cached_failures == [], verdict

@@ -115,7 +115,7 @@ def _slots_moved(group: ClusterGroup, load: Workload, number: int) -> Iterator[N
     source, target = (group.master(_some_slot(at)) for at in (number, number + 1))
     keys = group.by_master(record.redis_key for record in load.records[::20])[source]
     slots = sorted({key_slot(key.encode()) for key in keys})[:MOVED]
-    _, last = max(group._slots(source), key=lambda slots: slots[1] - slots[0])
+    _, last = max(group.slots(source), key=lambda slots: slots[1] - slots[0])
     first = last - RANGE + 1
     assert slots[-1] < first
     for here, there in ((source, target), (target, source)):
@@ -418,7 +418,8 @@ def _problems(run: Soak, verdict: Verdict, faults: Sequence[str]) -> list[str]:
         "other lookups with a wrong answer": verdict.others_wrong,
         "lookups of cached stations failed": verdict.cached_failures,
         "requests without an answer": _stuck(run),
-        "deleted records served": verdict.deleted_served,
+        "stations whose block was lifted": sorted(verdict.lifted_paths),
+        "deleted records that came back": sorted(verdict.resurrected_paths),
     }
     problems = [f"{len(what)} {name}: {what[:3]}" for name, what in found.items() if what]
     if old := run.old_in_calm:
@@ -458,6 +459,7 @@ def _report(run: Soak, verdict: Verdict, busy: float) -> str:
     memory, memory_late, count, count_late = _growth(run)
     windows = [f"{first * minutes:g} to {last * minutes:g}" for first, last in WINDOWS]
     writes = ", ".join(f"{verdict.writes[outcome]} {outcome.value}" for outcome in Outcome)
+    kinds = ", ".join(f"{count} of {kind}" for kind, count in sorted(verdict.acknowledged.items()))
     others = ", ".join(f"{times} of {status}" for status, times in sorted(verdict.others.items()))
     between = max(run.requests_between, 1)
     slowest_write = max((one.end - one.start for one in history.writes), default=0)
@@ -476,8 +478,10 @@ def _report(run: Soak, verdict: Verdict, busy: float) -> str:
   stations that were never asked for (a third of them unknown), {WRITTEN_RATE:.0f} of records that
   are being written; {WRITE_RATE:.0f} writes, acknowledged when all replicas of a master have them.
 - Faults: {", ".join(f"{name} ({times})" for name, times in faults.items())}.
-- Writes: {writes}; acknowledged and lost: {len(verdict.lost_paths)}. The slowest took
-  {_ms(slowest_write)} (1 s is allowed for a write, and 1 s for the replicas).
+- Writes: {writes}; acknowledged ones lost: {len(verdict.lost_paths)}, blocks lifted:
+  {len(verdict.lifted_paths)}, deleted records back: {len(verdict.resurrected_paths)}. Acknowledged
+  were {kinds}. The slowest took {_ms(slowest_write)} (1 s is allowed for a write, and 1 s for the
+  replicas).
 - Cached stations: {verdict.cached} lookups, {len(verdict.cached_failures)} failed; p50
   {_ms(verdict.cached_p50)}, p99 {_ms(verdict.cached_p99)}, slowest {_ms(verdict.cached_slowest)};
   in this is by how much the load itself came late, p99 {_ms(verdict.lag_p99)}.

@@ -416,13 +416,14 @@ class ClusterGroup(Topology):
             node: the master.
             atomically: by MIGRATESLOTS, else slot by slot.
         """
-        target = next(one for one in self.masters() if one is not node and self._slots(one))
-        for first, last in self._slots(node):
+        target = next(one for one in self.masters() if one is not node and self.slots(one))
+        for first, last in self.slots(node):
             if atomically:
                 self.migrate_slots(first, last, node, target)
             else:
                 for slot in range(first, last + 1):
                     self.migrate_slot(slot, node, target)
 
-    def _slots(self, node: Node) -> list[tuple[int, int]]:
+    def slots(self, node: Node) -> list[tuple[int, int]]:
+        """First and last of each range that a node owns, as it says itself."""
         return [slots for slots, id_ in self.owners(node).items() if id_ == self.id(node)]

@@ -1,20 +1,21 @@
 """What a service was asked and answered while its Redis failed, and whether that was right.
 
-A key has one writer, which sends one write after the other. So the last acknowledged write of each
-is known, and in the end its record is there or that of a later write of unknown fate: anything else
-is a lost write.
+A key has one writer, which sends one write after the other, perhaps through several processes. So
+it is known what each acknowledged write left, and in the end that is there, or what later writes of
+unknown fate made of it: anything else is a lost write, a lifted block or a deleted record that came
+back.
 """
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil
 from typing import NamedTuple, TypeAlias
 
 Version: TypeAlias = int | None
-"""Which write's record it is; None: there is no record."""
+"""Which write's record it is; None: there is no record, or none to be shown."""
 
 FAULT, MASTER, OVER = "fault", "master", "over"
 """Moments: the fault begins; the topology has a master again; nothing is to be excused any more."""
@@ -38,10 +39,26 @@ class Group(Enum):
     WRITTEN = "written"  # of a record that is being written
 
 
-class Write(NamedTuple):
-    """A write; `version` is what the key holds after it.
+class State(NamedTuple):
+    """What a key holds; a station that is blocked is not shown."""
 
-    A deletion that finds nothing is acknowledged and `missing`.
+    version: Version
+    blocked: bool = False
+
+    @property
+    def shown(self) -> Version:
+        """What a lookup gives."""
+        return None if self.blocked else self.version
+
+
+ABSENT = State(None)
+
+
+class Write(NamedTuple):
+    """A write; `version` is what the key holds after it, of which a block stays.
+
+    One that blocks or allows (`blocks`) leaves the version as it is. A deletion, a block or a
+    permission that finds no record is acknowledged and `missing`.
     """
 
     path: str
@@ -50,6 +67,26 @@ class Write(NamedTuple):
     end: float
     outcome: Outcome
     missing: bool = False
+    blocks: bool | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it does: `register`, `delete`, `block` or `allow`."""
+        if self.blocks is not None:
+            return "block" if self.blocks else "allow"
+        return "delete" if self.version is None else "register"
+
+    def after(self, before: State) -> State:
+        """What the key holds when it was carried out."""
+        if self.blocks is None:
+            return State(self.version, self.version is not None and before.blocked)
+        return before if before.version is None else State(before.version, self.blocks)
+
+    def agrees_with(self, before: State) -> bool:
+        """Whether it was answered as one is that finds this."""
+        if self.outcome is not Outcome.ACKNOWLEDGED or self.kind == "register":
+            return True
+        return self.missing == (before.version is None)
 
 
 class Lookup(NamedTuple):
@@ -85,26 +122,60 @@ class Loss(NamedTuple):
     Attributes:
         place: where that was found.
         path: of the key.
-        found: the version there.
-        acknowledged: the version that it should hold, or one of `later`.
-        later: the versions of later writes whose fate is unknown.
+        found: what is there: all, or what is shown of it.
+        possible: what may be there, by all that was acknowledged.
         overtaken: `found` is an earlier write of unknown fate, which was carried out late.
     """
 
     place: str
     path: str
-    found: Version
-    acknowledged: Version
-    later: tuple[Version, ...]
-    overtaken: bool
+    found: State | Version
+    possible: frozenset[State]
+    overtaken: bool = False
+
+    @property
+    def lifted(self) -> bool:
+        """Whether the station is shown although it can only be blocked."""
+        return _shown(self.found) is not None and _blocked(self.possible)
+
+    @property
+    def resurrected(self) -> bool:
+        """Whether there is a record that was deleted."""
+        return not _is_absent(self.found) and self.possible == {ABSENT}
 
 
 class Old(NamedTuple):
-    """A lookup that gave what had been replaced or deleted, `age` seconds ago."""
+    """A lookup that gave what had been replaced, deleted or blocked.
+
+    Attributes:
+        lookup: which began and ended after that.
+        possible: what could be there then, by all that was acknowledged.
+        replaced: when what it gave was replaced by an acknowledged write.
+    """
 
     lookup: Lookup
-    deleted: bool
-    age: float
+    possible: frozenset[State]
+    replaced: float
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the record was deleted."""
+        return self.possible == {ABSENT}
+
+    @property
+    def lifted(self) -> bool:
+        """Whether the station was blocked."""
+        return self.lookup.version is not None and _blocked(self.possible)
+
+    @property
+    def age(self) -> float:
+        """How long ago it was replaced when the answer had come, in seconds."""
+        return self.lookup.end - self.replaced
+
+    @property
+    def late(self) -> float:
+        """How long ago it was replaced when the lookup began, in seconds."""
+        return self.lookup.start - self.replaced
 
 
 @dataclass
@@ -115,7 +186,7 @@ class History:
         writes: those of a key in their order.
         lookups: in the order of their ends.
         marks: moments, on the clock of the rest.
-        found: what each place (Redis, each service) had of each key in the end.
+        found: what each place (Redis: all, each service: what it shows) had of each key in the end.
         wrong: answers that are wrong whatever Redis does.
         lags: by how many seconds the load itself came late.
         slack: seconds in which a write may be unseen by a service that did not make it.
@@ -124,7 +195,7 @@ class History:
     writes: list[Write] = field(default_factory=list)
     lookups: list[Lookup] = field(default_factory=list)
     marks: dict[str, float] = field(default_factory=dict)
-    found: dict[str, dict[str, Version]] = field(default_factory=dict)
+    found: dict[str, Mapping[str, State | Version]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
     slack: float = 0
@@ -144,9 +215,15 @@ class History:
         over = self.marks.get(OVER, float("inf"))
         return Verdict(
             writes=Counter(write.outcome for write in self.writes if write.start >= fault),
+            acknowledged=Counter(
+                write.kind
+                for write in self.writes
+                if write.start >= fault and write.outcome is Outcome.ACKNOWLEDGED
+            ),
+            written=sum(one.group is Group.WRITTEN for one in lookups),
             lost=[
                 *(loss for place in self.found for loss in self._lost(place)),
-                *self._missed(),
+                *self._contradictions(),
             ],
             wrong=self.wrong + list(self._refused_but_done()),
             cached=len(cached),
@@ -160,6 +237,7 @@ class History:
             slowest_other=max((one.took for one in others), default=0),
             normal_after=back_to_normal(others, self.marks.get(MASTER, fault), calm),
             writes_after=self._writes_after(self.marks.get(MASTER, fault)),
+            old=old,
             old_when_over=[one for one in old if one.lookup.start >= over],
             longest_old=max((one.age for one in old), default=0),
             longest_deleted=max((one.age for one in old if one.deleted), default=0),
@@ -174,12 +252,17 @@ class History:
             if loss := _loss(place, path, writes, found[path]):
                 yield loss
 
-    def _missed(self) -> Iterator[Loss]:
-        """Yield what was not there when it was to be deleted; in the end that cannot be seen."""
+    def _contradictions(self) -> Iterator[Loss]:
+        """Yield what was not there when it was deleted or blocked, or was there and must not be.
+
+        In the end that cannot be seen.
+        """
         for path, writes in self._by_path().items():
-            for at, write in enumerate(writes):
-                if write.missing and (loss := _loss("DELETE", path, writes[:at], None)):
-                    yield loss
+            before = _states(writes)
+            for write, possible in zip(writes, before, strict=False):
+                if not any(map(write.agrees_with, possible)):
+                    found = None if write.missing else State(_ANY)
+                    yield Loss(write.kind, path, found, possible)
 
     def _by_path(self) -> dict[str, list[Write]]:
         writes: defaultdict[str, list[Write]] = defaultdict(list)
@@ -204,6 +287,7 @@ class History:
     def _old(self, lookups: Iterable[Lookup]) -> Iterator[Old]:
         """Yield what was looked up after it had been replaced."""
         by_path = self._by_path()
+        states = {path: _states(writes) for path, writes in by_path.items()}
         ends = {path: _acknowledgements(writes) for path, writes in by_path.items()}
         for lookup in lookups:
             if lookup.group is not Group.WRITTEN or lookup.status not in {200, 404}:
@@ -212,19 +296,11 @@ class History:
             acknowledged = ends.get(lookup.path, [])
             seen = bisect_right(acknowledged, (lookup.start - self.slack, len(writes))) - 1
             last = acknowledged[seen][1] if seen >= 0 else -1
-            allowed = {
-                write.version
-                for write in writes[last + 1 :]
-                if write.start <= lookup.end and write.outcome is not Outcome.REFUSED
-            }
-            allowed.add(writes[last].version if last >= 0 else None)
-            if lookup.version not in allowed:
-                current = writes[last] if last >= 0 else None
-                yield Old(
-                    lookup,
-                    deleted=current is not None and current.version is None,
-                    age=lookup.end - _replaced(writes, lookup, last),
-                )
+            possible = states[lookup.path][last + 1] if writes else frozenset({ABSENT})
+            later = (write for write in writes[last + 1 :] if write.start <= lookup.end)
+            if lookup.version not in _all_shown(possible, later):
+                replaced = _replaced(writes, states.get(lookup.path, []), lookup, last)
+                yield Old(lookup, possible, replaced)
 
     def _writes_after(self, moment: float) -> float | None:
         """How long after a moment the first write that began later was acknowledged."""
@@ -236,26 +312,57 @@ class History:
         return min(ends) - moment if ends else None
 
 
-def _loss(place: str, path: str, writes: list[Write], found: Version) -> Loss | None:
+_ANY = -1  # the version of a record of which only that it is there is known
+
+
+def _states(writes: list[Write]) -> list[frozenset[State]]:
+    """What a key can hold before each write, and after the last."""
+    states = [frozenset({ABSENT})]
+    for write in writes:
+        before = states[-1]
+        match write.outcome:
+            case Outcome.REFUSED:
+                after = before
+            case Outcome.UNKNOWN:
+                after = before | {write.after(state) for state in before}
+            case Outcome.ACKNOWLEDGED:
+                found = {state for state in before if write.agrees_with(state)} or before
+                after = frozenset({write.after(state) for state in found})
+        states.append(after)
+    return states
+
+
+def _all_shown(possible: frozenset[State], later: Iterable[Write]) -> set[Version]:
+    """What may be shown when later writes may have been carried out."""
+    states = set(possible)
+    for write in later:
+        if write.outcome is not Outcome.REFUSED:
+            states |= {write.after(state) for state in states}
+    return {state.shown for state in states}
+
+
+def _shown(found: State | Version) -> Version:
+    return found.shown if isinstance(found, State) else found
+
+
+def _is_absent(found: State | Version) -> bool:
+    return found is None or found == ABSENT
+
+
+def _blocked(possible: frozenset[State]) -> bool:
+    """Whether a station can only be blocked, if it is there."""
+    there = [state for state in possible if state.version is not None]
+    return bool(there) and all(state.blocked for state in there)
+
+
+def _loss(place: str, path: str, writes: list[Write], found: State | Version) -> Loss | None:
     """What a key lost that holds `found` after these writes."""
-    last = _last_acknowledged(writes)
-    acknowledged = writes[last].version if last >= 0 else None
-    unknown = [
-        (at, write.version) for at, write in enumerate(writes) if write.outcome is Outcome.UNKNOWN
-    ]
-    later = tuple(version for at, version in unknown if at > last)
-    if found in {acknowledged, *later}:
+    possible = _states(writes)[-1]
+    if found in (possible if isinstance(found, State) else {state.shown for state in possible}):
         return None
-    overtaken = found in {version for _, version in unknown}
-    return Loss(place, path, found, acknowledged, later, overtaken)
-
-
-def _last_acknowledged(writes: list[Write]) -> int:
-    """The place of the last one, -1 when there is none."""
-    return max(
-        (at for at, write in enumerate(writes) if write.outcome is Outcome.ACKNOWLEDGED),
-        default=-1,
-    )
+    unknown = {write.version for write in writes if write.outcome is Outcome.UNKNOWN}
+    version = found.version if isinstance(found, State) else found
+    return Loss(place, path, found, possible, overtaken=version in unknown)
 
 
 def _acknowledgements(writes: list[Write]) -> list[tuple[float, int]]:
@@ -265,15 +372,15 @@ def _acknowledgements(writes: list[Write]) -> list[tuple[float, int]]:
     ]
 
 
-def _replaced(writes: list[Write], lookup: Lookup, last: int) -> float:
-    """When the version that a lookup gave was replaced by an acknowledged write."""
+def _replaced(
+    writes: list[Write], states: list[frozenset[State]], lookup: Lookup, last: int
+) -> float:
+    """When what a lookup gave was replaced by an acknowledged write."""
     held = max(
-        (at for at, write in enumerate(writes[:last]) if write.version == lookup.version),
-        default=-1,
+        (at for at in range(last + 1) if lookup.version in {one.shown for one in states[at]}),
+        default=0,
     )
-    ends = (
-        write.end for write in writes[held + 1 : last + 1] if write.outcome is Outcome.ACKNOWLEDGED
-    )
+    ends = (write.end for write in writes[held : last + 1] if write.outcome is Outcome.ACKNOWLEDGED)
     return next(ends, lookup.start)
 
 
@@ -308,6 +415,8 @@ class Verdict:
 
     Attributes:
         writes: how many of each outcome.
+        acknowledged: how many of each kind were acknowledged.
+        written: how many lookups of what was being written.
         lost: the keys that lost an acknowledged write, for each place that shows it.
         wrong: answers that no fault excuses.
         cached: how many lookups of cached stations.
@@ -321,13 +430,16 @@ class Verdict:
         slowest_other: the slowest of them.
         normal_after: from a master's being there until the other lookups' last error; None: never.
         writes_after: from there until a write was acknowledged; None: never.
-        old_when_over: lookups that gave what was replaced or deleted, when nothing excuses it.
+        old: lookups that gave what was replaced, deleted or blocked, also in the fault.
+        old_when_over: those of them that nothing excuses.
         longest_old: for how long anything was served after its replacement was acknowledged.
         longest_deleted: the same of what was deleted.
         lag_p99: by how much the load itself came late, which is in every latency.
     """
 
     writes: Counter[Outcome]
+    acknowledged: Counter[str]
+    written: int
     lost: list[Loss]
     wrong: list[str]
     cached: int
@@ -341,6 +453,7 @@ class Verdict:
     slowest_other: float
     normal_after: float | None
     writes_after: float | None
+    old: list[Old]
     old_when_over: list[Old]
     longest_old: float
     longest_deleted: float
@@ -352,14 +465,38 @@ class Verdict:
         return {loss.path for loss in self.lost}
 
     @property
+    def lifted_paths(self) -> set[str]:
+        """The stations whose acknowledged block was lifted, or that were shown in spite of it."""
+        return {loss.path for loss in self.lost if loss.lifted} | {
+            one.lookup.path for one in self.old_when_over if one.lifted
+        }
+
+    @property
+    def resurrected_paths(self) -> set[str]:
+        """The keys whose acknowledged deletion was undone, or that were shown in spite of it."""
+        return {loss.path for loss in self.lost if loss.resurrected} | {
+            one.lookup.path for one in self.deleted_served
+        }
+
+    @property
+    def taken_away_paths(self) -> set[str]:
+        """The stations that were known, and then not answered as they are."""
+        return {one.path for one in self.cached_failures}
+
+    @property
     def deleted_served(self) -> list[Old]:
         """Lookups that gave what was deleted, when nothing excuses it."""
-        return [one for one in self.old_when_over if one.deleted]
+        return [one for one in self.old_when_over if one.deleted and one.lookup.version is not None]
+
+    def old_after(self, moment: float, seconds: float) -> list[Old]:
+        """Lookups that gave what had been replaced so many seconds before, and after a moment."""
+        return [one for one in self.old if one.lookup.start > max(one.replaced, moment) + seconds]
 
     def __str__(self) -> str:
         """One line."""
         overtaken = len({loss.path for loss in self.lost if loss.overtaken})
         writes = ", ".join(f"{self.writes[outcome]} {outcome.value}" for outcome in Outcome)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.acknowledged.items()))
         statuses = ", ".join(
             f"{count} of {status or 'no answer'}" for status, count in sorted(self.others.items())
         )
@@ -368,7 +505,10 @@ class Verdict:
             for one in self.cached_failures[:_SHOWN]
         )
         return (
-            f"writes: {writes}, {len(self.lost_paths)} lost ({overtaken} overtaken); "
+            f"writes: {writes} (of these acknowledged: {kinds or 'none'}), "
+            f"{len(self.lost_paths)} lost ({overtaken} overtaken), "
+            f"{len(self.lifted_paths)} lifted, {len(self.resurrected_paths)} resurrected, "
+            f"{len(self.taken_away_paths)} taken away; lookups of these: {self.written}; "
             f"cached: {self.cached}, {len(self.cached_failures)} failed{failures}, "
             f"p50 {_ms(self.cached_p50)}, p99 {_ms(self.cached_p99)}, "
             f"slowest {_ms(self.cached_slowest)}; "

@@ -9,6 +9,7 @@ from tests.conftest import StartService
 from tests.topologies import workload
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.history import (
+    ABSENT,
     FAULT,
     MASTER,
     OVER,
@@ -17,6 +18,7 @@ from tests.topologies.history import (
     Lookup,
     Loss,
     Outcome,
+    State,
     Version,
     Write,
     back_to_normal,
@@ -53,7 +55,29 @@ def other(start: float, status: int = 200) -> Lookup:
     return looked_up(start, status=status, group=Group.OTHER)
 
 
-def ended_with(found: Version, writes: list[Write]) -> History:
+def of(*versions: int) -> frozenset[State]:
+    """What may be there, nothing being blocked."""
+    return frozenset(map(State, versions))
+
+
+def done(*kinds: str, outcomes: dict[int, Outcome] | None = None, missing: int = 0) -> list[Write]:
+    """Writes of these kinds, numbered from 1; acknowledged unless it is said otherwise."""
+    blocks = {"block": True, "allow": False}
+    return [
+        Write(
+            PATH,
+            number if kind == "register" else None,
+            number,
+            number + 0.5,
+            (outcomes or {}).get(number, OK),
+            missing=number == missing,
+            blocks=blocks.get(kind),
+        )
+        for number, kind in enumerate(kinds, 1)
+    ]
+
+
+def ended_with(found: State | Version, writes: list[Write]) -> History:
     return History(writes, found={"Redis": {PATH: found}})
 
 
@@ -82,12 +106,12 @@ def test_nothing_is_lost(found: Version, outcomes: list[Outcome]) -> None:
 @pytest.mark.parametrize(
     ("found", "outcomes", "loss"),
     [
-        (None, [OK], Loss("Redis", PATH, None, 1, (), overtaken=False)),
-        (1, [OK, OK], Loss("Redis", PATH, 1, 2, (), overtaken=False)),
-        (None, [OK, UNKNOWN], Loss("Redis", PATH, None, 1, (2,), overtaken=False)),
-        (1, [OK, OK, UNKNOWN], Loss("Redis", PATH, 1, 2, (3,), overtaken=False)),
-        (1, [UNKNOWN, OK], Loss("Redis", PATH, 1, 2, (), overtaken=True)),
-        (99, [OK], Loss("Redis", PATH, 99, 1, (), overtaken=False)),
+        (None, [OK], Loss("Redis", PATH, None, of(1))),
+        (1, [OK, OK], Loss("Redis", PATH, 1, of(2))),
+        (None, [OK, UNKNOWN], Loss("Redis", PATH, None, of(1, 2))),
+        (1, [OK, OK, UNKNOWN], Loss("Redis", PATH, 1, of(2, 3))),
+        (1, [UNKNOWN, OK], Loss("Redis", PATH, 1, of(2), overtaken=True)),
+        (99, [OK], Loss("Redis", PATH, 99, of(1))),
     ],
 )
 def test_a_lost_write_is_found(found: Version, outcomes: list[Outcome], loss: Loss) -> None:
@@ -117,9 +141,130 @@ def test_a_record_that_was_gone_before_its_deletion_is_lost() -> None:
     """The last state looks right, so only the deletion's 404 tells."""
     first, second = written(OK, OK, deletes=(2,))
     missing = second._replace(missing=True)
-    assert [loss.place for loss in ended_with(None, [first, missing]).check().lost] == ["DELETE"]
+    assert [loss.place for loss in ended_with(None, [first, missing]).check().lost] == ["delete"]
     maybe = first._replace(outcome=UNKNOWN)
     assert ended_with(None, [maybe, missing]).check().lost == []
+
+
+REGISTERED_AGAIN = ("register", "block", "register")
+
+
+@pytest.mark.parametrize(
+    ("found", "writes"),
+    [
+        (State(1, blocked=True), done("register", "block")),
+        (None, done("register", "block")),  # by what a service shows
+        (State(3, blocked=True), done(*REGISTERED_AGAIN)),
+        (State(3), done(*REGISTERED_AGAIN, outcomes={2: UNKNOWN})),
+        (State(3, blocked=True), done(*REGISTERED_AGAIN, outcomes={2: UNKNOWN})),
+        (State(1, blocked=True), done(*REGISTERED_AGAIN, outcomes={3: UNKNOWN})),
+        (State(3), done(*REGISTERED_AGAIN, outcomes={2: NO})),
+        (State(3), done(*REGISTERED_AGAIN, "allow")),
+        (3, done(*REGISTERED_AGAIN, "allow", outcomes={4: UNKNOWN})),
+        (State(4), done("register", "block", "delete", "register")),
+        (None, done("block", missing=1)),
+        (None, done("register", "delete", "delete", missing=3)),
+        (ABSENT, done("register", "delete", "delete", outcomes={2: UNKNOWN}, missing=3)),
+    ],
+)
+def test_a_block_and_a_deletion_stand(found: State | Version, writes: list[Write]) -> None:
+    verdict = ended_with(found, writes).check()
+    assert verdict.lost == []
+    assert verdict.lifted_paths == verdict.resurrected_paths == set()
+
+
+@pytest.mark.parametrize(
+    ("found", "writes"),
+    [
+        (State(1), done("register", "block")),
+        (1, done("register", "block")),
+        (State(3), done(*REGISTERED_AGAIN)),
+        (3, done(*REGISTERED_AGAIN)),
+        (State(3), done(*REGISTERED_AGAIN, outcomes={3: UNKNOWN})),
+        (State(1), done("register", "block", "allow", outcomes={3: NO})),
+        (State(1), done("register", "block", "delete", outcomes={3: UNKNOWN})),
+    ],
+)
+def test_a_lifted_block_is_found(found: State | Version, writes: list[Write]) -> None:
+    verdict = ended_with(found, writes).check()
+    assert verdict.lifted_paths == verdict.lost_paths == {PATH}
+    assert verdict.resurrected_paths == set()
+    assert "1 lifted, 0 resurrected" in str(verdict)
+
+
+def test_a_blocked_station_that_is_gone_is_lost() -> None:
+    """No lookup would tell."""
+    verdict = ended_with(ABSENT, done("register", "block")).check()
+    assert verdict.lost_paths == {PATH}
+    assert verdict.lifted_paths == set()
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        done("register", "delete"),
+        done("register", "delete", "delete", missing=3),
+        # through another process, after one of unknown fate: a definite answer all the same
+        done("register", "delete", "delete", outcomes={2: UNKNOWN}, missing=3),
+        done("register", "delete", "block", outcomes={2: UNKNOWN}, missing=3),
+    ],
+)
+@pytest.mark.parametrize("found", [State(1), State(1, blocked=True), 1])
+def test_a_resurrected_record_is_found(found: State | Version, writes: list[Write]) -> None:
+    verdict = ended_with(found, writes).check()
+    assert verdict.resurrected_paths == verdict.lost_paths == {PATH}
+    assert "0 lifted, 1 resurrected" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("writes", "kind", "resurrected"),
+    [
+        # it can be deleted, or blocked, again
+        (done("register", "delete", "delete"), "delete", True),
+        (done("register", "delete", "block"), "block", True),
+        (done("register", "block", "delete", "allow"), "allow", True),
+        # a status is not set, for there is none
+        (done("register", "block", missing=2), "block", False),
+        (done("register", "allow", "register", missing=2), "allow", False),
+    ],
+)
+def test_an_answer_that_contradicts_what_was_acknowledged(
+    writes: list[Write], kind: str, *, resurrected: bool
+) -> None:
+    history = History(writes)
+    assert [kind] == [loss.place for loss in history.check().lost]
+    assert history.check().resurrected_paths == ({PATH} if resurrected else set())
+
+
+@pytest.mark.parametrize(
+    ("lookup", "lifted"),
+    [
+        (looked_up(2.2, 1), False),  # while the block is under way
+        (looked_up(2.2, None, status=404), False),
+        (looked_up(2.6, 1), True),
+        (looked_up(2.6, None, status=404), False),
+        (looked_up(3.2, 3), True),
+        (looked_up(3.6, 3), True),
+        (looked_up(4.2, 3), False),  # while it is allowed
+        (looked_up(4.6, 3), False),
+    ],
+)
+def test_a_blocked_station_must_not_be_shown(lookup: Lookup, *, lifted: bool) -> None:
+    history = History(done(*REGISTERED_AGAIN, "allow"), [lookup], {OVER: 0})
+    assert history.check().lifted_paths == ({PATH} if lifted else set())
+
+
+def test_how_late_an_old_answer_is() -> None:
+    """From when it was replaced, or a later moment, to when the lookup began."""
+    history = History(done("register", "block", "register"), [looked_up(9, 1, took=5)], {FAULT: 0})
+    verdict = history.check()
+    (old,) = verdict.old
+    assert pytest.approx(6.5) == old.late
+    assert pytest.approx(11.5) == old.age
+    assert verdict.old_after(0, 6) == [old]
+    assert verdict.old_after(0, 7) == []
+    assert verdict.old_after(4, 4) == [old]
+    assert verdict.old_after(4, 5) == []
 
 
 def test_a_refused_write_must_not_be_carried_out() -> None:
@@ -190,6 +335,8 @@ def test_a_cached_station_must_be_answered_as_it_is() -> None:
     verdict = History(lookups=lookups).check()
     assert verdict.cached == 5
     assert lookups[1:] == verdict.cached_failures
+    assert {PATH} == verdict.taken_away_paths
+    assert "1 taken away" in str(verdict)
 
 
 def test_latencies() -> None:
@@ -343,4 +490,6 @@ def test_records_are_read_from_a_cluster() -> None:
                 "HSET", record.redis_key, "base64SHA256Password", password
             )
         found = found_in_redis(cluster, [*records, Record("token", "NONE")])
-    assert {record.path: at for at, record in enumerate(records)} | {"/token/NONE": None} == found
+    assert {record.path: State(at) for at, record in enumerate(records)} | {
+        "/token/NONE": ABSENT
+    } == found

@@ -25,6 +25,7 @@ from tests.topologies.history import (
     History,
     Lookup,
     Outcome,
+    State,
     Version,
     Write,
 )
@@ -32,16 +33,31 @@ from tests.topologies.topology import Topology
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["station", "token", "certificate"]
+Change: TypeAlias = Literal["register", "delete", "block", "allow"]
 REFUSED = "Nothing was changed"
 ANSWER = 10.0  # seconds after which an answer is given up
 IDLE = 64  # connections that are kept for each kind of lookup
-FRESH = 0.6  # of the writes make a new record: one that is written again hides what it had lost
+FRESH = 0.6
+"""Of the writes make a new record: one that is written again hides what it had lost."""
+LAST = 0.3
+"""Of these are blocked or deleted next, and stay so."""
 LONGEST = 600.0  # seconds for preparing, and for reading all in the end
 
 _PROPERTY: dict[Kind, str] = {
     "station": "base64SHA256Password",
     "token": "issuer",
     "certificate": "certificate",
+}
+_CHANGES: dict[Kind, tuple[Change, ...]] = {
+    "station": ("register", "register", "register", "block", "allow", "delete"),
+    "token": ("register", "register", "delete"),
+    "certificate": ("register", "delete"),
+}
+"""What is done to records of a kind, each as often as the others."""
+
+_OLD_CHANGES: dict[Kind, tuple[Change, ...]] = _CHANGES | {
+    "station": ("register",),
+    "token": ("register",),
 }
 _ISSUER = re.compile(r"v(\d+)")
 
@@ -79,6 +95,11 @@ class Record(NamedTuple):
             return "/token", token(self.id, f"v{version}")
         return "/certificate", {"certificate": f"v{version}\n{self.pem}"}
 
+    @property
+    def owner(self) -> str:
+        """What is deleted, and below which a station's status is set."""
+        return f"/cs/{self.id}" if self.kind == "station" else self.path
+
     def version(self, text: str) -> int:
         """The version that the property `_PROPERTY` names.
 
@@ -104,6 +125,15 @@ class Client(HttpClient):
     def delete(self, path: str) -> "asyncio.Future[Answer]":
         """`DELETE` a path below /api/v0."""
         return self._send(f"DELETE {API}{path} HTTP/1.1\r\nHost: registry\r\n\r\n".encode())
+
+    def put(self, path: str, value: object) -> "asyncio.Future[Answer]":
+        """`PUT` a value as JSON to a path below /api/v0."""
+        body = orjson.dumps(value)
+        head = (
+            f"PUT {API}{path} HTTP/1.1\r\nHost: registry\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        return self._send(head.encode() + body)
 
 
 class Pool:
@@ -172,13 +202,16 @@ class Workload:
         other_rate: float = 60,
         written_rate: float = 60,
         write_rate: float = 60,
+        fresh: float = FRESH,
         slack: float | None = None,
+        removes: bool = True,
         seed: int = 1,
     ) -> None:
         """Prepare.
 
         Args:
-            urls: of services over the same Redis; each gets its share.
+            urls: of services over the same Redis; each gets its share, and each write of a record
+                may go through another one.
             cached: how many stations are looked up before and stay as they are.
             cold: how many stations are there to be looked up once; unknown ones come between them.
             writers: how many writes are under way at once, at most.
@@ -187,7 +220,10 @@ class Workload:
             other_rate: lookups of cold and unknown stations.
             written_rate: lookups of records that are being written.
             write_rate: writes.
+            fresh: the share of writes that make a new record.
             slack: `History.slack`; by default none for one service, else a second.
+            removes: whether stations are blocked, allowed and deleted, and tokens deleted. Where
+                writes may be lost, that they are gone is no reason to be shown.
             seed: of what is random.
         """
         self._random = random.Random(seed)
@@ -200,6 +236,9 @@ class Workload:
             Group.WRITTEN: written_rate,
         }
         self._write_rate = write_rate
+        self._new = fresh
+        self._changes = _CHANGES if removes else _OLD_CHANGES
+        self._last = LAST if removes else 0
         self._cached = [self._station(f"cached-{n}") for n in range(cached)]
         self._cold = [self._station(f"cold-{n}") for n in range(cold)]
         self._owned = [self._records(writer, keys) for writer in range(writers)]
@@ -230,10 +269,11 @@ class Workload:
     @property
     def records(self) -> list[Record]:
         """All that is ever written."""
-        return [*self._cached, *self._cold, *self._hot, *self._fresh]
+        return [*self._cached, *self._cold, *self.hot, *self._fresh]
 
     @property
-    def _hot(self) -> list[Record]:
+    def hot(self) -> list[Record]:
+        """Those that are written again and again."""
         return [record for owned in self._owned for record in owned]
 
     def __enter__(self) -> Self:
@@ -284,12 +324,12 @@ class Workload:
             for group, one in (
                 (Group.CACHED, self._choices(self._cached)),
                 (Group.OTHER, self._others()),
-                (Group.WRITTEN, self._choices(self._hot)),
+                (Group.WRITTEN, self._choices(self.hot)),
             )
             if rates[group]
         ] + [
-            asyncio.ensure_future(self._keep_writing(pool, owned))
-            for pool, owned in zip(cycle(self._pools), self._owned, strict=False)
+            asyncio.ensure_future(self._keep_writing(owned))
+            for owned in self._owned
             if self._write_rate
         ]
 
@@ -419,32 +459,37 @@ class Workload:
         expected = (status, self._seeded.get(record.path))
         self._history.lookups.append(Lookup(record.path, group, start, end, got, version, expected))
 
-    async def _keep_writing(self, pool: Pool, owned: list[Record]) -> None:
+    async def _keep_writing(self, owned: list[Record]) -> None:
         """Write one's own records, one after the other, not faster than one's share."""
         pause = len(self._owned) / self._write_rate
         due = time.monotonic() + self._random.uniform(0, pause)
+        fresh: Record | None = None
         while self._writing:
             await asyncio.sleep(max(due - time.monotonic(), 0))
             due = max(due + pause, time.monotonic())
-            if self._random.random() < FRESH:
-                record = self._station(f"fresh-{len(self._fresh)}")
+            change: Change = "register"
+            if fresh is not None and self._random.random() < self._last:
+                record, fresh = fresh, None
+                change = self._random.choice(["block", "delete"])
+            elif self._random.random() < self._new:
+                record = fresh = self._station(f"fresh-{len(self._fresh)}")
                 self._fresh.append(record)
             else:
                 record = self._random.choice(owned)
-            delete = record.kind == "certificate" and self._random.random() < 0.5
-            await self._write(pool, record, delete=delete)
+                change = self._random.choice(self._changes[record.kind])
+            await self._write(self._random.choice(self._pools), record, change)
+            await self._look_up_one(self._random.choice(self._pools), Group.WRITTEN, record, 200)
 
-    async def _write(self, pool: Pool, record: Record, *, delete: bool = False) -> Write:
+    async def _write(self, pool: Pool, record: Record, change: Change = "register") -> Write:
         """Send one write, once, and record it."""
         self._versions += 1
-        version = None if delete else self._versions
-        path, body = record.write(self._versions)
+        version = self._versions if change == "register" else None
+        blocks = {"block": True, "allow": False}.get(change)
+        send = _sender(record, change, self._versions)
         start, outcome, missing = time.monotonic(), Outcome.UNKNOWN, False
         try:
-            start, answer = await pool.request(
-                lambda client: client.delete(record.path) if delete else client.post(path, body)
-            )
-            outcome = self._outcome(answer, record, delete=delete)
+            start, answer = await pool.request(send)
+            outcome = self._outcome(answer, record, change)
             missing = answer.status == 404
         except ConnectionRefusedError:
             outcome = Outcome.REFUSED
@@ -452,17 +497,30 @@ class Workload:
         except OSError:
             pass
         end = time.monotonic()
-        write = Write(record.path, version, start, end, outcome, missing)
+        write = Write(record.path, version, start, end, outcome, missing, blocks)
         self._history.writes.append(write)
         return write
 
-    def _outcome(self, answer: Answer, record: Record, *, delete: bool) -> Outcome:
-        if answer.status in ({204, 404} if delete else {201}):
+    def _outcome(self, answer: Answer, record: Record, change: Change) -> Outcome:
+        if answer.status in ({201} if change == "register" else {204, 404}):
             return Outcome.ACKNOWLEDGED
         if answer.status != 503:
-            self._history.wrong.append(f"{record.path}: write answered {answer.status}")
+            self._history.wrong.append(f"{record.path}: to {change} it: {answer.status}")
             return Outcome.UNKNOWN
         return Outcome.REFUSED if REFUSED.encode() in answer.body else Outcome.UNKNOWN
+
+
+def _sender(
+    record: Record, change: Change, version: int
+) -> Callable[[Client], "asyncio.Future[Answer]"]:
+    """What makes the change."""
+    if change == "register":
+        path, body = record.write(version)
+        return lambda client: client.post(path, body)
+    if change == "delete":
+        return lambda client: client.delete(record.owner)
+    status = {"registrationStatus": "Rejected" if change == "block" else "Accepted"}
+    return lambda client: client.put(f"{record.owner}/registrationStatus", status)
 
 
 async def _each(records: Iterable[Record], do: Callable[[Record], Awaitable[None]]) -> None:
@@ -476,18 +534,22 @@ async def _each(records: Iterable[Record], do: Callable[[Record], Awaitable[None
     await asyncio.gather(*(worker() for _ in range(16)))
 
 
-def found_in_redis(topology: Topology, records: Iterable[Record]) -> dict[str, Version]:
+def found_in_redis(topology: Topology, records: Iterable[Record]) -> dict[str, State]:
     """Read records from their masters."""
     by_key = {record.redis_key: record for record in records}
-    found: dict[str, Version] = {}
+    found: dict[str, State] = {}
     for master, keys in topology.by_master(by_key).items():
         for at in range(0, len(keys), 1000):
             part = [by_key[key] for key in keys[at : at + 1000]]
             values = master.calls(
-                *(("HGET", record.redis_key, _PROPERTY[record.kind]) for record in part)
+                *(
+                    ("HMGET", record.redis_key, _PROPERTY[record.kind], "registrationStatus")
+                    for record in part
+                )
             )
-            for record, value in zip(part, values, strict=True):
-                found[record.path] = None if value is None else record.version(orjson.loads(value))
+            for record, (value, status) in zip(part, values, strict=True):
+                version = None if value is None else record.version(orjson.loads(value))
+                found[record.path] = State(version, status == '"Rejected"')
     return found
 
 
