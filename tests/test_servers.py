@@ -20,6 +20,7 @@ SUITES = (
     "tests/lookup/test_faults.py",
     "tests/lookup/test_masters.py",
     "tests/lookup/test_unknown_flood.py",
+    "tests/test_check_rights.py",
     "tests/api",
 )
 OTHERS = [one for one in EACH if one is not VALKEY]  # the ordinary run is on Valkey

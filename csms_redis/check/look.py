@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import AWAY, Node
+from csms_redis.redis.node import AWAY, Node, code_of
 from csms_redis.redis.tls_failure import tls_failure
 
 _CONFIG = (
@@ -29,6 +29,7 @@ class Look:
 
     Attributes:
         address: of the server.
+        answers: whether it was reached, whatever it may be.
         info: what INFO says; empty where it is not known.
         config: what CONFIG GET says of what matters here; what is not known is not in it.
     """
@@ -36,6 +37,7 @@ class Look:
     def __init__(self, address: Address, timeout: float) -> None:
         """Take each answer within `timeout` seconds."""
         self.address = address
+        self.answers = False
         self.info: dict[str, str] = {}
         self.config: dict[str, str] = {}
         self._timeout = timeout
@@ -61,6 +63,7 @@ class Look:
         except Unavailable as unavailable:
             yield error("redis", f"{self.address}: {self._reason(unavailable)}")
         else:
+            self.answers = True
             yield ok("redis", f"{self.address} answers")
             async for finding in self._ask(node):
                 yield finding
@@ -86,7 +89,10 @@ class Look:
             self.info = parse_info(await node.read("INFO", within=self._timeout))
         except Unavailable as unavailable:
             yield _not_looked_at(
-                "INFO", "version, persistence, eviction policy and replicas", unavailable
+                "INFO",
+                "version, persistence, eviction policy, memory and replicas",
+                unavailable,
+                breaks="listings and exports end with an error; ",
             )
             return
         for name in _CONFIG:
@@ -97,6 +103,11 @@ class Look:
                 return
             texts = [word.decode("utf-8", "replace") for word in reply]
             self.config |= dict(zip(texts[::2], texts[1::2], strict=True))
+
+    @property
+    def mode(self) -> str:
+        """`standalone`, `cluster` or `sentinel`; empty where it is not known."""
+        return self.info.get("redis_mode") or self.info.get("server_mode", "")  # Redis', Valkey's
 
     def replicas(self) -> "list[Look]":
         """Those that are connected and have all its data, to be looked at."""
@@ -118,15 +129,17 @@ class Look:
     def _reason(self, unavailable: Unavailable) -> str:
         """Why there is no answer, in words that are not the server's: they may be a password."""
         match unavailable.__cause__:
-            case AuthenticationError():
+            case AuthenticationError() as refused:
                 return (
-                    "refuses the user or the password, or wants one: set them in redis.url, "
-                    "or redis.password_file"
+                    f"refuses the user or the password, or wants one ({code_of(refused)}): set "
+                    "them in redis.url, or redis.password_file"
                 )
             case NoPermissionError():
-                return "the user may not SELECT the database of redis.url"
-            case ResponseError():
-                return "refuses the connection: is the database's number right?"
+                return "the user may not SELECT the database of redis.url (NOPERM)"
+            case ResponseError() as refused:
+                return (
+                    f"refuses the connection ({code_of(refused)}): is the database's number right?"
+                )
             case TimeoutError():
                 speaks = ": does it speak TLS?" if self.address.tls else ""
                 return f"no answer within {self._timeout:g} s (redis.timeout){speaks}"
@@ -147,10 +160,15 @@ class Look:
         return "closed the connection: is it a Redis, and is TLS (rediss://) used on both sides?"
 
 
-def _not_looked_at(command: str, what: str, unavailable: Unavailable) -> Finding:
-    refused = isinstance(unavailable.__cause__, ResponseError)
-    why = "may not be used here" if refused else "got no answer"
-    return warning(command.lower(), f"{command} {why}: look at {what} yourself")
+def _not_looked_at(
+    command: str, what: str, unavailable: Unavailable, *, breaks: str = ""
+) -> Finding:
+    match unavailable.__cause__:
+        case ResponseError() as refused:
+            why = f"may not be used here ({code_of(refused)})"
+        case _:
+            why = "got no answer"
+    return warning(command.lower(), f"{command} {why}: {breaks}look at {what} yourself")
 
 
 def parse_info(reply: bytes) -> dict[str, str]:

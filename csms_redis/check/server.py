@@ -8,6 +8,7 @@ from csms_redis.redis.keyspace import KEYS, volatile
 from csms_redis.redis.url import Kind
 
 _NEXT_SECOND = "set appendfsync always (in exchange, each write waits for the disk)"
+_NEARLY_FULL = 0.9  # of maxmemory
 _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 
 
@@ -122,3 +123,29 @@ def eviction(info: Mapping[str, str]) -> Finding:
     limit = info.get("maxmemory_human", "0B")
     when = f"at maxmemory {limit}" if limit != "0B" else "once maxmemory is set"
     return warning(about, f"{policy}: evicts records {when}, acknowledged or not; {remedy}")
+
+
+def memory(info: Mapping[str, str]) -> Iterator[Finding]:
+    """Say whether memory is full, or nearly so, where nothing is thrown away for a write.
+
+    Args:
+        info: of INFO; what clients and files are being sent is not counted, as Redis does not.
+    """
+    try:
+        limit = int(info.get("maxmemory", 0))
+        used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
+    except (KeyError, ValueError):
+        return
+    if not limit or info.get("maxmemory_policy", "noeviction") != "noeviction":
+        return
+    share = f"{used:,} of {limit:,} bytes are used"
+    if used >= limit:
+        yield error(
+            "maxmemory",
+            f"{share}: writes are refused (OOM) and answered 503; raise it, or remove what is not "
+            "needed",
+        )
+    elif used >= _NEARLY_FULL * limit:
+        yield warning(
+            "maxmemory", f"{share}: when it is full, writes are refused (OOM); raise it in time"
+        )

@@ -1,8 +1,11 @@
 """Whether the records have a layout that this version knows."""
 
+from redis.exceptions import ResponseError
+
 from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.deployment import plain_client
+from csms_redis.redis.node import code_of
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.layout import LAYOUT, Layout, MayNotRead, UnknownLayout
 from csms_redis.settings import RedisSettings
@@ -17,8 +20,10 @@ async def stored_layout(topology: Topology, settings: RedisSettings) -> Finding:
         return error("layout", unknown.error)
     except MayNotRead:
         return warning("layout", "the user may not read it: see Rights in deploy/README.md")
-    except Unavailable:
-        return warning("layout", "could not be read")
+    except Unavailable as unavailable:
+        cause = unavailable.__cause__
+        why = f" ({code_of(cause)})" if isinstance(cause, ResponseError) else ""
+        return warning("layout", f"could not be read{why}")
     finally:
         await redis.close()
     if version is None:

@@ -18,9 +18,10 @@ from csms_redis.settings import BadSettings, load
 def check_command(config: Path | None) -> None:
     """Check the settings and the Redis they name.
 
-    Can it be reached, and could it lose what was acknowledged? One line a finding: ok, warning or
-    error, what it is about, and what to set. The exit code is 1 after an error, else 0. Nothing is
-    changed.
+    Can it be reached, does it let the service do all that it does, and could it lose what was
+    acknowledged? One line a finding: ok, warning or error, what it is about, and what to do. The
+    exit code is 1 after an error, else 0. No record is changed; each command is tried at keys that
+    no record can have.
     """
     # What goes wrong is a finding, not also a line of the log.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
