@@ -111,6 +111,10 @@ class Rights:
             lookups = f"{_LOOKUPS} ({paths})"
             yield _Need(("HMGET", key, _FIELD), "hmget", lookups, pattern=pattern)
             yield _Need(("DEL", key), "del", f"no record is removed ({paths})", pattern=pattern)
+            end = f"an answer that may have an end is kept for a second only ({paths})"
+            yield _Need(("PTTL", key), "pttl", end, Level.WARNING, pattern)
+            fields = ("HPTTL", key, "FIELDS", 1, _FIELD)
+            yield _Need(fields, "hpttl", end, Level.WARNING, pattern)
         for name, unknown in _OURS.items():
             key = self._prefix + name
             for command in (("GET", key), ("SET", key, "", "NX", "XX")):  # both change nothing
@@ -172,6 +176,8 @@ class Rights:
             elif why == "NOPERM":
                 todo = f"give the user +{need.right}"
             elif _UNKNOWN.search(str(error)):
+                if about == "hpttl":  # where there is none, no field has an end
+                    return []
                 why, todo = "it has no such command", _no_such_command(need.right)
             elif need.right in _WRITING:
                 about, todo = "writes", _TO_DO.get(why, "see the log of Redis")
