@@ -147,7 +147,7 @@ class LookupSettings(_Section):
     stale_if_error: Seconds = 300
     unknown_entries: Count = 100_000
     unknown_ttl: Seconds = 5
-    timeout: Timeout = 0.25
+    timeout: Timeout = 6
     max_in_flight: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 20_000
 
 

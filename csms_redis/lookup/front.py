@@ -37,7 +37,7 @@ from csms_redis.lookup.answers import (
 )
 from csms_redis.lookup.bodiless import BY_DEFAULT, Bodiless
 from csms_redis.lookup.counts import LETTER
-from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.lookups import Lookups, Waiter
 from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import Role
@@ -341,6 +341,7 @@ class FrontProtocol(asyncio.Protocol):
         "_state",
         "_style",
         "_transport",
+        "_waiter",
     )
 
     def __init__(self, front: Front) -> None:
@@ -352,6 +353,7 @@ class FrontProtocol(asyncio.Protocol):
         self._handshake: asyncio.Task[None] | None = None
         self._fallback: Fallback | None = None
         self._queue: Queue | None = None
+        self._waiter: Waiter | None = None
         self._since = 0.0
         self._state = _READY
         self._style = Style.KEEP_11
@@ -416,6 +418,9 @@ class FrontProtocol(asyncio.Protocol):
         self._transport = None
         self._buffer = b""
         self._leave_queue()
+        if self._waiter is not None:
+            self._lookups.leave(self._waiter)
+            self._waiter = None
         self._front.closed(self)
         if self._fallback is not None:
             self._fallback.connection_lost(exc)
@@ -593,7 +598,7 @@ class FrontProtocol(asyncio.Protocol):
         self._state = _ASKED
         self._leave_queue()
         if refused is None:
-            self._lookups.ask(wanted, self._answered)
+            self._waiter = self._lookups.ask(wanted, self._answered)
         else:
             self._refuse(refused)
         return True
@@ -618,6 +623,7 @@ class FrontProtocol(asyncio.Protocol):
     def _answered(self, status: int, tail: bytes) -> None:
         if self._transport is None or self._state != _ASKED:
             return
+        self._waiter = None
         front = self._front
         if status == OK:
             self._transport.write(front.heads.ok[self._style] + tail)

@@ -40,7 +40,6 @@ class Lifetimes:
         "_changed",
         "_db",
         "_fields_end",
-        "deadline",
         "problem",
         "volatile",
     )
@@ -51,7 +50,6 @@ class Lifetimes:
         Args:
             db: the number of the database that is read.
         """
-        self.deadline = 0.0  # nobody waits
         self.volatile = True  # whether anything may have a time to live
         self.problem: str | None = None  # what Redis does not tell, for the operator
         self._db = db

@@ -4,10 +4,10 @@ The front protocol and the aiohttp handlers both ask here, so both give the same
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from itertools import islice
 from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
@@ -46,7 +46,8 @@ NOT_FOUND_TAILS = {
 }
 _SWEEP = 0.02  # seconds between looks at the deadlines
 _AFTER_READING = 0.001  # seconds; any time but none lets the event loop read first
-_GRACE = 1.0  # seconds after a loss or a move in which lookups wait for the next connection
+_PATIENCE = 0.25  # seconds that who could be told what was known before waits for the truth
+_SOME = 500  # of those whose time is over, answered in one go
 _VALUES = frozenset([bytes, type(None)])  # what an HMGET gives
 
 _ELSEWHERE = frozenset(["ASK", "MOVED", "TRYAGAIN"])  # codes of replies of a cluster's node
@@ -90,6 +91,35 @@ class Source:
         self.good = 0.0  # when the probe left that last proved the lease
         self.confirmed_until = inf  # from then on its word may be that of a former master
 
+    @property
+    def commands(self) -> int:
+        """How many a read takes now."""
+        return 3 if self.lifetimes is not None and self.lifetimes.volatile else 1
+
+
+class Waiter:
+    """Who waits for the answer of a flight."""
+
+    __slots__ = ("answered", "deadline", "flight", "queue")
+
+    def __init__(
+        self, flight: "_Flight", answered: Answered, deadline: float, queue: "_Queue"
+    ) -> None:
+        """Wait for a flight."""
+        self.flight = flight
+        self.answered = answered
+        self.waits(deadline, queue)
+        flight.waiters[self] = None
+
+    def waits(self, deadline: float, queue: "_Queue") -> None:
+        """Wait until `deadline` (monotonic seconds), in a queue of those who wait as long."""
+        self.deadline = deadline
+        self.queue = queue
+        queue[self] = None
+
+
+_Queue: TypeAlias = dict[Waiter, None]  # in the order of their deadlines
+
 
 class _Flight:
     """A read of Redis under way, and those who wait for it."""
@@ -99,7 +129,6 @@ class _Flight:
         "asked",
         "attached",
         "command",
-        "deadline",
         "end",
         "key",
         "redirections",
@@ -117,7 +146,6 @@ class _Flight:
         key: bytes,
         command: bytes,
         asked: float,
-        deadline: float,
     ) -> None:
         self._lookups = lookups
         self.resource = resource
@@ -125,17 +153,11 @@ class _Flight:
         self.key = key
         self.command = command
         self.asked = asked  # when it began
-        self.deadline = deadline  # of the first of those who wait
         self.source: Source | None = None  # through which it was sent last
         self.end = inf  # of what is read (monotonic seconds)
         self.redirections = 0
-        self.waiters: list[tuple[float, Answered]] = []  # until when each waits; the first is first
+        self.waiters: _Queue = {}
         self.attached = True  # whether others may join it, and its answer be kept
-
-    def join(self, answered: Answered, deadline: float) -> None:
-        if not self.waiters:
-            self.deadline = deadline
-        self.waiters.append((deadline, answered))
 
     def replied(self, reply: Any) -> None:
         self._lookups.landed(self, reply)
@@ -144,12 +166,11 @@ class _Flight:
 class _TimeLeft:
     """Waits for when what a flight reads ends; the reply comes before the flight's own."""
 
-    __slots__ = ("_flight", "_lifetimes", "deadline")
+    __slots__ = ("_flight", "_lifetimes")
 
     def __init__(self, flight: _Flight, lifetimes: Lifetimes) -> None:
         self._flight = flight
         self._lifetimes = lifetimes
-        self.deadline = inf
 
     def replied(self, reply: Any) -> None:
         flight = self._flight
@@ -158,8 +179,6 @@ class _TimeLeft:
 
 class _Ignored:
     """Waits for a reply that says nothing."""
-
-    deadline = 0.0
 
     def replied(self, reply: Any) -> None:
         del reply
@@ -182,6 +201,14 @@ class _Read:
         return self._format % (len(key), key)
 
 
+def _take_waiters(flight: _Flight) -> _Queue:
+    """Those who wait for a flight, who are to be answered now."""
+    waiters, flight.waiters = flight.waiters, {}
+    for waiter in waiters:
+        del waiter.queue[waiter]
+    return waiters
+
+
 class Lookups:
     """Answers to lookups, and what keeps them true."""
 
@@ -202,17 +229,19 @@ class Lookups:
         self.reconnected = asyncio.Event()  # set with each of them
         self.counts = LookupCounts()
         self._settings = settings
-        self._unsettled = monotonic()  # when a connection was lost, or slots were moved, last
         self._timeout = settings.timeout
+        self._patience = min(_PATIENCE, settings.timeout)
         self.stale_if_error = settings.stale_if_error
         self._max_in_flight = settings.max_in_flight
         self._prefix = prefix
         self._topology = topology
-        topology.changed.append(self._slots_moved)
         self._source_of: dict[Address, Source] = {}
         self._flights: dict[bytes, _Flight] = {}
-        self._backlog: deque[_Flight] = deque()  # waiting for a connection
-        self._landed: list[tuple[list[tuple[float, Answered]], int, bytes, float]] = []
+        self._backlog: dict[_Flight, None] = {}  # waiting for a connection
+        self._again: list[_Flight] = []  # to be sent again soon, for their keys were elsewhere
+        self._impatient: _Queue = {}  # who could be told what was known before
+        self._patient: _Queue = {}
+        self._landed: list[tuple[_Queue, int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._dropper: asyncio.TimerHandle | None = None  # of what ends next
         self._drops_at = inf  # (monotonic seconds)
@@ -220,13 +249,17 @@ class Lookups:
 
     # Asked by the front protocol and the handlers
 
-    def ask(self, wanted: Wanted, answered: Answered) -> None:
-        """Look a record up; `answered` is called once, now or within `lookup.timeout`."""
+    def ask(self, wanted: Wanted, answered: Answered) -> Waiter | None:
+        """Look a record up; `answered` is called once, now or within `lookup.timeout`.
+
+        Returns:
+            None when it was called; else who waits, for `leave`.
+        """
         resource, record_id, target = wanted
         if record_id is None:
             self.counts.unknown[target[LETTER]] += 1
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
-            return
+            return None
         now = monotonic()
         for source in self.sources:
             if now < source.lease_until:
@@ -235,19 +268,30 @@ class Lookups:
                     source.fresh.move_to_end(target)
                     self.counts.hit[target[LETTER]] += 1
                     answered(OK, kept)
-                    return
+                    return None
                 remembered = source.unknown.until.get(target)
                 if remembered is not None and now < remembered[0]:
                     self.counts.unknown[target[LETTER]] += 1
                     answered(NOT_FOUND, remembered[1])
-                    return
-        flight = self._flights.get(target)
-        if flight is None:
-            self._depart(wanted, answered, now)
-        elif now - flight.asked < self._timeout or self._kept(target, now) is None:
-            flight.join(answered, now + self._timeout)
-        else:
-            self._fall_back(target, answered)  # Redis is slow: others waited in vain for this one
+                    return None
+        flight = self._flights.get(target) or self._depart(wanted, now)
+        if flight is not None and self._sweeper is None:
+            self._sweep_later()
+        if flight is not None and self._kept(target, now) is None:
+            return Waiter(flight, answered, now + self._timeout, self._patient)
+        if flight is None or flight.source is None or now - flight.asked >= self._patience:
+            # Redis is away, or slow: others waited in vain for this one
+            self._fall_back(target, answered)
+            return None
+        return Waiter(flight, answered, now + self._patience, self._impatient)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no more: nobody is there who would take the answer."""
+        flight = waiter.flight
+        if waiter in flight.waiters:
+            del flight.waiters[waiter], waiter.queue[waiter]
+            if not flight.waiters:
+                self._deserted(flight)
 
     async def find(self, resource: Resource, record_id: str | None) -> bytes:
         """The JSON that answers a lookup.
@@ -269,8 +313,12 @@ class Lookups:
             if not answer.done():
                 answer.set_result((status, answer_tail))
 
-        self.ask(targets.wanted(resource, record_id), answered)
-        status, answer_tail = await answer
+        waiter = self.ask(targets.wanted(resource, record_id), answered)
+        try:
+            status, answer_tail = await answer
+        finally:
+            if waiter is not None:
+                self.leave(waiter)
         if status == NOT_FOUND:
             raise NotFound(resource.not_found)
         if status != OK:
@@ -310,7 +358,11 @@ class Lookups:
     @property
     def flights(self) -> int:
         """Records that are being read from Redis, or wait for a connection to it."""
-        return len(self._backlog) + sum(len(each.connection.pending) for each in self.sources)
+        return (
+            len(self._backlog)
+            + len(self._again)
+            + sum(len(each.connection.pending) for each in self.sources)
+        )
 
     @property
     def unknown_entries(self) -> int:
@@ -377,7 +429,6 @@ class Lookups:
             return
         del self._source_of[source.master]
         self.sources = tuple(self._source_of.values())
-        self._unsettled = monotonic()
         self.counts.lost += 1
         source.lease_until = 0.0
         self.cache.age(source.generation, source.good)
@@ -445,14 +496,11 @@ class Lookups:
 
     def send_backlog(self) -> None:
         """Send what waits for a connection that is there now."""
-        backlog, self._backlog = self._backlog, deque()
-        for flight in backlog:
+        backlog, self._backlog = self._backlog, {}
+        again, self._again = self._again, []
+        for flight in (*backlog, *again):
             if flight.waiters and not self._send(flight):
-                self._backlog.append(flight)
-
-    def _slots_moved(self, slots: Collection[int] | None) -> None:
-        del slots
-        self._unsettled = monotonic()
+                self._backlog[flight] = None
 
     def _source_through(self, connection: ReadConnection) -> Source | None:
         for source in self.sources:
@@ -504,8 +552,7 @@ class Lookups:
             if keeper is not None:
                 self._keep(keeper, flight, answer_tail)
         counted[target[LETTER]] += len(flight.waiters)
-        self._landed.append((flight.waiters, status, answer_tail, flight.asked))
-        flight.waiters = []
+        self._landed.append((_take_waiters(flight), status, answer_tail, flight.asked))
 
     def deliver(self) -> None:
         """Answer those whose flights have landed.
@@ -519,41 +566,34 @@ class Lookups:
         now = monotonic()
         for waiters, status, answer_tail, asked in landed:
             self.counts.read_seconds.observe(now - asked)
-            for _, answered in waiters:
-                answered(status, answer_tail)
+            for waiter in waiters:
+                waiter.answered(status, answer_tail)
 
-    def _depart(self, wanted: Wanted, answered: Answered, now: float) -> None:
+    def _depart(self, wanted: Wanted, now: float) -> _Flight | None:
+        """Begin a read; None where too many are under way, or what is known is to do."""
         resource, record_id, target = wanted
         key = self._reads[resource].before + (record_id or b"")
         source = self._source_for(key)
         if source is None:
-            kept = self.cache.stale(target)
-            if kept is not None:
-                self.counts.stale[target[LETTER]] += 1
-                answered(OK, kept)
-                return
-            room = now - self._unsettled <= _GRACE and len(self._backlog) < self._max_in_flight
-        else:
-            room = len(source.connection.pending) < self._max_in_flight
-        if not room:
-            self._fall_back(target, answered)
-            return
-        flight = self._fly(resource, target, key, source, now)
-        flight.waiters.append((flight.deadline, answered))
+            if len(self._backlog) >= self._max_in_flight or self._kept(target, now) is not None:
+                return None
+        elif (under_way := len(source.connection.pending)) >= self._max_in_flight and (
+            under_way >= self._max_in_flight * source.commands
+        ):
+            return None
+        return self._fly(resource, target, key, source, now)
 
     def _fly(
         self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
     ) -> _Flight:
         """Begin a read; without a source it waits for one."""
         command = self._reads[resource].command(key)
-        flight = _Flight(self, resource, target, key, command, now, now + self._timeout)
+        flight = _Flight(self, resource, target, key, command, now)
         self._flights[target] = flight
         if source is None:
-            self._backlog.append(flight)
+            self._backlog[flight] = None
         else:
             self._send_through(source, flight)
-        if self._sweeper is None:
-            self._sweep_later()
         return flight
 
     def _source_for(self, key: bytes) -> Source | None:
@@ -595,10 +635,13 @@ class Lookups:
 
     def _try_elsewhere(self, flight: _Flight, error: ReadError) -> bool:
         """Send a flight where its key is now, or let it wait; whether one was possible."""
+        source = flight.source
+        flight.source = None
+        if isinstance(error, ConnectionBroken):
+            return self._send_again(flight)  # as often as there is a connection, in its time
         flight.redirections += 1
         if flight.redirections > _MOST_REDIRECTIONS:
             return False
-        source = flight.source
         to = None if source is None else error.points_to(source.master)
         if to is not None and error.code == "ASK":
             self._detach(flight.target)  # it is not the one that tells of changes until it owns it
@@ -608,27 +651,36 @@ class Lookups:
             self._topology.moved(flight.key, to)
             if self._send(flight):
                 return True
-        if len(self._backlog) >= self._max_in_flight:
+        return self._send_again(flight)
+
+    def _send_again(self, flight: _Flight) -> bool:
+        if len(self._backlog) + len(self._again) >= self._max_in_flight:
             return False
-        self._backlog.append(flight)
+        if self._source_for(flight.key) is None:
+            self._backlog[flight] = None
+        else:
+            self._again.append(flight)
         return True
 
     def _give_up(self, flight: _Flight) -> None:
+        """Answer those who wait for a flight that will not land."""
         if flight.attached:
             self._detach(flight.target)
-        self._wait_no_more(flight)
+        self._backlog.pop(flight, None)
+        for waiter in _take_waiters(flight):
+            self._fall_back(flight.target, waiter.answered)
 
-    def _wait_no_more(self, flight: _Flight, until: float = inf) -> None:
-        """Answer those who wait no longer than `until` for a flight; its reply may yet be kept."""
-        waiters = flight.waiters
-        flight.waiters = [waiting for waiting in waiters if waiting[0] > until]
-        flight.deadline = flight.waiters[0][0] if flight.waiters else inf
-        for deadline, answered in waiters:
-            if deadline <= until:
-                self._fall_back(flight.target, answered)
+    def _deserted(self, flight: _Flight) -> None:
+        """Nobody waits for a flight any more; what was sent stays attached.
+
+        Who asks again joins it, and its reply is kept, so that a Redis slower than `lookup.timeout`
+        still fills the cache.
+        """
+        if flight.source is None:
+            self._give_up(flight)
 
     def _answer_stale(self) -> None:
-        for flight in list(self._backlog):
+        for flight in [*self._backlog, *self._again]:
             if flight.waiters and self.cache.stale(flight.target) is not None:
                 self._give_up(flight)
 
@@ -684,29 +736,49 @@ class Lookups:
     def _sweep_later(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep_soon)
 
+    def _sweep_again(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweeper = asyncio.get_running_loop().call_later(_AFTER_READING, self._sweep)
+
     def _sweep_soon(self) -> None:
         # uvloop runs timers before it reads: after a stall the replies are there, but not read
         self._sweeper = asyncio.get_running_loop().call_later(_AFTER_READING, self._sweep)
 
     def _sweep(self) -> None:
-        """Answer those whose time is over, wherever they stand: some were sent elsewhere before.
+        """Answer those whose time is over, wherever their flights stand.
 
-        A flight that is late stays attached: who asks again joins it, and its reply is kept, so
-        that a Redis slower than `lookup.timeout` still fills the cache.
+        Only the first of each queue are looked at: of many who wait this costs nothing.
         """
         self._sweep_later()  # first: should one of those who wait fail, the others are not lost
+        more = False
+        again, self._again = self._again, []
+        for flight in again:
+            if flight.waiters and not self._send(flight):
+                self._backlog[flight] = None
         now = monotonic()
-        for flight in list(self._backlog):
-            if flight.deadline <= now:
-                self._wait_no_more(flight, now)
-                if not flight.waiters:
-                    self._give_up(flight)
-        self.send_backlog()
-        pending = [source.connection.pending for source in self.sources]
-        for sent in pending:
-            for waiting in list(sent):
-                if waiting.deadline <= now and isinstance(waiting, _Flight):
-                    self._wait_no_more(waiting, now)
-        if self._sweeper and not any(pending) and not self._backlog:
+        for queue in (self._impatient, self._patient):
+            for waiter in list(islice(queue, _SOME)):
+                if waiter.deadline > now:
+                    break
+                self._time_is_over(waiter, now)
+            else:
+                more = more or len(queue) > 0
+        if more:  # but let others have their turn
+            self._sweep_again()
+        if self._sweeper and not (self._impatient or self._patient or self._again):
             self._sweeper.cancel()
             self._sweeper = None
+
+    def _time_is_over(self, waiter: Waiter, now: float) -> None:
+        flight = waiter.flight
+        if waiter not in flight.waiters:
+            return  # answered meanwhile
+        del waiter.queue[waiter]
+        if waiter.queue is self._impatient and self._kept(flight.target, now) is None:
+            waiter.waits(now + self._timeout, self._patient)  # what was known has ended
+            return
+        del flight.waiters[waiter]
+        if not flight.waiters:
+            self._deserted(flight)
+        self._fall_back(flight.target, waiter.answered)

@@ -42,9 +42,6 @@ class ConnectionBroken(ReadError):
 class Waiting(Protocol):
     """What waits for a reply."""
 
-    deadline: float
-    """When it waits no more (monotonic seconds)."""
-
     def replied(self, reply: Any) -> None:
         """Take the reply; a `ReadError` where there is none."""
 
@@ -52,10 +49,9 @@ class Waiting(Protocol):
 class _Call:
     """A reply as a future, for the few commands outside the hot path."""
 
-    __slots__ = ("deadline", "future")
+    __slots__ = ("future",)
 
     def __init__(self) -> None:
-        self.deadline = 0.0  # its caller keeps the time
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def replied(self, reply: Any) -> None:

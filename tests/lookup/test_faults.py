@@ -91,7 +91,9 @@ def site() -> Iterator[Site]:
         valkey = running.enter_context(running_valkey("--dbfilename", "dump.rdb"))
         admin = running.enter_context(Redis(unix_socket_path=valkey.socket))
         proxy = running.enter_context(redis_proxy(valkey.socket))
-        service = running.enter_context(running_service(redis__url=proxy.url))
+        service = running.enter_context(
+            running_service(redis__url=proxy.url, lookup__timeout="0.25")
+        )
         site = Site(valkey, admin, proxy, service)
         site.store()
         wait_for(site.is_proved, "the service reaches Redis")
@@ -356,6 +358,25 @@ async def test_never_stale_once_its_invalidation_was_seen(how: str, site: Site) 
         assert (await ask(client, "cached-0")).status == 503, "a negative is never stale"
 
     assert statuses <= {404, 503}
+
+
+async def test_a_stop_of_five_seconds_refuses_nobody() -> None:
+    """With the default time-out: what is not known waits for Redis, and Redis comes back."""
+    with ExitStack() as running:
+        valkey = running.enter_context(running_valkey())
+        admin = running.enter_context(Redis(unix_socket_path=valkey.socket))
+        service = running.enter_context(running_service(redis__url=valkey.url))
+        for number in range(COLD):
+            admin.hset(f"cs:cold-{number}", mapping=RECORD)
+        wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
+        async with connections(service, COLD) as clients:
+            valkey.freeze()
+            thaw = asyncio.get_running_loop().call_later(5, valkey.thaw)
+            asking = [ask(client, f"cold-{number}") for number, client in enumerate(clients)]
+            seen = await asyncio.gather(*asking)
+            thaw.cancel()
+
+    assert {each.status for each in seen} == {200}
 
 
 async def test_slower_than_the_time_out(site: Site) -> None:

@@ -478,7 +478,7 @@ class TestStaleIfError:
         assert rests(lookups)
 
     async def test_ends(self, client: Client, wire: Wire, lookups: Lookups, clock: Clock) -> None:
-        """After `stale_if_error` seconds: 503."""
+        """After `stale_if_error` seconds: it waits as what was never known, and then 503."""
         await fill(client, wire, "a", record(1))
         prove(lookups, wire, at=clock.now)
         wire.lose()
@@ -486,8 +486,11 @@ class TestStaleIfError:
         client.ask("a")
         clock.now += 1.1
         client.ask("a")
+        assert client.take() == [FOUND[1]]
+        clock.now += TIMEOUT
+        lookups._sweep()
 
-        assert client.take() == [FOUND[1], AWAY]
+        assert client.take() == [AWAY]
 
     async def test_never_a_negative(self, client: Client, wire: Wire, lookups: Lookups) -> None:
         """That a station was unknown says nothing when Redis is away, nor after it."""
@@ -773,17 +776,66 @@ class TestReconnect:
 
         assert client.take() == [FOUND[1]]
 
-    async def test_after_the_grace_nobody_waits(
+    async def test_long_after_the_loss_the_next_connection_is_waited_for(
         self, client: Client, wire: Wire, lookups: Lookups, clock: Clock
     ) -> None:
-        """Who comes long after a loss is answered 503 at once, however often it was tried since."""
+        """As long as for a reply, however often it was tried since."""
         wire.lose()
-        clock.now += module._GRACE + 0.1
+        clock.now += 3600
         failed = wire_of(lookups)
         failed.lose()
         client.ask("a")
+        assert client.take() == []
+        connect(lookups, at=clock.now).receive(record(1))
 
-        assert client.take() == [AWAY]
+        assert client.take() == [FOUND[1]]
+        assert rests(lookups)
+
+    async def test_many_who_wait_cost_nothing_until_their_time_is_over(
+        self, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only the first in time are looked at; the end of all comes in portions."""
+        many = 20_000
+        lookups = make(max_in_flight=many)
+        client, wire = Client(lookups), connect(lookups, at=clock.now)
+        for number in range(many):
+            client.ask(f"{number}")
+        await wire.sent()
+        wire.lose()
+        looked_at: list[bytes] = []
+        monkeypatch.setattr(lookups._topology, "owner", looked_at.append)
+        lookups._sweep()
+        assert client.take() == []
+        assert looked_at == []
+
+        clock.now += TIMEOUT
+        answered = []
+        while lookups._patient:
+            lookups._sweep()
+            answered.append(len(client.take()))
+        assert answered == [500] * 40
+        assert rests(lookups)
+
+    async def test_who_leaves_is_forgotten(self, wire: Wire, lookups: Lookups) -> None:
+        """As a station that hangs up: before a connection is there nothing of it is left."""
+        answers: list[int] = []
+        waiters = [
+            lookups.ask(station("a"), lambda status, _: answers.append(status)) for _ in "12"
+        ]
+        for waiter in waiters:
+            assert waiter is not None
+            lookups.leave(waiter)
+        assert await wire.asked() == [b"cs:a"]
+        assert not lookups._patient
+        wire.receive(record(1))
+        assert answers == []
+        assert len(lookups.cache) == 1, "what was sent is kept when it comes"
+
+        wire.lose()
+        waiter = lookups.ask(station("b"), lambda status, _: answers.append(status))
+        assert waiter is not None
+        lookups.leave(waiter)
+        lookups.leave(waiter)
         assert rests(lookups)
 
     async def test_those_who_wait_are_bounded(
