@@ -108,8 +108,9 @@ class Waiter:
         """Wait for a flight."""
         self.flight = flight
         self.answered = answered
-        self.waits(deadline, queue)
-        flight.waiters[self] = None
+        self.deadline = deadline
+        self.queue = queue
+        flight.waiters[self] = queue[self] = None
 
     def waits(self, deadline: float, queue: "_Queue") -> None:
         """Wait until `deadline` (monotonic seconds), in a queue of those who wait as long."""
@@ -686,7 +687,7 @@ class Lookups:
 
     def _kept(self, target: bytes, now: float) -> bytes | None:
         """What is known of a record and may be served while Redis cannot be read."""
-        kept = self.cache.stale(target)
+        kept = self.cache.stale(target) if self.cache.old else None
         for source in self.sources:
             if kept is None and now - source.good <= self.stale_if_error:
                 kept = source.fresh.get(target)

@@ -68,11 +68,11 @@ class NearCache:
         "_end_of",
         "_ends",
         "_filling",
-        "_old",
         "_stale_if_error",
         "evictions",
         "max_bytes",
         "max_entries",
+        "old",
     )
 
     def __init__(self, *, max_entries: int, max_bytes: int, stale_if_error: float) -> None:
@@ -87,19 +87,19 @@ class NearCache:
         self.max_bytes = max_bytes
         self._stale_if_error = stale_if_error
         self.evictions = 0
-        self._old: list[Generation] = []  # that of the oldest good probe first
+        self.old: list[Generation] = []  # that of the oldest good probe first
         self._filling: list[Generation] = []
         self._end_of: dict[bytes, float] = {}  # monotonic seconds
         self._ends: list[tuple[float, bytes]] = []  # a heap of these, and of some that are past
 
     def __len__(self) -> int:
         """How many answers are kept, the stale ones included."""
-        return sum(len(each.entries) for each in (*self._filling, *self._old))
+        return sum(len(each.entries) for each in (*self._filling, *self.old))
 
     @property
     def size(self) -> int:
         """Bytes of memory that they take."""
-        entries = sum(each.size for each in (*self._filling, *self._old))
+        entries = sum(each.size for each in (*self._filling, *self.old))
         return entries + len(self._end_of) * _END
 
     @property
@@ -137,7 +137,7 @@ class NearCache:
         """Forget an answer, fresh and stale."""
         for generation in self._filling:
             generation.drop(target)
-        for generation in self._old:
+        for generation in self.old:
             generation.drop(target)
         if self._end_of:
             self._end_of.pop(target, None)
@@ -154,7 +154,7 @@ class NearCache:
 
     def clear_old(self) -> None:
         """Forget everything that is stale."""
-        self._old.clear()
+        self.old.clear()
 
     def age(self, generation: Generation, good: float) -> None:
         """Make stale what a connection filled; `good` is when that last proved its lease."""
@@ -175,20 +175,20 @@ class NearCache:
     def _keep_old(self, generation: Generation, good: float) -> None:
         if generation.entries:
             generation.good = good
-            insort(self._old, generation, key=attrgetter("good"))
-        if len(self._old) > _MAX_OLD:
+            insort(self.old, generation, key=attrgetter("good"))
+        if len(self.old) > _MAX_OLD:
             # A connection that comes and goes must not cost what was kept before: join the two
             # whose time differs least.
-            gaps = [newer.good - older.good for older, newer in pairwise(self._old)]
+            gaps = [newer.good - older.good for older, newer in pairwise(self.old)]
             joined = gaps.index(min(gaps))
-            self._old[joined].absorb(self._old.pop(joined + 1))
+            self.old[joined].absorb(self.old.pop(joined + 1))
 
     def stale(self, target: bytes) -> bytes | None:
         """An answer that was good when Redis was last seen, if that is not too long ago."""
         oldest = monotonic() - self._stale_if_error
-        while self._old and self._old[0].good < oldest:
-            self._old.pop(0)
-        for old in reversed(self._old):
+        while self.old and self.old[0].good < oldest:
+            self.old.pop(0)
+        for old in reversed(self.old):
             tail = old.entries.get(target)
             if tail is not None:
                 return tail
@@ -197,17 +197,17 @@ class NearCache:
     def has_stale(self) -> bool:
         """Whether there is anything that `stale` may give."""
         oldest = monotonic() - self._stale_if_error
-        return any(old.entries for old in self._old if old.good >= oldest)
+        return any(old.entries for old in self.old if old.good >= oldest)
 
     def stale_targets(self) -> list[bytes]:
         """The targets of everything that is stale."""
-        return [target for old in self._old for target in old.entries]
+        return [target for old in self.old for target in old.entries]
 
     def _evict(self) -> None:
         self.evictions += 1
-        while self._old and not self._old[0].entries:
-            self._old.pop(0)
-        fullest = self._old[0] if self._old else max(self._filling, key=attrgetter("size"))
+        while self.old and not self.old[0].entries:
+            self.old.pop(0)
+        fullest = self.old[0] if self.old else max(self._filling, key=attrgetter("size"))
         self._end_of.pop(fullest.evict(), None)
 
     def _keep_end(self, target: bytes, end: float) -> None:
@@ -215,7 +215,7 @@ class NearCache:
         heappush(self._ends, (end, target))
         if len(self._ends) > 2 * len(self) + _SOME_ENDED:
             # what was dropped since is not waited for; what was cleared together may be in both
-            kept = [each.entries for each in (*self._filling, *self._old)]
+            kept = [each.entries for each in (*self._filling, *self.old)]
             self._end_of = {
                 each: its_end
                 for each, its_end in self._end_of.items()
