@@ -14,6 +14,7 @@ from time import monotonic
 
 import structlog
 
+from csms_redis import aside
 from csms_redis.settings import ServerSettings
 
 _FIRST_INHERITED = 3
@@ -297,11 +298,13 @@ async def listen(settings: ServerSettings) -> Listener:
     where = f"{settings.host} port {settings.port}"
     sockets: list[socket.socket] = []
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            settings.host or None,
-            settings.port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
+        found = await aside.run(
+            lambda: socket.getaddrinfo(
+                settings.host or None,
+                settings.port,
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
+            )
         )
         for family, _, _, _, address in dict.fromkeys(found):
             listening = socket.create_server(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from csms_redis import aside
 from csms_redis.access.addresses import is_loopback
 from csms_redis.access.entrance import Entrance
 from csms_redis.api.app import make_app
@@ -39,6 +40,7 @@ from csms_redis.telemetry.metrics import LoopLag
 from csms_redis.telemetry.tracing import Tracing
 
 _FIRST_CONTACT = 2.0  # seconds
+_LAST_SPANS = 3.0  # seconds that the collector has to take the last spans
 _AFTER_DRAIN = 0.1  # seconds that aiohttp has to end handlers whose connections are gone
 _log = structlog.get_logger()
 
@@ -52,7 +54,7 @@ async def serve(settings: Settings) -> None:
         CannotListen: the address is taken or not ours.
     """
     signals = _Signals()
-    entrance = Entrance(settings.auth, settings.server)
+    entrance = await aside.run(lambda: Entrance(settings.auth, settings.server))
     signals.reloads += entrance.reloads
     prefix = settings.redis.key_prefix.encode()
     async with running(settings.redis) as topology:
@@ -139,7 +141,9 @@ async def serve(settings: Settings) -> None:
             await redis.close()
             await unguarded.close()
             if tracing is not None:
-                await asyncio.to_thread(tracing.close)
+                with suppress(TimeoutError):  # the collector's name server may be silent
+                    async with asyncio.timeout(_LAST_SPANS):
+                        await aside.run(tracing.close)
     _log.info("stopped")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
 
+from csms_redis import files
 from csms_redis.access.credentials import Credentials
 from csms_redis.access.secret import hash_of
 from csms_redis.settings import AuthSettings, BadSettings, Role
@@ -70,7 +71,7 @@ def called(clients: Iterable[Client], name: bytes) -> Client | None:
 
 def _read_file(path: Path) -> Iterator[bytes]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read(path).decode("utf-8")
     except OSError as error:
         raise BadSettings(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -30,7 +30,7 @@ class Entrance:
                 FileWatch("auth", files, lambda: read_clients(auth), self.gate.use)
             )
         if server.tls.certificate_file is not None:
-            files = tls.files(server.tls)
+            files = tls.named(server.tls)
             self._watches.append(
                 FileWatch("server.tls", files, lambda: tls.server_context(server.tls), self._use)
             )

@@ -5,21 +5,29 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import structlog
 
+from csms_redis import aside, files
 from csms_redis.settings import BadSettings
 
 PERIOD: Final = 1.0
 """Seconds from one look to the next."""
 
+PATIENCE: Final = 5.0
+"""Seconds that a look may take. After that another one is begun, which has twice as long."""
+
+_MOST_PATIENCE: Final = 3600.0
+"""Seconds: each look that hangs keeps a thread."""
+
 _T = TypeVar("_T")
+_Digests: TypeAlias = list[bytes | None]
 _log = structlog.get_logger()
 
 
 class FileWatch(Generic[_T]):
-    """Keeps in use what was last read well.
+    """Keeps in use what was last read well, and tries again what could not be read.
 
     The contents are compared, not the times: where a file is a link into a directory that is
     swapped, and where its time has too few digits, that is what is certain.
@@ -28,7 +36,7 @@ class FileWatch(Generic[_T]):
     def __init__(
         self,
         about: str,
-        files: Sequence[Path],
+        watched: Sequence[Path],
         read: Callable[[], _T],
         use: Callable[[_T], None],
     ) -> None:
@@ -36,19 +44,20 @@ class FileWatch(Generic[_T]):
 
         Args:
             about: the setting, for the log.
-            files: that `read` reads.
-            read: may run in another thread.
+            watched: the files that `read` reads.
+            read: runs in another thread, later.
             use: is given what was read, in the event loop.
 
         Raises:
             BadSettings: what is there cannot be used.
         """
         self._about = about
-        self._files = files
+        self._files = watched
         self._read = read
         self._use = use
         self._wanted = asyncio.Event()
-        self._seen = self._look()
+        self._told: str | None = None  # what is wrong since the last time that all was well
+        self._seen = self._look()  # of what is in use
         use(read())
 
     def look_now(self) -> None:
@@ -57,32 +66,73 @@ class FileWatch(Generic[_T]):
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
+        patience = PATIENCE
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PERIOD):
-                    await self._wanted.wait()
+            await self._until_wanted(PERIOD)
             wanted = self._wanted.is_set()
             self._wanted.clear()
-            # before the reading, so that what changes meanwhile is seen by the next look
-            seen = await asyncio.to_thread(self._look)
-            if seen == self._seen:
-                if wanted:
-                    _log.info("not reloaded: nothing has changed", about=self._about)
-                continue
-            self._seen = seen
+            looking = aside.start(self._changed)
+            # whoever wants a look now has perhaps ended what this one hangs at
+            asked = asyncio.create_task(self._wanted.wait())
+            either: set[asyncio.Future[Any]] = {looking, asked}
             try:
-                self._use(await asyncio.to_thread(self._read))
+                await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                asked.cancel()
+                if not looking.done():
+                    looking.cancel()
+            if looking.cancelled() or not looking.done():
+                patience = min(2 * patience, _MOST_PATIENCE)
+                self._tell(f"{self._names} cannot be read: that takes too long", wanted=wanted)
+                continue
+            patience = PATIENCE
+            try:
+                self._take(looking.result(), wanted=wanted)
             except BadSettings as error:
-                _log.error("not reloaded: the old one stays", about=self._about, reason=str(error))
-            else:
-                _log.info("reloaded", about=self._about)
+                self._tell(str(error), wanted=wanted)
 
-    def _look(self) -> list[bytes | None]:
+    def _take(self, changed: "tuple[_Digests, _T] | None", *, wanted: bool) -> None:
+        if changed is None:
+            if wanted:
+                _log.info("not reloaded: nothing has changed", about=self._about)
+        else:
+            seen, new = changed
+            self._use(new)
+            self._seen = seen
+            _log.info("reloaded", about=self._about)
+        self._told = None
+
+    def _tell(self, reason: str, *, wanted: bool) -> None:
+        """Say what is wrong: once, and whenever a look was wanted."""
+        if wanted or reason != self._told:
+            self._told = reason
+            _log.error("not reloaded: the old one stays", about=self._about, reason=reason)
+
+    async def _until_wanted(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
+
+    def _changed(self) -> "tuple[_Digests, _T] | None":
+        """What is in the files now, where that is not in use already.
+
+        Raises:
+            BadSettings: it cannot be used.
+        """
+        # before the reading, so that what changes meanwhile is seen by the next look
+        seen = self._look()
+        return None if seen == self._seen else (seen, self._read())
+
+    def _look(self) -> _Digests:
         return [_digest(file) for file in self._files]
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(str, self._files))
 
 
 def _digest(file: Path) -> bytes | None:
     try:
-        return sha256(file.read_bytes()).digest()
+        return sha256(files.read(file)).digest()
     except OSError:
         return None

@@ -4,13 +4,14 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from csms_redis import files
 from csms_redis.settings import BadSettings, TlsSettings
 
 
-def files(settings: TlsSettings) -> Sequence[Path]:
+def named(settings: TlsSettings) -> Sequence[Path]:
     """The files that make the context."""
-    named = (settings.certificate_file, settings.key_file, settings.client_ca_file)
-    return [file for file in named if file is not None]
+    all_of_them = (settings.certificate_file, settings.key_file, settings.client_ca_file)
+    return [file for file in all_of_them if file is not None]
 
 
 def server_context(settings: TlsSettings) -> ssl.SSLContext:
@@ -23,7 +24,7 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    for file in files(settings):
+    for file in named(settings):
         _readable(file)
     certificate, key = settings.certificate_file, settings.key_file
     assert certificate is not None  # noqa: S101 the caller saw to it
@@ -48,7 +49,7 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
 
 def _readable(file: Path) -> None:
     try:
-        file.read_bytes()
+        files.read(file)
     except OSError as error:
         raise BadSettings(f"server.tls: {file}: cannot be read: {error.strerror}") from None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from csms_redis import files
 from csms_redis.access import tls
 from csms_redis.access.addresses import is_loopback
 from csms_redis.access.clients import Client, read_clients, secret_files
@@ -62,7 +63,7 @@ def _tls(settings: TlsSettings, certificate_file: Path) -> Iterator[Finding]:
     about = "server.tls"
     try:
         tls.server_context(settings)
-        shown = x509.load_pem_x509_certificates(certificate_file.read_bytes())[0]
+        shown = x509.load_pem_x509_certificates(files.read(certificate_file))[0]
     except BadSettings as bad:
         yield error(about, str(bad))
         return

@@ -21,6 +21,7 @@ from csms_redis.lookup.read_connection import (
     encode,
 )
 from csms_redis.redis.address import Address
+from csms_redis.redis.names import blamed, connect
 from csms_redis.redis.node import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import CERTIFICATE
@@ -147,11 +148,12 @@ class Link:
             asked = self._asked
             try:
                 await self._connect_and_hold()
-            except _FAILURES as error:
+            except _FAILURES as failure:
                 if self._asked != asked:
                     await asyncio.sleep(_FIRST_DELAY)
                     continue
                 self._asked = _ASKED
+                error = blamed(self._address.host, self._address.port, failure)
                 lasted = monotonic() - started
                 if lasted > _LONGEST_DELAY or (self.problem is None and lasted > delay):
                     delay = _FIRST_DELAY
@@ -304,9 +306,13 @@ class Link:
             if address.path:
                 _, connection = await loop.create_unix_connection(protocol, address.path)
             else:
-                context = address.tls.context() if address.tls else None
+                context = await address.tls.context() if address.tls else None
+                connected = await connect(address.host, address.port)
                 _, connection = await loop.create_connection(
-                    protocol, address.host, address.port, ssl=context
+                    protocol,
+                    sock=connected,
+                    ssl=context,
+                    server_hostname=address.host if context else None,
                 )
         return connection
 
@@ -451,7 +457,7 @@ class Link:
                 reason=self._untracked,
             )
 
-    def _say(self, error: Exception) -> None:
+    def _say(self, error: BaseException) -> None:
         refused = isinstance(error, UnknownLayout | Unconfirmed)
         if refused:
             reason = self.problem = str(error)
@@ -482,7 +488,7 @@ def _refuse_ended(connection: ReadConnection) -> None:
         raise ConnectionBroken("the connection ended after its last reply")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """One line for the operator, without what Redis quotes of a command."""
     match error:
         case IsReplica():

@@ -1,9 +1,21 @@
 """Where one Redis listens, and as whom and under what protection to speak to it."""
 
+import asyncio
+import errno
 import ssl
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
+
+import structlog
+
+from csms_redis import aside, files
+
+_PATIENCE: Final = 0.5
+"""Seconds that files may take to be read; after that a connection is made with what was in them."""
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,25 +27,70 @@ class Tls:
     key_file: Path | None = None
     check_hostname: bool = True
 
-    def context(self) -> ssl.SSLContext:
-        """Make what a new connection uses, from the files as they are now.
+    async def context(self) -> ssl.SSLContext:
+        """What a new connection uses, from the files as they are now.
+
+        Where they cannot be read now, or take too long, what was last read well.
+
+        Raises:
+            OSError: nothing was, and a file cannot be read, or not in time.
+            ssl.SSLError: nothing was, and it holds no certificate, or no key that belongs to it.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                context = await _being_read.run(self, self.read)
+        except OSError as error:  # TimeoutError is one
+            if self not in _last:
+                raise _in_vain(error) from None
+            if self not in _told:
+                _told.add(self)
+                reason = str(_in_vain(error).strerror)
+                _log.error("not reloaded: the old one stays", about="redis.tls", reason=reason)
+        else:
+            _last[self] = context
+            _told.discard(self)
+        return _last[self]
+
+    def read(self) -> ssl.SSLContext:
+        """Read the files; takes no time where they have not changed.
 
         Raises:
             OSError: a file cannot be read.
             ssl.SSLError: it holds no certificate, or no key that belongs to it.
         """
-        files = [file for file in (self.ca_file, self.cert_file, self.key_file) if file]
-        return _context(self, tuple(file.stat().st_mtime_ns for file in files))
+        named = [file for file in (self.ca_file, self.cert_file, self.key_file) if file]
+        stamps = tuple(_stamp(file) for file in named)
+        return _context(self, stamps)
+
+
+_being_read: "aside.Shared[Tls, ssl.SSLContext]" = aside.Shared()
+_last: dict[Tls, ssl.SSLContext] = {}
+_told: set[Tls] = set()  # of whose failure the log has a line
+
+
+def _in_vain(error: OSError) -> OSError:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return OSError(errno.ETIMEDOUT, "its TLS files cannot be read in time")
+    return error
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=8)
-def _context(tls: Tls, written: tuple[int, ...]) -> ssl.SSLContext:
+def _context(tls: Tls, stamps: tuple[tuple[int, ...], ...]) -> ssl.SSLContext:
     """Read the files; for the system's authorities it takes as long as a thousand lookups."""
-    del written
+    del stamps
+    for file in (tls.ca_file, tls.cert_file, tls.key_file):
+        if file is not None:
+            files.read(file)  # OpenSSL would wait for a pipe
     context = ssl.create_default_context(cafile=tls.ca_file)
     context.check_hostname = tls.check_hostname
     if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        # the password in vain: without one OpenSSL would ask at the terminal
+        context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     return context
 
 

@@ -8,7 +8,6 @@ migration, gets a higher epoch than anyone had before
 """
 
 import asyncio
-import socket
 import ssl
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
@@ -23,6 +22,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from csms_redis.redis.address import Address
 from csms_redis.redis.cluster_map import Claims, ClusterMap, ClusterNode, parse
+from csms_redis.redis.names import NotResolved, blamed, places
 from csms_redis.redis.node import connection_to
 from csms_redis.redis.slots import SLOTS, key_in, slot_of
 from csms_redis.redis.topology import Topology
@@ -38,6 +38,7 @@ _ENOUGH = 5  # maps in one look, whatever questions they leave
 
 _ASK = pack_command(("CLUSTER", "NODES"))  # type: ignore[arg-type] # its stub wants a 1-tuple
 _SILENT = "no node of the cluster answers"
+_NO_NAMES = "none of the cluster's names can be resolved"
 _DISABLED = "cluster support disabled"
 
 
@@ -245,7 +246,7 @@ class Cluster(Topology):
             answer = parse(reply.decode(), address, at)
         except (RedisError, OSError, TimeoutError, ValueError) as error:
             await connection.disconnect(nowait=True)
-            return _reason(error)
+            return _reason(blamed(address.host, address.port, error))
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -265,7 +266,7 @@ class Cluster(Topology):
                 del self._resolving[seed]
                 found += task.result()
         if not found:
-            problems.append("none of the cluster's names can be resolved")
+            problems.append(_NO_NAMES)
         return list(dict.fromkeys(found))
 
     async def _disconnect(self, nodes: Iterable[Address]) -> None:
@@ -376,19 +377,19 @@ def _sorted(addresses: Iterable[Address]) -> tuple[Address, ...]:
 
 async def _resolve(seed: Address) -> list[Address]:
     if seed.tls is not None and seed.tls.check_hostname:
-        return [seed]  # the certificate is made out to the name; asyncio tries all its addresses
+        return [seed]  # the certificate is made out to the name; all its addresses are tried
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            seed.host, seed.port, type=socket.SOCK_STREAM
-        )
-    except (OSError, ValueError):  # UnicodeError: it cannot be a name
+        found = await places(seed.host, seed.port)
+    except NotResolved:
         return []
-    return [seed.at(str(address[0]), seed.port) for *_, address in found]
+    return [seed.at(place[0], seed.port) for _, place in found]
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Why a node gave no map, for the operator; quotes nothing that it said."""
     behind = error.__cause__ or error.__context__
+    if isinstance(error, NotResolved) or isinstance(behind, NotResolved):
+        return _NO_NAMES
     if isinstance(behind, ssl.SSLError):
         return f"TLS fails: {getattr(behind, 'verify_message', None) or behind.reason}"
     match error:

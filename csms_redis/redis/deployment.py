@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from csms_redis import aside
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import Admit, RedisClient
 from csms_redis.redis.embedded import EmbeddedValkey
@@ -25,7 +26,8 @@ async def running(settings: RedisSettings) -> AsyncIterator[Topology]:
         BadSettings: a setting cannot be used.
         EmbeddedError: the embedded store cannot be started.
     """
-    if topology := configured(settings):
+    # a file that is named may be on a mount that hangs
+    if topology := await aside.run(lambda: configured(settings)):
         try:
             yield topology
         finally:

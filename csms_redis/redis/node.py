@@ -29,6 +29,7 @@ from redis.exceptions import ConnectionError as HungUp
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.address import Address
+from csms_redis.redis.names import blamed, connect
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
 
@@ -307,7 +308,7 @@ class Node:
         except _ERRORS as error:
             raise self._refused("connect", error) from error
         except (RedisError, OSError, TimeoutError) as error:
-            raise fault from error
+            raise fault from blamed(self.address.host, self.address.port, error)
         return replies
 
     async def _ensure_connected(self, connection: AbstractConnection, *, master: bool) -> None:
@@ -422,13 +423,25 @@ class _TcpConnection(Connection):
         super().__init__(host=address.host, port=address.port, **options)
         self._address = address
         self._ip = ip
+        self._arguments: dict[str, Any] = {}
+
+    async def _connect(self) -> None:
+        address = self._address
+        tls = await address.tls.context() if address.tls is not None else None
+        connected = await connect(self._ip or address.host, address.port)
+        self._arguments = {"sock": connected}
+        if tls is not None:
+            self._arguments |= {"ssl": tls, "server_hostname": address.host}
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call] # redis-py's
+        except BaseException:
+            connected.close()
+            raise
+        finally:
+            self._arguments = {}
 
     def _connection_arguments(self) -> dict[str, Any]:
-        address = self._address
-        arguments: dict[str, Any] = {"host": self._ip or address.host, "port": address.port}
-        if address.tls is not None:
-            arguments |= {"ssl": address.tls.context(), "server_hostname": address.host}
-        return arguments
+        return self._arguments
 
 
 def connection_to(address: Address, *, ip: str = "") -> AbstractConnection:

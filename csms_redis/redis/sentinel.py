@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from csms_redis.redis.address import Address
+from csms_redis.redis.names import NotResolved, places
 from csms_redis.redis.node import Command, connection_to
 from csms_redis.redis.topology import Topology
 
@@ -152,17 +152,13 @@ class Sentinel(Topology):
         job.add_done_callback(lambda _: self._jobs.pop(key))
 
     async def _resolve(self, address: Address) -> None:
-        # without a time-out: it would not end the thread that waits for the name server, and the
-        # next one would take another thread
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                address.host, address.port, type=socket.SOCK_STREAM
-            )
-        except (OSError, UnicodeError):
+            found = await places(address.host, address.port)
+        except NotResolved:
             return  # the last known ones may still be right
         finally:
             self._slow.discard(address)
-        self._resolved[address] = tuple(dict.fromkeys(str(info[4][0]) for info in found))
+        self._resolved[address] = tuple(dict.fromkeys(place[0] for _, place in found))
         self._ask(address, self._resolved[address], again=False)
 
     async def _hear(self, where: Where, peer: "_Peer") -> None:
@@ -269,7 +265,7 @@ class Sentinel(Topology):
                 return f"; {peer} {peer.problem}"
         for address in self._configured:
             if not self._hosts(address):
-                return f"; {address.host} has no address"
+                return f"; {address.host}: its name is not resolved"
         return ""
 
 

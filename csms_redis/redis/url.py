@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
+from csms_redis import files
 from csms_redis.redis.address import Address, Tls
 from csms_redis.redis.cluster import Cluster
 from csms_redis.redis.sentinel import Sentinel
@@ -300,7 +301,7 @@ def _tls(settings: RedisSettings) -> Tls:
     if ca is not None:
         _holds("tls_ca_file", ca, b"-----BEGIN CERTIFICATE-----", "certificate")
         try:
-            Tls(ca_file=ca).context()
+            Tls(ca_file=ca).read()
         except OSError as error:
             raise BadSettings(f"redis.tls_ca_file: {ca}: {_reason(error)}") from None
     if cert is not None:
@@ -310,7 +311,7 @@ def _tls(settings: RedisSettings) -> Tls:
         if b"ENCRYPTED" in pem:  # OpenSSL would ask a terminal for its password
             raise BadSettings(f"redis.{setting}: {file}: the key is encrypted: store it decrypted")
         try:
-            Tls(cert_file=cert, key_file=key).context()
+            Tls(cert_file=cert, key_file=key).read()
         except OSError as error:
             raise BadSettings(f"redis.{setting}: {file}: {_reason(error)}") from None
     return Tls(ca_file=ca, cert_file=cert, key_file=key, check_hostname=settings.tls_check_hostname)
@@ -333,6 +334,6 @@ def _holds(setting: str, file: Path, start: bytes, what: str) -> bytes:
 
 def _read(setting: str, file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return files.read(file)
     except OSError as error:
         raise BadSettings(f"redis.{setting}: {file}: {error.strerror}") from None

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms_redis.redis import names
 from csms_redis.redis.address import Address, Tls
 from csms_redis.redis.cluster import Cluster
 from csms_redis.redis.cluster_map import ClusterMap, parse
@@ -634,13 +636,12 @@ async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch)
         silent.reply = None
         node.says([line("a", 0, 1, "0-16383", flags="myself", where=f":{port}@1")])
 
-        async def resolved(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        def resolved(host: str, port: int) -> list[names.Place]:
             assert host == "nodes.example"
-            hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
+            return [(socket.AF_INET, (f"127.0.0.{number}", port)) for number in (1, 2, 3)]
 
         with monkeypatch.context() as patch:
-            patch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+            patch.setattr(names, "_look_up", resolved)
             cluster = Cluster([SEED.at("nodes.example", port)], timeout=5)
             await cluster._ask_in_turn(await cluster._resolved([]), [], [])
         assert (node.address,) == cluster.masters
@@ -649,20 +650,23 @@ async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_silent_name_server_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
-    answered = asyncio.Event()
+    answered = threading.Event()
 
-    async def resolved(*_: object, **__: object) -> list[object]:
+    def resolved(host: str, port: int) -> list[names.Place]:
+        del host, port
         nonlocal asked
         asked += 1
-        await answered.wait()
+        answered.wait()
         return []
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    monkeypatch.setattr(names, "_look_up", resolved)
     cluster = Cluster([SEED.at("nodes.example", 7000)], timeout=5)
     for _ in range(3):
         await cluster.look()
     assert asked == 1
+    assert cluster.problem == "none of the cluster's names can be resolved"
     await cluster.close()
+    answered.set()
 
 
 @pytest.mark.usefixtures("patient")

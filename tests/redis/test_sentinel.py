@@ -16,6 +16,7 @@ import hiredis
 import pytest
 from structlog.testing import capture_logs
 
+from csms_redis.redis import names as names_module
 from csms_redis.redis import topology
 from csms_redis.redis.address import Address, Tls
 from csms_redis.redis.sentinel import Sentinel
@@ -416,17 +417,17 @@ class Names:
         self.hosts: dict[str, list[str]] = {}
         self.questions = 0
 
-    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+    def look_up(self, host: str, port: int) -> list[names_module.Place]:
         self.questions += 1
         if host not in self.hosts:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [(0, 0, 0, "", (ip, port)) for ip in self.hosts[host]]
+        return [(socket.AF_INET, (ip, port)) for ip in self.hosts[host]]
 
 
 @pytest.fixture
 async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     server = Names()
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", server.getaddrinfo)
+    monkeypatch.setattr(names_module, "_look_up", server.look_up)
     return server
 
 
@@ -461,7 +462,7 @@ async def test_name_that_comes_to_mean_others(names: Names, behind_a_name: list[
     async with asking([Address(host="sentinels.test", port=port)]) as sentinel:
         await sentinel.look()
         assert sentinel.problem == (
-            "0 of 1 sentinels answer, 1 must agree; sentinels.test has no address"
+            "0 of 1 sentinels answer, 1 must agree; sentinels.test: its name is not resolved"
         )
         names.hosts["sentinels.test"] = ["127.0.0.1"]
         await sentinel.look()

@@ -1,0 +1,112 @@
+"""Host names and connections to them; a name server that is silent holds up nothing else.
+
+A name is resolved once at a time, on a thread that nothing waits for. Who gives up waiting leaves
+that to whoever asks next, so that a slow name server is waited for in several attempts.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Final, TypeAlias
+
+from csms_redis import aside
+
+Place: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+"""Where to connect to: an address family, and an address as sockets of it take it."""
+
+_NEXT: Final = 0.25
+"""Seconds after which a name's next address is tried as well (RFC 8305, 8: 250 ms)."""
+
+_asked: "aside.Shared[tuple[str, int], list[Place]]" = aside.Shared()
+
+
+class NotResolved(OSError):
+    """There is no address for a name, or not in time."""
+
+    def __init__(self, reason: str = "") -> None:
+        """Have a `reason` where there is one."""
+        told = f": {reason.lower()}" if reason else ""
+        super().__init__(socket.EAI_NONAME, f"its name is not resolved{told}")
+
+
+async def places(host: str, port: int) -> list[Place]:
+    """All addresses of a name, or the one that `host` is.
+
+    Raises:
+        NotResolved: it has none.
+    """
+    with suppress(OSError, UnicodeError):
+        return _places(host, port, socket.AI_NUMERICHOST)
+    try:
+        return await _asked.run((host, port), lambda: _look_up(host, port))
+    except socket.gaierror as error:
+        raise NotResolved(str(error.strerror)) from None
+    except (OSError, UnicodeError):
+        raise NotResolved from None
+
+
+def blamed(host: str, port: int, error: BaseException) -> BaseException:
+    """What to tell of a connection that failed: a time-out may have been the name server's."""
+    waits = isinstance(error, TimeoutError) and _asked.waits((host, port))
+    return NotResolved() if waits else error
+
+
+async def connect(host: str, port: int) -> socket.socket:
+    """Connect to a name: to its addresses one after another, to the next also when one is silent.
+
+    Raises:
+        NotResolved: it has no address.
+        OSError: none of its addresses can be connected to.
+    """
+    waiting = await places(host, port)
+    trying: set[asyncio.Task[socket.socket]] = set()
+    failure: OSError | None = None
+    try:
+        while waiting or trying:
+            if waiting:
+                trying.add(asyncio.create_task(_connect(*waiting.pop(0))))
+            done, trying = await asyncio.wait(
+                trying,
+                timeout=_NEXT if waiting else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for attempt in done:
+                try:
+                    connected = attempt.result()
+                except OSError as error:
+                    failure = failure or error
+                else:
+                    trying |= done - {attempt}
+                    return connected
+    finally:
+        for attempt in trying:
+            attempt.cancel()
+            attempt.add_done_callback(_close)
+    raise failure or NotResolved
+
+
+async def _connect(family: socket.AddressFamily, address: tuple[str | int, ...]) -> socket.socket:
+    connecting = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)  # noqa: FBT003 its only argument
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(connecting, address)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _close(attempt: "asyncio.Task[socket.socket]") -> None:
+    """Close what was connected as well, too late."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+def _look_up(host: str, port: int) -> list[Place]:
+    return _places(host, port, 0)
+
+
+def _places(host: str, port: int, flags: int) -> list[Place]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return list(dict.fromkeys((info[0], info[4]) for info in found))  # type: ignore[misc]
