@@ -434,9 +434,6 @@ class _TcpConnection(Connection):
             self._arguments |= {"ssl": tls, "server_hostname": address.host}
         try:
             await super()._connect()  # type: ignore[no-untyped-call] # redis-py's
-        except BaseException:
-            connected.close()
-            raise
         finally:
             self._arguments = {}
 
