@@ -1,10 +1,11 @@
 """The command line."""
 
+import sys
 from importlib import import_module
 
 import click
 
-from csms_redis import __version__
+from csms_redis import __version__, early_signals
 
 _COMMANDS = {
     "serve": "serve:serve_command",
@@ -35,6 +36,8 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
+        if sys.argv[1:2] == ["serve"]:  # as a process of its own
+            early_signals.obey()
         module, _, name = _COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(f"csms_redis.commands.{module}"), name)
         assert isinstance(found, click.Command)  # noqa: S101 as the table says

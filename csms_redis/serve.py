@@ -1,12 +1,10 @@
 """The service from its settings to its end: Redis, lookups, application, listener, drain."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -36,6 +34,7 @@ from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import BadSettings, Settings
+from csms_redis.signals import Signals
 from csms_redis.telemetry.metrics import LoopLag
 from csms_redis.telemetry.tracing import Tracing
 
@@ -48,16 +47,23 @@ _log = structlog.get_logger()
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
 
+    While it starts, the first one ends that, whatever it waits for.
+
     Raises:
         BadSettings: a setting cannot be used, or not with the records that are in Redis.
         EmbeddedError: the embedded store cannot be started.
         CannotListen: the address is taken or not ours.
     """
-    signals = _Signals()
+    signals = Signals()
+    await signals.unless_stopped(_serve(settings, signals))
+    _log.info("stopped")
+
+
+async def _serve(settings: Settings, signals: Signals) -> None:
     entrance = await aside.run(lambda: Entrance(settings.auth, settings.server))
     signals.reloads += entrance.reloads
     prefix = settings.redis.key_prefix.encode()
-    async with running(settings.redis) as topology:
+    async with running(settings.redis, serves=True) as topology:
         lookups = Lookups(settings.lookup, prefix, topology)
         unguarded = plain_client(settings.redis, topology)
         layout = Layout(unguarded, prefix)
@@ -127,6 +133,7 @@ async def serve(settings: Settings) -> None:
                         background.create_task(forever)
                         for forever in (expiring.run(), front.run(), lag.run(), entrance.run())
                     ]
+                    signals.started()
                     await signals.first.wait()
                     await signals.delay(settings.server.drain_delay)
                     _log.info("draining", seconds=settings.server.drain_timeout)
@@ -144,7 +151,6 @@ async def serve(settings: Settings) -> None:
                 with suppress(TimeoutError):  # the collector's name server may be silent
                     async with asyncio.timeout(_LAST_SPANS):
                         await aside.run(tracing.close)
-    _log.info("stopped")
 
 
 async def _refuse_unknown(layout: Layout, topology: Topology) -> None:
@@ -163,54 +169,6 @@ async def _refuse_unknown(layout: Layout, topology: Topology) -> None:
         pass  # the supervisor tells why, and tries again
 
 
-class _Signals:
-    """What the operator asks for by signals.
-
-    SIGTERM and SIGINT: the first asks for an orderly end, the second for a quick one. SIGHUP: what
-    can be read anew without a restart is.
-    """
-
-    def __init__(self) -> None:
-        self.first = asyncio.Event()
-        self.second = asyncio.Event()
-        self.reloads: list[Callable[[], None]] = []
-        """What SIGHUP does; each logs what came of it."""
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self._stop, signum)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-
-    def _stop(self, signum: signal.Signals) -> None:
-        hurry = self.first.is_set()
-        _log.info("stopping at once" if hurry else "stopping", signal=signum.name)
-        (self.second if hurry else self.first).set()
-
-    def _reload(self) -> None:
-        if not self.reloads:
-            _log.info("nothing to reload: settings are read at the start", signal="SIGHUP")
-        for reload in self.reloads:
-            reload()
-
-    @property
-    def problem(self) -> str | None:
-        """What readiness says of it."""
-        return "is shutting down" if self.first.is_set() else None
-
-    async def delay(self, seconds: float) -> None:
-        """Wait, unless there is a second signal."""
-        await self.unless_hurried(asyncio.sleep(seconds))
-
-    async def unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do some work, and drop it at a second signal."""
-        working = asyncio.create_task(work)
-        hurry = asyncio.create_task(self.second.wait())
-        await asyncio.wait({working, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (working, hurry):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-
 @asynccontextmanager
 async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     app: web.Application,
@@ -218,7 +176,7 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     entrance: Entrance,
     descriptors: Descriptors,
     settings: Settings,
-    signals: _Signals,
+    signals: Signals,
 ) -> AsyncIterator[tuple[Front, web.Server]]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_AFTER_DRAIN)

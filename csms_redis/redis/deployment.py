@@ -19,8 +19,12 @@ _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def running(settings: RedisSettings) -> AsyncIterator[Topology]:
+async def running(settings: RedisSettings, *, serves: bool = False) -> AsyncIterator[Topology]:
     """Where Redis is; the embedded one runs meanwhile.
+
+    Args:
+        settings: of it.
+        serves: whether for a service, which waits for a command that has the embedded store.
 
     Raises:
         BadSettings: a setting cannot be used.
@@ -33,7 +37,7 @@ async def running(settings: RedisSettings) -> AsyncIterator[Topology]:
         finally:
             await topology.close()
         return
-    valkey = EmbeddedValkey(settings.data_dir)
+    valkey = EmbeddedValkey(settings.data_dir, serves=serves)
     await valkey.start()
     _log.info("embedded store", data_dir=str(settings.data_dir.resolve()))
     try:

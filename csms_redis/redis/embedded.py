@@ -1,9 +1,9 @@
 """A private Valkey server for one machine: `redis.url = "embedded"`.
 
-Two locks in the data directory keep it to one server. `owner.lock` is held by the live service,
-so that a second one is refused. `valkey.lock` is held by Valkey itself, which gets it as its
-standard input: however its owner ended, no other Valkey opens the append-only file before the
-kernel says that the last one is gone.
+Two locks in the data directory keep it to one server. `owner.lock` is held by the live service, so
+that a second one is refused, or by a command, which a service waits for. `valkey.lock` is held by
+Valkey itself, which gets it as its standard input: however its owner ended, no other Valkey opens
+the append-only file before the kernel says that the last one is gone.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ import contextlib
 import ctypes
 import fcntl
 import importlib
+import itertools
 import os
 import random
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -31,6 +33,9 @@ _SOCKET = "valkey.sock"
 _PID_FILE = "valkey.pid"
 _LOG = "valkey.log"
 _APPEND_ONLY = "appendonlydir"
+_MANIFEST = "appendonly.aof.manifest"
+_AOF = re.compile(r"appendonly\.aof\.(?P<seq>\d+)\.(?P<kind>base|incr)\.(?:aof|rdb)")
+_SERVES = "serve"  # in owner.lock, behind the pid: a service holds it, and no command
 
 # Every path is relative to the working directory, the data directory: no odd character of its
 # name is ever quoted, and Valkey's own side of the socket is always short enough.
@@ -60,12 +65,19 @@ _SLOW_START = 2.0  # seconds
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 5.0  # seconds
 _STEADY = 10.0  # seconds of life after which a death starts the backoff anew
 _LOG_LIMIT = 1 << 20  # bytes
+_OWNER_PAUSE = 0.1  # seconds between looks at whether the owner has ended
+_STILL = 30.0  # seconds after which it is said again who is waited for
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Looked up before any fork: in the child of a process with threads, as little as possible runs.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 _LOG_LINE = re.compile(r"\d+:[A-Z] .*?:\d\d\.\d{3} (?P<level>[.*#-]) (?P<text>.*)")
+_PROGRAM = re.compile(r"(?:^|/)csms[-_]redis(?:/__main__\.py)?$")
+_BROKEN = re.compile(
+    r"(?P<what>.* the append only file (?P<file>[\w.]+))[:.] "
+    r"(?:You can: 1\) M|m)ake a backup of your AOF file, then use .*"
+)
 _TELLS_NOTHING = (
     "WARNING",
     "Can't recover from AOF write error",  # the line before it says why
@@ -80,7 +92,18 @@ class EmbeddedError(Exception):
 
 
 class DataDirectoryInUse(EmbeddedError):
-    """Another live process owns the data directory."""
+    """Another live process owns the data directory.
+
+    Attributes:
+        owner: its id; empty where it is not known.
+        serves: whether it is a service; else it is a command, which ends by itself.
+    """
+
+    def __init__(self, message: str, *, owner: str, serves: bool) -> None:
+        """Say who it is."""
+        super().__init__(message)
+        self.owner = owner
+        self.serves = serves
 
 
 class EmbeddedValkey:
@@ -94,8 +117,16 @@ class EmbeddedValkey:
     that `start` ran on.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, serves: bool = False) -> None:
+        """Know the directory.
+
+        Args:
+            data_dir: of the server's files.
+            serves: whether this is a service, which waits until a command has ended that has the
+                directory now.
+        """
         self._data_dir = data_dir.absolute()
+        self._serves = serves
         self._socket = _socket_path(self._data_dir)
         self._owner_lock: int | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -138,14 +169,19 @@ class EmbeddedValkey:
         that dies is restarted until `stop`.
 
         Raises:
-            DataDirectoryInUse: another live process (or object) owns the directory.
+            DataDirectoryInUse: another live process (or object) owns the directory; to a service:
+                another service.
             EmbeddedError: the first start failed; nothing is left running.
         """
         _check_length(self._data_dir, self._socket)
         binary = _server_binary()
         _prepare(self._data_dir)
-        self._owner_lock = _own(self._data_dir)
+        if self._serves:
+            self._owner_lock = await _own_after_commands(self._data_dir)
+        else:
+            self._owner_lock = _own(self._data_dir)
         try:
+            _refuse_lost_manifest(self._data_dir / _APPEND_ONLY)
             await self._launch(binary, orphan_grace=_STOP_GRACE)
         except BaseException:
             await self.stop()
@@ -278,6 +314,8 @@ class EmbeddedValkey:
         code = None if self._process is None else self._process.returncode
         ended = f"killed by {_signal_name(-code)}" if code is not None and code < 0 else None
         why = _last_words(self._data_dir / _LOG, self._log_offset)
+        if why is not None and (broken := _BROKEN.fullmatch(why)):
+            why = f"{broken['what']}: {_repair(self._data_dir, broken['file'])}"
         told = ", ".join(part for part in (ended, why) if part)
         return f"{told or f'exit code {code}'} (log: {self._data_dir / _LOG})"
 
@@ -297,6 +335,20 @@ def _server_binary() -> Path:
         raise EmbeddedError(
             f"the embedded Valkey cannot be used here, name a server in redis.url: {error}"
         ) from error
+
+
+def _repair(data_dir: Path, file: str) -> str:
+    """What to do about an append-only file that is broken; Valkey's own word names no program here.
+
+    The server is the program that repairs, when it is called by that one's name. Of a whole
+    manifest that of Valkey 9.1 does not know the format of the first file, so this one is named.
+    """
+    program = shlex.quote(str(data_dir / "valkey-check-aof"))
+    broken = shlex.quote(str(data_dir / _APPEND_ONLY / file))
+    return (
+        f"restore a backup; or copy {data_dir} and cut off all from the broken place on: "
+        f"ln -sf {shlex.quote(str(_server_binary()))} {program} && {program} --fix {broken}"
+    )
 
 
 def _socket_path(data_dir: Path) -> str:
@@ -358,7 +410,7 @@ def _unusable(data_dir: Path, error: OSError | ValueError) -> EmbeddedError:
     return EmbeddedError(f"redis.data_dir {data_dir} cannot be used: {why}")
 
 
-def _own(data_dir: Path) -> int:
+def _own(data_dir: Path, role: str = "") -> int:
     """Return the locked file descriptor that makes this process the owner."""
     path = data_dir / _OWNER_LOCK
     try:
@@ -366,14 +418,81 @@ def _own(data_dir: Path) -> int:
         if lock is not None:
             with contextlib.suppress(OSError):  # a full disk: the lock holds without the pid
                 os.ftruncate(lock, 0)
-                os.write(lock, b"%d\n" % os.getpid())
+                os.write(lock, f"{os.getpid()}\n{role}\n".encode())
             return lock
-        owner = path.read_text("ascii", "replace").strip()
+        pid, _, role = path.read_text("ascii", "replace").strip().partition("\n")
     except OSError as error:
         raise _unusable(data_dir, error) from error
     raise DataDirectoryInUse(
-        f"redis.data_dir {data_dir} is in use by {f'process {owner}' if owner else 'a process'}: "
-        "stop that one first, or give this one another redis.data_dir"
+        f"redis.data_dir {data_dir} is in use by {f'process {pid}' if pid else 'a process'}: "
+        "stop that one first, or give this one another redis.data_dir",
+        owner=pid,
+        serves=role == _SERVES,
+    )
+
+
+async def _own_after_commands(data_dir: Path) -> int:
+    """Return the lock of a service, once no command has it."""
+    told_of, told = "", 0.0
+    while True:
+        try:
+            lock = _own(data_dir, _SERVES)
+        except DataDirectoryInUse as in_use:
+            if in_use.serves:
+                raise
+            owner = _who(in_use.owner)
+        else:
+            if told_of:
+                _log.info("the data directory is free", data_dir=str(data_dir))
+            return lock
+        if owner != told_of or time.monotonic() - told > _STILL:
+            told_of, told = owner, time.monotonic()
+            _log.warning(
+                "waiting until the data directory is free", data_dir=str(data_dir), owner=owner
+            )
+        await asyncio.sleep(_OWNER_PAUSE)
+
+
+def _who(pid: str) -> str:
+    """Name a process for the operator; of its command line, only which command of ours it is."""
+    if not pid.isdecimal():
+        return "a process"
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        for word, command in itertools.pairwise(words):
+            if _PROGRAM.search(word) and command.isalpha():
+                return f"process {pid} (csms-redis {command})"
+    return f"process {pid}"
+
+
+def _refuse_lost_manifest(directory: Path) -> None:
+    """Refuse files that Valkey would not read, and start empty beside them.
+
+    Raises:
+        EmbeddedError: there are some; it says what to do.
+    """
+    try:
+        names = sorted(entry.name for entry in directory.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unusable(directory.parent, error) from error
+    found = [file for file in map(_AOF.fullmatch, names) if file]
+    if _MANIFEST in names or not found:
+        return
+    parts = sorted(found, key=lambda file: (file["kind"], int(file["seq"])))
+    listed = ", ".join(file[0] for file in parts)
+    manifest = directory / _MANIFEST
+    advice = f"put {manifest} back"
+    if sum(file["kind"] == "base" for file in parts) <= 1:  # else it tells which of them holds
+        lines = (f"file {file[0]} seq {file['seq']} type {file['kind'][0]}\\n" for file in parts)
+        command = f"printf '{''.join(lines)}' > {shlex.quote(str(manifest))}"
+        advice += f"; if there is no copy of it, write one for these files: {command}"
+    else:
+        advice += ", or restore the directory from a backup"
+    raise EmbeddedError(
+        f"redis.data_dir {directory.parent} has records ({listed}) without the manifest that names "
+        f"them, and would start empty: {advice}"
     )
 
 

@@ -73,6 +73,13 @@ def test_its_embedded_store_outlives_the_drain() -> None:
     assert values(SERVICE, "KillMode") == ["mixed"]
 
 
+def test_it_is_started_again_however_often_it_ends() -> None:
+    """By default systemd gives up after five starts within ten seconds."""
+    unit, _, _ = SERVICE.partition("[Service]")
+    assert values(unit, "StartLimitIntervalSec") == ["0"]
+    assert values(SERVICE, "Restart") == ["always"]
+
+
 def test_several_processes_are_one_user_s() -> None:
     """Else the kernel lets only the first of them listen."""
     assert values(SERVICE, "User") == ["csms-redis"]

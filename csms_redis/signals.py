@@ -1,0 +1,76 @@
+"""What the operator asks a running service for by signals."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+_log = structlog.get_logger()
+
+
+class Signals:
+    """What the operator asks for by signals.
+
+    SIGTERM and SIGINT: the first asks for an orderly end, the second for a quick one; during the
+    start the first ends it. SIGHUP: what can be read anew without a restart is.
+    """
+
+    def __init__(self) -> None:
+        """Take them from now on."""
+        self._starting: asyncio.Task[None] | None = None
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        self.reloads: list[Callable[[], None]] = []
+        """What SIGHUP does; each logs what came of it."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop, signum)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _stop(self, signum: signal.Signals) -> None:
+        hurry = self.first.is_set()
+        _log.info("stopping at once" if hurry else "stopping", signal=signum.name)
+        (self.second if hurry else self.first).set()
+        if self._starting is not None:
+            self._starting.cancel()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do all the work of the service; a signal cancels it that comes before it has started."""
+        self._starting = working = asyncio.create_task(work)
+        try:
+            await working
+        except asyncio.CancelledError:
+            if not self.first.is_set():
+                raise
+
+    def started(self) -> None:
+        """From now on the work looks at the signals itself."""
+        self._starting = None
+
+    def _reload(self) -> None:
+        if not self.reloads:
+            _log.info("nothing to reload: settings are read at the start", signal="SIGHUP")
+        for reload in self.reloads:
+            reload()
+
+    @property
+    def problem(self) -> str | None:
+        """What readiness says of it."""
+        return "is shutting down" if self.first.is_set() else None
+
+    async def delay(self, seconds: float) -> None:
+        """Wait, unless there is a second signal."""
+        await self.unless_hurried(asyncio.sleep(seconds))
+
+    async def unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work, and drop it at a second signal."""
+        working = asyncio.create_task(work)
+        hurry = asyncio.create_task(self.second.wait())
+        await asyncio.wait({working, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (working, hurry):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
