@@ -35,6 +35,7 @@ _LOG = "valkey.log"
 _APPEND_ONLY = "appendonlydir"
 _MANIFEST = "appendonly.aof.manifest"
 _AOF = re.compile(r"appendonly\.aof\.(?P<seq>\d+)\.(?P<kind>base|incr)\.(?:aof|rdb)")
+_DATABASE = b"\xfe\x00\xfb"  # SELECTDB 0 and RESIZEDB: what records begin with in an RDB file
 _SERVES = "serve"  # in owner.lock, behind the pid: a service holds it, and no command
 
 # Every path is relative to the working directory, the data directory: no odd character of its
@@ -181,7 +182,6 @@ class EmbeddedValkey:
         else:
             self._owner_lock = _own(self._data_dir)
         try:
-            _refuse_lost_manifest(self._data_dir / _APPEND_ONLY)
             await self._launch(binary, orphan_grace=_STOP_GRACE)
         except BaseException:
             await self.stop()
@@ -205,6 +205,8 @@ class EmbeddedValkey:
         try:
             server_lock = await _take_over(self._data_dir, binary.name, orphan_grace)
             try:
+                # not before: one that is just being started has not written it yet
+                _refuse_lost_manifest(self._data_dir / _APPEND_ONLY)
                 self._remove(_SOCKET)
                 self._process = await self._spawn(binary, server_lock)
             finally:
@@ -465,6 +467,16 @@ def _who(pid: str) -> str:
     return f"process {pid}"
 
 
+def _has_records(file: Path) -> bool:
+    """Whether there are any; a first start that is killed leaves files without, and no manifest."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(4096)
+    except OSError:
+        return True
+    return (_DATABASE in start) if file.suffix == ".rdb" else bool(start)
+
+
 def _refuse_lost_manifest(directory: Path) -> None:
     """Refuse files that Valkey would not read, and start empty beside them.
 
@@ -478,7 +490,7 @@ def _refuse_lost_manifest(directory: Path) -> None:
     except OSError as error:
         raise _unusable(directory.parent, error) from error
     found = [file for file in map(_AOF.fullmatch, names) if file]
-    if _MANIFEST in names or not found:
+    if _MANIFEST in names or not any(_has_records(directory / file[0]) for file in found):
         return
     parts = sorted(found, key=lambda file: (file["kind"], int(file["seq"])))
     listed = ", ".join(file[0] for file in parts)
