@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from tests.conftest import API, Reply, Service, running_service
-from tests.faults.judge import until_ready
+from tests.faults.judge import judge, until_ready
+from tests.lookup.measure import say
 from tests.system.service import PROGRAM, environment
-from tests.topologies.history import History, Outcome, Version, Write
+from tests.topologies.history import FAULT, MASTER, History, Outcome, Version, Write
 from tests.topologies.sentinels import SentinelGroup
+from tests.topologies.workload import Workload
 
 PEM = (Path(__file__).parents[1] / "data/certificates/HUBOpenProvCert001.pem").read_text("ascii")
 CERTIFICATE = "/certificate/1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"
@@ -138,3 +142,37 @@ def test_nothing_is_said_that_the_replica_does_not_know(tmp_path: Path) -> None:
             writers.history.found.clear()
             writers.look("in the end", one)
             assert writers.history.check().lost == []
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_load_through_two_services(times: int) -> None:
+    """Registering, blocking and deleting go on while the replica lags, and what fails is repeated.
+
+    Each time the replica has not read what it was sent when it becomes the master.
+    """
+    with SentinelGroup(replicas=1) as group:
+        settings = group.settings | {"redis__wait_replicas": "1", "redis__wait_timeout": "0.3"}
+        with running_service(**settings) as one, running_service(**settings) as other:
+            for service in (one, other):
+                until_ready(service)
+            with Workload(one.url, other.url, fresh=0.3, keys=10, write_rate=120) as load:
+                load.start()
+                load.wait_for_writes(100)
+                load.mark(FAULT)
+                for _ in range(times):
+                    master, replica = group.master(), group.replicas()[0]
+                    replica.freeze()
+                    load.wait_for_writes_of(Outcome.UNKNOWN, 60)
+                    master.kill()
+                    replica.kill()
+                    replica.start()
+                    group.wait_for_new_master(master)
+                    load.mark(MASTER)
+                    load.wait_until_normal()
+                    master.start()
+                    group.wait_until_settled()
+                    load.wait_for_writes(50)
+                verdict = load.stop(group).check()
+    say(f"a replica lagged and was promoted, {times} times: {verdict}")
+    assert verdict.writes[Outcome.UNKNOWN] > 0
+    judge(verdict)

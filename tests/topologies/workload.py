@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import cycle
@@ -39,11 +39,13 @@ ANSWER = 10.0  # seconds after which an answer is given up
 IDLE = 64  # connections that are kept for each kind of lookup
 FRESH = 0.6
 """Of the writes make a new record: one that is written again hides what it had lost."""
+AGAIN = 0.7
+"""Of those whose fate is unknown are repeated, perhaps through another process."""
 LAST = 0.3
 """Of these are blocked or deleted next, and stay so."""
 LONGEST = 600.0  # seconds for preparing, and for reading all in the end
 
-_PROPERTY: dict[Kind, str] = {
+PROPERTY: dict[Kind, str] = {
     "station": "base64SHA256Password",
     "token": "issuer",
     "certificate": "certificate",
@@ -86,13 +88,13 @@ class Record(NamedTuple):
             return f"{name}:{urlsafe_b64encode(bytes.fromhex(self.id)).decode()}"
         return f"{name}:{self.id}"
 
-    def write(self, version: int) -> tuple[str, object]:
+    def write(self, version: int) -> tuple[str, dict[str, Any]]:
         """What to POST, and where, so that it is of this version."""
         if self.kind == "station":
             password = b64encode(version.to_bytes(32, "big")).decode()
             return f"/cs/{self.id}", {"securityProfile": 1, "base64SHA256Password": password}
         if self.kind == "token":
-            return "/token", token(self.id, f"v{version}")
+            return "/token", {**token(self.id, f"v{version}")}
         return "/certificate", {"certificate": f"v{version}\n{self.pem}"}
 
     @property
@@ -101,7 +103,7 @@ class Record(NamedTuple):
         return f"/cs/{self.id}" if self.kind == "station" else self.path
 
     def version(self, text: str) -> int:
-        """The version that the property `_PROPERTY` names.
+        """The version that the property `PROPERTY` names.
 
         Raises:
             ValueError: it was never written.
@@ -116,7 +118,7 @@ class Record(NamedTuple):
         """The version of an answer; None unless it is 200."""
         if answer.status != 200:
             return None
-        return self.version(orjson.loads(answer.body)[_PROPERTY[self.kind]])
+        return self.version(orjson.loads(answer.body)[PROPERTY[self.kind]])
 
 
 class Client(HttpClient):
@@ -379,13 +381,58 @@ class Workload:
 
     def wait_for_writes(self, count: int = 20, *, seconds: float = 30) -> None:
         """Wait until so many more writes are acknowledged."""
+        self.wait_for_writes_of(Outcome.ACKNOWLEDGED, count, seconds=seconds)
+
+    def wait_for_writes_of(self, outcome: Outcome, count: int, *, seconds: float = 30) -> None:
+        """Wait until so many more writes have this outcome."""
         before = len(self._history.writes)
 
         def written() -> bool:
-            writes = self._history.writes[before:]
-            return sum(write.outcome is Outcome.ACKNOWLEDGED for write in writes) >= count
+            return sum(one.outcome is outcome for one in self._history.writes[before:]) >= count
 
-        wait_for(written, f"{count} writes are acknowledged", seconds=seconds)
+        wait_for(written, f"{count} writes are {outcome.value}", seconds=seconds)
+
+    def wait_for_lookups(self, count: int, *, seconds: float = 60) -> None:
+        """Wait until so many more lookups are answered."""
+        before = len(self._history.lookups)
+        wait_for(
+            lambda: len(self._history.lookups) >= before + count,
+            f"{count} lookups are answered",
+            seconds=seconds,
+        )
+
+    def seeded(self, record: Record) -> int:
+        """The version of a record before the load."""
+        version = self._seeded[record.path]
+        assert version is not None
+        return version
+
+    def note(self, states: Mapping[Record, State], began: float) -> None:
+        """Someone else has just put these states into Redis, all at once, from `began` on."""
+        end = time.monotonic()
+        for record, (version, blocked) in states.items():
+            write = Write(record.path, version, began, end, Outcome.ACKNOWLEDGED)
+            self._history.writes.append(write)
+            if record.kind == "station" and version is not None:
+                self._history.writes.append(write._replace(version=None, blocks=blocked))
+
+    def have_a_job(self, *changes: Change) -> list[Write]:
+        """Have a job make changes to every cached station, which must all be refused."""
+        return self._run(self._work_off(changes))
+
+    async def _work_off(self, changes: Iterable[Change]) -> list[Write]:
+        made: list[Write] = []
+
+        async def make(record: Record) -> None:
+            made.extend(
+                [
+                    await self._write(self._random.choice(self._pools), record, change)
+                    for change in changes
+                ]
+            )
+
+        await _each(self._cached, make)
+        return made
 
     def stop(self, topology: Topology | None = None) -> History:
         """End the load, read all that was written, and give the history.
@@ -464,20 +511,26 @@ class Workload:
         pause = len(self._owned) / self._write_rate
         due = time.monotonic() + self._random.uniform(0, pause)
         fresh: Record | None = None
+        last: Write | None = None
+        record = owned[0]
+        change: Change = "register"
         while self._writing:
             await asyncio.sleep(max(due - time.monotonic(), 0))
             due = max(due + pause, time.monotonic())
-            change: Change = "register"
-            if fresh is not None and self._random.random() < self._last:
+            again = last is not None and last.outcome is Outcome.UNKNOWN
+            if again and self._random.random() < AGAIN:
+                pass
+            elif fresh is not None and self._random.random() < self._last:
                 record, fresh = fresh, None
                 change = self._random.choice(["block", "delete"])
             elif self._random.random() < self._new:
-                record = fresh = self._station(f"fresh-{len(self._fresh)}")
+                record, change = self._station(f"fresh-{len(self._fresh)}"), "register"
+                fresh = record
                 self._fresh.append(record)
             else:
                 record = self._random.choice(owned)
                 change = self._random.choice(self._changes[record.kind])
-            await self._write(self._random.choice(self._pools), record, change)
+            last = await self._write(self._random.choice(self._pools), record, change)
             await self._look_up_one(self._random.choice(self._pools), Group.WRITTEN, record, 200)
 
     async def _write(self, pool: Pool, record: Record, change: Change = "register") -> Write:
@@ -543,7 +596,7 @@ def found_in_redis(topology: Topology, records: Iterable[Record]) -> dict[str, S
             part = [by_key[key] for key in keys[at : at + 1000]]
             values = master.calls(
                 *(
-                    ("HMGET", record.redis_key, _PROPERTY[record.kind], "registrationStatus")
+                    ("HMGET", record.redis_key, PROPERTY[record.kind], "registrationStatus")
                     for record in part
                 )
             )
