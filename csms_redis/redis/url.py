@@ -83,6 +83,11 @@ def parse(url: str) -> RedisUrl:
         raise BadUrl("has a '#': percent-encode it as %23")
     rest, options, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
+    # a socket's path may have one where it is told apart from the login
+    if "@" in path and (kind != "unix" or (authority and "@" not in authority)):
+        raise BadUrl(
+            "has a '/' before an '@': in a user name or password, percent-encode it as %2F"
+        )
     login, at, hosts = authority.rpartition("@")
     username, password = _login(login) if at else (None, None)
     if kind == "unix":
