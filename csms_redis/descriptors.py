@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from csms_redis.lookup.front import Front
+from csms_redis.lookup.front.protocol import Front
 from csms_redis.redis.topology import Topology
 from csms_redis.settings import Settings
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from csms_redis import aside
 from csms_redis.access.addresses import is_loopback
-from csms_redis.access.entrance import Entrance
+from csms_redis.access.security import Security
 from csms_redis.api.app import make_app
 from csms_redis.api.health import Component, is_ready
 from csms_redis.api.metrics import collector_for
@@ -21,11 +21,11 @@ from csms_redis.api.tracing import add_tracing
 from csms_redis.contract.errors import Unavailable
 from csms_redis.descriptors import Descriptors
 from csms_redis.listener import CannotListen, Listener, listen
-from csms_redis.lookup.bodiless import Bodiless
-from csms_redis.lookup.front import Front
+from csms_redis.lookup.front.bodiless import Bodiless
+from csms_redis.lookup.front.protocol import Front
+from csms_redis.lookup.front.tracing import TracedFrontProtocol
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
-from csms_redis.lookup.traced_front import TracedFrontProtocol
 from csms_redis.redis.deployment import client, plain_client, running
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates
@@ -60,8 +60,8 @@ async def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, signals: Signals) -> None:
-    entrance = await aside.run(lambda: Entrance(settings.auth, settings.server))
-    signals.reloads += entrance.reloads
+    security = await aside.run(lambda: Security(settings.auth, settings.server))
+    signals.reloads += security.reloads
     prefix = settings.redis.key_prefix.encode()
     async with running(settings.redis, serves=True) as topology:
         lookups = Lookups(settings.lookup, prefix, topology)
@@ -98,7 +98,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             certificates=certificates,
             lookups=lookups,
             components=components,
-            gate=entrance.gate,
+            access_control=security.access_control,
             api=settings.api,
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
@@ -122,7 +122,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(supervisor.run())]
-                async with _listening(app, lookups, entrance, descriptors, settings, signals) as (
+                async with _listening(app, lookups, security, descriptors, settings, signals) as (
                     front,
                     server,
                 ):
@@ -131,7 +131,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
                         front.new_protocol = partial(TracedFrontProtocol, tracing=tracing)
                     tasks += [
                         background.create_task(forever)
-                        for forever in (expiring.run(), front.run(), lag.run(), entrance.run())
+                        for forever in (expiring.run(), front.run(), lag.run(), security.run())
                     ]
                     signals.started()
                     await signals.first.wait()
@@ -173,7 +173,7 @@ async def _refuse_unknown(layout: Layout, topology: Topology) -> None:
 async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     app: web.Application,
     lookups: Lookups,
-    entrance: Entrance,
+    security: Security,
     descriptors: Descriptors,
     settings: Settings,
     signals: Signals,
@@ -187,21 +187,21 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     front = Front(
         lookups,
         lambda answered: StatusRequestHandler(server, answered, bodiless),
-        entrance.gate,
+        security.access_control,
         keepalive_timeout=settings.server.keepalive_timeout,
         request_timeout=settings.server.request_timeout,
         max_connections=descriptors.connections,
         bodiless=bodiless,
-        tls=entrance.context,
+        tls=security.context,
     )
 
     descriptors.limit(front)
     try:
         listener = await listen(settings.server)
         try:
-            tls = front.shake_hands if entrance.protected else None
+            tls = front.shake_hands if security.protected else None
             await listener.start(front.protocol, settings.server.backlog, tls, front.room)
-            if entrance.gate.open_to_all and not all(map(_is_local, listener.urls)):
+            if security.access_control.open_to_all and not all(map(_is_local, listener.urls)):
                 _log.warning("everyone who reaches the address may call: set [auth] clients")
             for url in listener.urls:
                 _log.info("listening", url=url)

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from csms_redis.access.gate import Gate
+from csms_redis.access.control import AccessControl
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.certificates import CertificateHandlers
 from csms_redis.api.docs import add_docs
@@ -28,7 +28,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     certificates: Certificates,
     lookups: Lookups,
     components: Components,
-    gate: Gate,
+    access_control: AccessControl,
     api: ApiSettings,
     max_body: int,
     request_timeout: float,
@@ -41,7 +41,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         certificates: where certificates are written.
         lookups: what answers the lookups.
         components: what readiness reports.
-        gate: who may do what.
+        access_control: who may do what.
         api: how far the contract is taken.
         max_body: bytes; a longer body is answered 413.
         request_timeout: seconds within which a body must have arrived.
@@ -68,7 +68,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "deleteToken": token_handlers.delete,
         "listCertificates": certificate_handlers.list,
     }
-    middlewares = [errors_and_log, only_admitted(gate)]
+    middlewares = [errors_and_log, only_admitted(access_control)]
     app = web.Application(middlewares=middlewares, client_max_size=max_body)
     app[WRITES] = WriteCounts(each.id for each in OPERATIONS if each.method != "GET")
     for operation in OPERATIONS:

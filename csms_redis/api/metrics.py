@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from csms_redis import __version__
 from csms_redis.api.middleware import WRITES
-from csms_redis.lookup.front import Front
+from csms_redis.lookup.front.protocol import Front
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.registry.certificates import ExpiringCertificates
@@ -191,7 +191,10 @@ class ServiceCollector(Collector):
             "csms_credentials_refused",
             "Requests whose credentials were not enough, by why.",
             ("reason",),
-            (([reason], number) for reason, number in front.gate.refusals.by_reason.items()),
+            (
+                ([reason], number)
+                for reason, number in front.access_control.refusals.by_reason.items()
+            ),
         )
         yield _counter("csms_connections_accepted", "Connections accepted.", front.accepted)
 

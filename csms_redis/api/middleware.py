@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from csms_redis.access.addresses import Forwarding
-from csms_redis.access.gate import Gate, Refused
+from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.roles import is_open, role_for
 from csms_redis.api.path_ids import path_id
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
@@ -77,8 +77,8 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     return response
 
 
-def only_admitted(gate: Gate) -> Middleware:
-    """Make what serves only whom the gate lets in; who that is stands in the log's lines."""
+def only_admitted(access_control: AccessControl) -> Middleware:
+    """Make what serves only whom the access control admits; the log names that client."""
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -92,9 +92,9 @@ def only_admitted(gate: Gate) -> Middleware:
             ",".join(request.headers.getall("X-Forwarded-For", [])),
             ",".join(request.headers.getall("Forwarded", [])),
         )
-        request[_ORIGIN] = gate.origin(request.remote or "", forwarding)
+        request[_ORIGIN] = access_control.origin(request.remote or "", forwarding)
         try:
-            client = gate.admit(
+            client = access_control.admit(
                 role,
                 _header(request, "Authorization"),
                 request.transport,

@@ -12,7 +12,7 @@ from aiohttp.web_protocol import ERROR, RequestHandler
 
 from csms_redis.api.replies import http_error_reply, status_reply, without_body
 from csms_redis.lookup.answers import CACHING
-from csms_redis.lookup.bodiless import BY_DEFAULT, MOST, Bodiless
+from csms_redis.lookup.front.bodiless import BY_DEFAULT, MOST, Bodiless
 
 LINGERING = 1.0
 """Seconds for which a body that was answered before its end is still read, so that no reset

@@ -10,7 +10,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csms_redis.access import gate, throttle
+from csms_redis.access import control, throttle
 from csms_redis.access.addresses import client_address
 from csms_redis.access.clients import Client
 from csms_redis.access.roles import LOOKUPS
@@ -18,8 +18,8 @@ from csms_redis.access.secret import hash_of
 from csms_redis.api.app import make_app
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation
 from csms_redis.settings import Role
-from tests.lookup import front_site
-from tests.lookup.front_site import HASH, Answer, Site, answers, get, running_site, settle
+from tests.support import front_site
+from tests.support.front_site import HASH, Answer, Site, answers, get, running_site, settle
 
 SECRETS = {role: f"right-secret-of-{role}" for role in Role}
 REVOKED = {role: f"revoked-secret-of-{role}" for role in Role}
@@ -59,7 +59,7 @@ RIGHT = basic("gateway", SECRETS[Role.GATEWAY])
 async def site() -> AsyncIterator[Site]:
     """A service that has a client for each role, and never lets one wait."""
     async with running_site(trusted_proxies=[ip_network(PROXY)]) as running:
-        running.gate.use(clients())
+        running.access_control.use(clients())
         yield running
 
 
@@ -152,10 +152,10 @@ async def test_every_route_and_every_role(all_of_it: Site, route: Route) -> None
     async def status(*headers: bytes) -> int:
         return (await both_ways(site, route.request(*headers))).status
 
-    site.gate.use(clients(**REVOKED))
+    site.access_control.use(clients(**REVOKED))
     revoked = [header for role in Role for header in both(role, REVOKED[role])]
     before = [await status(header) for header in revoked]
-    site.gate.use(clients())
+    site.access_control.use(clients())
 
     for role, secret in SECRETS.items():
         for header in both(role, secret):
@@ -210,7 +210,7 @@ async def test_right_headers_are_known_again_and_wrong_ones_never(site: Site) ->
     for number in range(throttle.BURST):
         await client.ask(get(AUTH, bearer(f"wrong-{number}")))
     assert len(site.front.known_headers) == 1
-    assert len(site.gate._recognised) == 1
+    assert len(site.access_control._recognised) == 1
     client.protocol.data_received(get(AUTH, RIGHT))
     assert client.replies[-1].status == 200
     assert site.handed_over == 0
@@ -221,7 +221,7 @@ async def test_a_revoked_secret_is_refused_at_once_on_an_open_connection(site: S
     client = site.client()
     for _ in range(2):
         assert [reply.status for reply in await client.ask(get(AUTH, RIGHT))] == [200]
-    site.gate.use(clients(gateway="another"))
+    site.access_control.use(clients(gateway="another"))
     assert [reply.status for reply in await client.ask(get(AUTH, RIGHT))] == [401]
     new = basic("gateway", "another")
     assert [reply.status for reply in await client.ask(get(AUTH, new))] == [200]
@@ -244,7 +244,7 @@ async def test_a_revoked_secret_is_refused_wherever_it_comes_from(site: Site) ->
     header = b"X-Forwarded-For: 198.51.100.%d"
     for number in (1, 1, 2, 2):
         client.protocol.data_received(get(AUTH, RIGHT, header % number))
-    site.gate.use(clients(gateway="another"))
+    site.access_control.use(clients(gateway="another"))
     for number in (1, 2, 3):
         client.protocol.data_received(get(AUTH, RIGHT, header % number))
     assert [reply.status for reply in client.replies] == [200] * 4 + [401] * 3
@@ -284,7 +284,7 @@ async def test_each_proxy_may_add_a_line(
         found.append(client_address(*args))
         return found[-1]
 
-    monkeypatch.setattr(gate, "client_address", find)
+    monkeypatch.setattr(control, "client_address", find)
     assert (await both_ways(site, get(AUTH, bearer("wrong"), *lines))).status == 401
     assert found == [address] * 2
     client = site.client()
@@ -365,7 +365,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waits.append(refused.delay)
         original(self, refused)
 
-    from csms_redis.lookup.front import FrontProtocol  # noqa: PLC0415 patched here
+    from csms_redis.lookup.front.protocol import FrontProtocol  # noqa: PLC0415 patched here
 
     original: Callable[[Any, Any], None] = FrontProtocol._refuse
     monkeypatch.setattr(FrontProtocol, "_refuse", refuse)

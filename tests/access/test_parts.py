@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from csms_redis.access import throttle
 from csms_redis.access.addresses import Forwarding, client_address
 from csms_redis.access.clients import Client, read_clients
-from csms_redis.access.gate import Gate, Refused
+from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.refusals import Reason
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.access.throttle import BURST, MAX_DELAY, Throttle
@@ -126,12 +126,12 @@ def of_file(file: Path) -> AuthSettings:
 
 
 def test_the_log_counts_failures_and_tells_no_secret() -> None:
-    gate = Gate()
-    gate.use((Client("a", frozenset([Role.GATEWAY]), (hash_of(b"right"),)),))
+    access_control = AccessControl()
+    access_control.use((Client("a", frozenset([Role.GATEWAY]), (hash_of(b"right"),)),))
     with capture_logs() as logged:
         for number in range(100):
             with pytest.raises(Refused):
-                gate.admit(Role.GATEWAY, b"Bearer hunter%d" % number, None, NOWHERE)
+                access_control.admit(Role.GATEWAY, b"Bearer hunter%d" % number, None, NOWHERE)
     (line,) = logged
     assert line == {
         "event": "credentials refused",
@@ -142,5 +142,5 @@ def test_the_log_counts_failures_and_tells_no_secret() -> None:
         "role": "gateway",
         "user_agent": "",
     }
-    assert gate.refusals.by_reason[Reason.UNKNOWN] == 100
-    assert gate.admit(Role.GATEWAY, b"Bearer right", None, NOWHERE) == "a"
+    assert access_control.refusals.by_reason[Reason.UNKNOWN] == 100
+    assert access_control.admit(Role.GATEWAY, b"Bearer right", None, NOWHERE) == "a"

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from csms_redis.access import gate, throttle
+from csms_redis.access import control, throttle
 from csms_redis.access.addresses import Forwarding
 from csms_redis.access.clients import Client
-from csms_redis.access.gate import Gate, Refused
+from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.refusals import MOST_ADDRESSES, QUIET, Reason, Refusals, printable
 from csms_redis.access.secret import hash_of
 from csms_redis.settings import Role
 from tests.access.test_front_access import SECRETS, basic, bearer, both_ways, clients
 from tests.conftest import API, Service, StartService
-from tests.lookup.front_site import Clock, Site, get, running_site
+from tests.support.front_site import Clock, Site, get, running_site
 
 AUTH = b"/api/v0/cs/cs001/auth"
 GO = b"User-Agent: Go-http-client/1.1"
@@ -41,9 +41,9 @@ CASES: list[tuple[list[bytes], Reason, str | None]] = [
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time that the gate sees."""
+    """The time that the access control sees."""
     clock = Clock()
-    monkeypatch.setattr(gate, "monotonic", clock)
+    monkeypatch.setattr(control, "monotonic", clock)
     monkeypatch.setattr(throttle, "BURST", 10**9)
     return clock
 
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def site() -> AsyncIterator[Site]:
     """A service with a client for each role, behind a proxy that is trusted."""
     async with running_site(trusted_proxies=[ip_network("192.0.2.1")]) as running:
-        running.gate.use(clients())
+        running.access_control.use(clients())
         yield running
 
 
@@ -64,7 +64,7 @@ async def test_each_reason_both_ways(
     forwarded = b"X-Forwarded-For: 198.51.100.7"
     with capture_logs() as logged:
         await both_ways(site, get(AUTH, GO, forwarded, *lines))
-    assert site.gate.refusals.by_reason == {each: 2 * (each is reason) for each in Reason}
+    assert site.access_control.refusals.by_reason == {each: 2 * (each is reason) for each in Reason}
     expected: dict[str, Any] = {
         "event": "credentials refused",
         "log_level": "warning",
@@ -87,7 +87,7 @@ async def test_who_is_let_in_is_not_told_of(site: Site) -> None:
             await both_ways(site, get(AUTH, basic("gateway", SECRETS[Role.GATEWAY])))
         await both_ways(site, get(b"/health"))
     assert logged == []
-    assert set(site.gate.refusals.by_reason.values()) == {0}
+    assert set(site.access_control.refusals.by_reason.values()) == {0}
 
 
 async def test_once_a_minute_for_each_address(site: Site, clock: Clock) -> None:
@@ -181,7 +181,7 @@ class TestAFlood:
         assert refusals.add(NONE, "1", 101.0 + QUIET) == 2
 
     def test_one_line_tells_of_the_rest(self, clock: Clock) -> None:
-        guarded = Gate([ip_network("0.0.0.0/0")])
+        guarded = AccessControl([ip_network("0.0.0.0/0")])
         guarded.use((Client("a", frozenset([Role.GATEWAY]), (hash_of(b"right"),)),))
         with capture_logs() as logged:
             for number in range(3 * MOST_ADDRESSES):

@@ -24,7 +24,7 @@ from csms_redis.access.clients import Client
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.settings import Role
 from tests.bench.metrics_cost import Sink, alternated, cpu_of_hits
-from tests.lookup.front_site import Site, get, running_site
+from tests.support.front_site import Site, get, running_site
 
 ROUNDS = 20
 HITS = 50_000  # in each round
@@ -42,7 +42,7 @@ async def measure() -> list[tuple[float, float]]:
     target = b"/api/v0/cs/cs001/auth"
 
     async with running_site() as guarded, running_site() as open_to_all:
-        guarded.gate.use((client,))
+        guarded.access_control.use((client,))
         requests = {
             id(guarded): get(target, *_GATEWAY, authorization),
             id(open_to_all): get(target, *_GATEWAY),

@@ -13,7 +13,7 @@ from statistics import median
 
 import click
 
-from tests.lookup.front_site import running_site, station
+from tests.support.front_site import running_site, station
 
 from .metrics_cost import cpu_of_hits
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import click
 
-from csms_redis.lookup import front
-from csms_redis.lookup.front import FrontProtocol
-from tests.lookup.front_site import Site, running_site, station
+from csms_redis.lookup.front import protocol as front
+from csms_redis.lookup.front.protocol import FrontProtocol
+from tests.support.front_site import Site, running_site, station
 
 ROUNDS = 20
 HITS = 50_000  # in each round

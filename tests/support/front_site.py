@@ -12,7 +12,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from csms_redis.access.addresses import Network
-from csms_redis.access.gate import Gate
+from csms_redis.access.control import AccessControl
 from csms_redis.api.app import make_app
 from csms_redis.api.health import Component
 from csms_redis.api.protocol import LINGERING, StatusRequestHandler
@@ -21,7 +21,7 @@ from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus, To
 from csms_redis.contract.queries import CertificateQuery, StationQuery, TokenQuery
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
-from csms_redis.lookup.front import Front
+from csms_redis.lookup.front.protocol import Front
 from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Answered, Lookups
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
@@ -180,7 +180,7 @@ class Site:
     lookups: HandFilled
     stations: _Stations
     server: web.Server
-    gate: Gate
+    access_control: AccessControl
     lingering: float
     loop_errors: list[dict[str, Any]]
 
@@ -222,14 +222,14 @@ async def running_site(
     """
     lookups = HandFilled()
     stations = _Stations()
-    gate = Gate(trusted_proxies)
+    access_control = AccessControl(trusted_proxies)
     app = make_app(
         stations=stations,
         tokens=_Tokens(),
         certificates=_Certificates(),
         lookups=lookups,
         components=lambda: {"redis": Component()},
-        gate=gate,
+        access_control=access_control,
         api=ApiSettings(),
         max_body=MAX_BODY,
         request_timeout=REQUEST_TIMEOUT,
@@ -241,12 +241,12 @@ async def running_site(
     front = Front(
         lookups,
         lambda answered: site.aiohttp_protocol(answered),  # noqa: PLW0108 there is no site yet
-        gate,
+        access_control,
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         max_connections=max_connections,
     )
-    site = Site(front, lookups, stations, server, gate, lingering, [])
+    site = Site(front, lookups, stations, server, access_control, lingering, [])
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: site.loop_errors.append(context)
     )

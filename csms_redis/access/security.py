@@ -1,4 +1,4 @@
-"""The gate and the listener's TLS, kept up with the files that make them."""
+"""The access control and the listener's TLS, kept up with the files that make them."""
 
 import asyncio
 import ssl
@@ -7,12 +7,12 @@ from typing import Any
 
 from csms_redis.access import tls
 from csms_redis.access.clients import read_clients, secret_files
+from csms_redis.access.control import AccessControl
 from csms_redis.access.file_watch import FileWatch
-from csms_redis.access.gate import Gate
 from csms_redis.settings import AuthSettings, ServerSettings
 
 
-class Entrance:
+class Security:
     """Who may come in, and what new connections are protected with."""
 
     def __init__(self, auth: AuthSettings, server: ServerSettings) -> None:
@@ -21,13 +21,13 @@ class Entrance:
         Raises:
             BadSettings: one cannot be used.
         """
-        self.gate = Gate(server.trusted_proxies)
+        self.access_control = AccessControl(server.trusted_proxies)
         self._context: ssl.SSLContext | None = None
         self._watches: list[FileWatch[Any]] = []
         if auth.clients:
             files = secret_files(auth)
             self._watches.append(
-                FileWatch("auth", files, lambda: read_clients(auth), self.gate.use)
+                FileWatch("auth", files, lambda: read_clients(auth), self.access_control.use)
             )
         if server.tls.certificate_file is not None:
             files = tls.named(server.tls)

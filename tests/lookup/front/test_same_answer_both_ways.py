@@ -10,7 +10,7 @@ of odd form in the segments in which it arrives. There are these differences, an
 - aiohttp answers 400 to half a head where it sees that no end can mend it, the front when the end
   has come (or 408 when it has not). So the end is sent here.
 - aiohttp drops a request under way when the client closes its end, the front answers it. Here
-  nobody closes before the answers; tests/lookup/test_front.py shows it.
+  nobody closes before the answers; tests/lookup/front/test_front.py shows it.
 """
 
 import asyncio
@@ -23,8 +23,9 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csms_redis.lookup.request_heads import MAX_HEAD, read_head
-from tests.lookup.front_site import (
+from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
+from tests.support.front_requests import ADDED, CORPUS, STREAMS, cut, mutated
+from tests.support.front_site import (
     Answer,
     Client,
     Site,
@@ -34,7 +35,6 @@ from tests.lookup.front_site import (
     settle,
     station,
 )
-from tests.lookup.requests import ADDED, CORPUS, STREAMS, cut, mutated
 
 LINGERING = 0.1  # seconds
 QUIET = 1.0  # seconds

@@ -20,7 +20,7 @@ from typing import Final, Protocol, TypeAlias, cast
 
 import structlog
 
-from csms_redis.access.gate import Gate, Refused
+from csms_redis.access.control import AccessControl, Refused
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import (
     BODILESS,
@@ -35,10 +35,10 @@ from csms_redis.lookup.answers import (
     status_tail,
     without_body,
 )
-from csms_redis.lookup.bodiless import BY_DEFAULT, Bodiless
 from csms_redis.lookup.counts import LETTER
+from csms_redis.lookup.front.bodiless import BY_DEFAULT, Bodiless
+from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.lookups import Lookups, Waiter
-from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import Role
 
@@ -125,7 +125,7 @@ class Front:
         self,
         lookups: Lookups,
         fallback: FallbackFactory,
-        gate: Gate,
+        access_control: AccessControl,
         *,
         keepalive_timeout: float,
         request_timeout: float,
@@ -138,7 +138,7 @@ class Front:
         Args:
             lookups: the answers.
             fallback: makes the protocol that takes a handed over request.
-            gate: decides who may look up; the fallback has to ask it too.
+            access_control: decides who may look up; the fallback has to ask it too.
             keepalive_timeout: seconds until an idle connection is closed.
             request_timeout: seconds within which a request's head must have arrived.
             max_connections: beyond it the longest idle one is closed.
@@ -148,13 +148,13 @@ class Front:
         self.lookups = lookups
         self.fallback = fallback
         self.heads = Heads()
-        self.gate = gate
+        self.access_control = access_control
         self.bodiless = bodiless
         # A request's bytes from its minor version to its end, to the style of its answer; also
         # without what proxies added. With these headers anyone may look up, from wherever: what the
-        # gate refuses never comes here.
+        # access control refuses never comes here.
         self.known_headers: dict[bytes, Style] = {}
-        gate.changed = self.known_headers.clear
+        access_control.changed = self.known_headers.clear
         self.new_protocol: Callable[[Front], FrontProtocol] = FrontProtocol
         """Makes the protocol of a new connection."""
         self.draining = False
@@ -312,7 +312,7 @@ class Front:
         return style
 
     def remember(self, headers: bytes, style: Style) -> None:
-        """Know these headers again; they were read, and the gate let them in."""
+        """Know these headers again; they were read, and access control admitted them."""
         if self.draining:
             return
         if len(self.known_headers) >= _MAX_KNOWN_HEADERS:
@@ -605,7 +605,7 @@ class FrontProtocol(asyncio.Protocol):
 
     def _refusal(self, head: RequestHead) -> Refused | None:
         try:
-            self._front.gate.admit(
+            self._front.access_control.admit(
                 _GATEWAY, head.authorization, self._transport, head.forwarding, head.user_agent
             )
         except Refused as refused:

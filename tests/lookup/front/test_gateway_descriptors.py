@@ -17,7 +17,7 @@ import pytest
 
 from csms_redis.access.secret import hash_of
 from tests.conftest import API, Service, running_service, running_valkey
-from tests.lookup.go_transport import GoTransport
+from tests.support.go_transport import GoTransport
 
 REFUSALS = 2000
 AT_ONCE = 20

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from csms_redis.lookup import front
 from csms_redis.lookup.answers import OK, tail
-from csms_redis.lookup.front import LINGER, FrontProtocol, waits
-from tests.lookup.front_site import (
+from csms_redis.lookup.front import protocol as front
+from csms_redis.lookup.front.protocol import LINGER, FrontProtocol, waits
+from tests.support.front_requests import STREAMS, cut, mutated
+from tests.support.front_site import (
     KEEPALIVE_TIMEOUT,
     Client,
     Clock,
@@ -26,7 +27,6 @@ from tests.lookup.front_site import (
     settle,
     station,
 )
-from tests.lookup.requests import STREAMS, cut, mutated
 
 BUFFER = 65536  # bytes that may wait
 SEGMENT = 8192

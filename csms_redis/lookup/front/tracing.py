@@ -6,8 +6,8 @@ A protocol of its own, so that the plain one costs nothing for it.
 from typing import TYPE_CHECKING
 
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
-from csms_redis.lookup.front import Front, FrontProtocol, waits
-from csms_redis.lookup.request_heads import RequestHead
+from csms_redis.lookup.front.protocol import Front, FrontProtocol, waits
+from csms_redis.lookup.front.request_heads import RequestHead
 from csms_redis.lookup.targets import ROUTES
 from csms_redis.telemetry.tracing import Tracing, trace_headers
 

@@ -13,7 +13,7 @@ import pytest
 
 from csms_redis.registry.stations import STATION
 from tests.conftest import short_directory
-from tests.lookup.front_site import RECORDS, Site, running_site
+from tests.support.front_site import RECORDS, Site, running_site
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 ROUNDS = 25  # of eight clients with eight requests each

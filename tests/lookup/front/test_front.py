@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from csms_redis.api.protocol import LINGERING
-from csms_redis.lookup import answers, front
+from csms_redis.lookup import answers
 from csms_redis.lookup.answers import OK, UNAVAILABLE, tail
-from csms_redis.lookup.front import KEEPALIVE_AFTER_404, LINGER
+from csms_redis.lookup.front import protocol as front
+from csms_redis.lookup.front.protocol import KEEPALIVE_AFTER_404, LINGER
 from csms_redis.registry.stations import STATION
 from tests.conftest import Reply
-from tests.lookup.front_site import (
+from tests.support.front_site import (
     KEEPALIVE_TIMEOUT,
     MAX_BODY,
     RECORDS,

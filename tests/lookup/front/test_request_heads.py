@@ -10,9 +10,9 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from csms_redis.lookup.request_heads import MAX_HEAD, RequestHead, read_head, without_added
-from tests.lookup.front_site import get
-from tests.lookup.requests import ADDED, CORPUS, REQUESTS, mutated
+from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
+from tests.support.front_requests import ADDED, CORPUS, REQUESTS, mutated
+from tests.support.front_site import get
 
 _names = st.text(
     "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",

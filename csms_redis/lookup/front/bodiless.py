@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from csms_redis.lookup.request_heads import MAX_HEAD
+from csms_redis.lookup.front.request_heads import MAX_HEAD
 from csms_redis.settings import ApiSettings
 
 MOST: Final = 2 * MAX_HEAD

@@ -37,7 +37,7 @@ class Refused(Exception):
         self.delay = delay
 
 
-class Gate:
+class AccessControl:
     """Who may do what; both the front protocol and aiohttp ask it."""
 
     def __init__(self, trusted_proxies: Collection[Network] = ()) -> None:

@@ -11,12 +11,12 @@ from csms_redis.access import throttle
 from csms_redis.access.clients import Client as Caller
 from csms_redis.access.secret import hash_of
 from csms_redis.contract.errors import Unavailable
-from csms_redis.lookup import front
 from csms_redis.lookup.answers import UNAVAILABLE, status_tail
-from csms_redis.lookup.bodiless import MOST, Bodiless
-from csms_redis.lookup.front import FrontProtocol
+from csms_redis.lookup.front import protocol as front
+from csms_redis.lookup.front.bodiless import MOST, Bodiless
+from csms_redis.lookup.front.protocol import FrontProtocol
 from csms_redis.settings import Role
-from tests.lookup.front_site import (
+from tests.support.front_site import (
     HASH,
     HOST,
     REQUEST_TIMEOUT,
@@ -264,7 +264,7 @@ async def test_access_control(site: Site, monkeypatch: pytest.MonkeyPatch) -> No
     """The challenges and `Retry-After` stay."""
     monkeypatch.setattr(throttle, "BURST", 4)
     monkeypatch.setattr(throttle, "MAX_DELAY", 0.0)
-    site.gate.use(
+    site.access_control.use(
         (
             Caller("maeve", frozenset([Role.GATEWAY]), (hash_of(b"right"),)),
             Caller("ops", frozenset([Role.OPERATOR]), (hash_of(b"other"),)),

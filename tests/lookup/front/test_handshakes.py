@@ -10,10 +10,10 @@ from typing import Any, TypeAlias, cast
 import pytest
 import uvloop
 
-from csms_redis.access.gate import Gate
-from csms_redis.lookup import front
-from csms_redis.lookup.front import LINGER, Front
-from tests.lookup.front_site import KEEPALIVE_TIMEOUT, REQUEST_TIMEOUT, Clock, HandFilled
+from csms_redis.access.control import AccessControl
+from csms_redis.lookup.front import protocol as front
+from csms_redis.lookup.front.protocol import LINGER, Front
+from tests.support.front_site import KEEPALIVE_TIMEOUT, REQUEST_TIMEOUT, Clock, HandFilled
 
 MAX_CONNECTIONS = 5
 PATIENCE = 10.0  # seconds
@@ -46,7 +46,7 @@ def make_front() -> Front:
     return Front(
         HandFilled(),
         lambda _: cast("Any", None),
-        Gate(),
+        AccessControl(),
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         max_connections=MAX_CONNECTIONS,

@@ -1,0 +1,1 @@
+"""The public port: bytes in, bytes out."""
