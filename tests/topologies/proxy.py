@@ -91,6 +91,7 @@ class Proxy:
         self._plain = plain
         self._whole = asyncio.Event()
         self._whole.set()
+        self._listener: socket.socket
         self._tasks: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
@@ -116,31 +117,32 @@ class Proxy:
     async def begin(self) -> None:
         """Listen."""
         family = socket.AF_INET6 if ":" in self.address.host else socket.AF_INET
-        listener = socket.create_server(self.address, family=family, backlog=512)
-        listener.settimeout(0)
-        self._spawn(self._accept(listener))
+        self._listener = socket.create_server(self.address, family=family, backlog=512)
+        self._listener.settimeout(0)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     async def end(self) -> None:
         """Close everything."""
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._spawn(self._serve(connection))
+    def _accept(self) -> None:
+        # No task accepts: one that is cancelled just then would lose the connection, unclosed.
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = self._listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = asyncio.get_running_loop().create_task(self._serve(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            # nor does the task close it: it may be cancelled before its first line
+            task.add_done_callback(lambda _: connection.close())
 
     async def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError, EOFError):
+        with suppress(OSError, EOFError):
             await _readable(connection)
             await self._whole.wait()
             is_tls = connection.recv(1, socket.MSG_PEEK) == _TLS_HANDSHAKE
