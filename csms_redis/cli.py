@@ -14,11 +14,11 @@ _COMMANDS = {
     "new-secret": "hashes:new_secret_command",
     "hash-certificate": "hashes:hash_certificate",
     "openapi": "openapi:openapi_command",
-    "import": "fleet:import_command",
-    "export": "fleet:export_command",
-    "station": "records:station",
-    "token": "records:token",
-    "certificate": "records:certificate",
+    "import": "import_:import_command",
+    "export": "export:export_command",
+    "station": "station:station",
+    "token": "token:token",
+    "certificate": "certificate:certificate",
 }
 """Where each command is, in csms_redis.commands, in the order of the help."""
 

@@ -13,7 +13,9 @@ import click
 import pytest
 from redis import Redis
 
-from csms_redis.commands.records import certificate, station, token
+from csms_redis.commands.certificate import certificate
+from csms_redis.commands.station import station
+from csms_redis.commands.token import token
 from tests.conftest import PATIENCE, Valkey, wait_for
 from tests.system.service import PROGRAM, environment
 from tests.test_record_commands import TOKEN, command

@@ -1,7 +1,7 @@
-"""The line in the log for each write that a command makes, and for each that is refused.
+"""The log line for each write that a command makes or is refused, as the service writes its own.
 
-It is as the service's own: `operation`, the record, `outcome` and `request_id`; who it was is the
-`user` of the operating system, and `command` stands in the place of `method` and `status`.
+`operation`, the record, `outcome` and `request_id` are those of the service's line. The person is
+the `user` of the operating system, and `command` takes the place of `method` and `status`.
 """
 
 import asyncio
@@ -15,29 +15,38 @@ from secrets import token_hex
 from typing import Any
 
 from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
-from csms_redis.fleet import FleetError
+from csms_redis.fleet import TransferFailed
 from csms_redis.redis.embedded import EmbeddedError
+from csms_redis.registry.connected import UnusableRedis
 from csms_redis.settings import BadSettings, Settings
 from csms_redis.telemetry import log
+
+_NOT_POSSIBLE = BadSettings | EmbeddedError | TransferFailed | UnusableRedis
 
 
 @contextmanager
 def audited(settings: Settings, command: str, operation: str) -> Iterator[dict[str, Any]]:
-    """Write the line when the block has ended, in whatever way.
+    """Write the log line when the block ends, however it ends.
 
-    What the block puts into the dictionary is part of it: the record, and how it is changed;
-    never a secret.
+    Args:
+        settings: name the log's format and level.
+        command: as it was typed, for example `station add`.
+        operation: the API's name for it (`operationId`).
+
+    Yields:
+        What the block adds to the line: the record, and what changes in it; never a secret. An
+        `outcome` in it counts more than how the block ends.
     """
-    told: dict[str, Any] = {}
+    line: dict[str, Any] = {}
     began = time.perf_counter()
     failure: BaseException | None = None
     try:
-        yield told
+        yield line
     except BaseException as error:
         failure = error
         raise
     finally:
-        outcome = told.pop("outcome", None) or _outcome(failure)
+        outcome = line.pop("outcome", None) or _outcome(failure)
         reason = None if failure is None else _reason(failure)
         log.line(
             settings.telemetry,
@@ -45,10 +54,10 @@ def audited(settings: Settings, command: str, operation: str) -> Iterator[dict[s
             "write",
             command=command,
             operation=operation,
-            **told,
+            **line,
             outcome=outcome,
             **({"reason": reason} if reason else {}),
-            **_who(),
+            **_user(),
             request_id=token_hex(16),
             ms=round((time.perf_counter() - began) * 1000, 2),
         )
@@ -60,7 +69,7 @@ def _outcome(failure: BaseException | None) -> str:
         return "done"
     if isinstance(failure, OutcomeUnknown | asyncio.CancelledError | KeyboardInterrupt):
         return "unknown"
-    if isinstance(failure, Unavailable | FleetError | EmbeddedError | BadSettings):
+    if isinstance(failure, Unavailable | _NOT_POSSIBLE):
         return "unavailable"
     return "refused" if isinstance(failure, Problem) else "error"
 
@@ -68,19 +77,22 @@ def _outcome(failure: BaseException | None) -> str:
 def _reason(failure: BaseException) -> str:
     if isinstance(failure, Problem):
         return failure.error
-    if isinstance(failure, FleetError | EmbeddedError | BadSettings):
+    if isinstance(failure, _NOT_POSSIBLE):
         return str(failure)
     if isinstance(failure, asyncio.CancelledError | KeyboardInterrupt):
         return str(failure) or "interrupted"
     return "unexpected error"
 
 
-def _who() -> dict[str, str]:
-    """The user, not by the environment, which says what the caller likes; root's also by sudo."""
+def _user() -> dict[str, str]:
+    """Who runs the command, from the process and not from its environment, which anyone may set.
+
+    For root, the user who called sudo is named too: only root could have set that otherwise.
+    """
     uid = os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name
-    except KeyError:  # as in a container
+    except KeyError:  # a container's user may have no name
         name = str(uid)
     sudo = os.environ.get("SUDO_USER") if uid == 0 else None
     return {"user": name} | ({"sudo_user": sudo} if sudo else {})

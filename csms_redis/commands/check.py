@@ -9,7 +9,7 @@ import click
 import structlog
 
 from csms_redis.check import Finding, Level, check
-from csms_redis.commands.common import config_option
+from csms_redis.commands.inputs import config_option
 from csms_redis.settings import BadSettings, load
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from csms_redis.access.secret import hash_of, new_secret
-from csms_redis.commands.common import read_password
+from csms_redis.commands.inputs import read_password
 from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
 from csms_redis.contract.passwords import base64_sha256
 

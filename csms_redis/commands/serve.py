@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 import uvloop
 
-from csms_redis.commands.common import config_option, fail, read_settings
+from csms_redis.commands.exits import exit_with
+from csms_redis.commands.inputs import config_option, read_settings
 from csms_redis.listener import CannotListen
 from csms_redis.redis.embedded import EmbeddedError
 from csms_redis.serve import serve
@@ -38,4 +39,4 @@ def serve_command(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except (BadSettings, EmbeddedError, CannotListen) as error:
-        fail(str(error))
+        exit_with(str(error))

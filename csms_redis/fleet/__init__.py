@@ -1,33 +1,33 @@
-"""Many records at once, from files and into files: `csms-redis import` and `export`."""
+"""Many records at once: `csms-redis import` reads them from files, `export` writes them."""
 
-from csms_redis.fleet.exporting import Export, export
+from csms_redis.fleet.exporting import ExportResult, export_records
+from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.formats import (
     STDIN,
     Format,
-    Source,
     UnusableFormat,
-    export_format,
-    import_format,
+    source_format,
+    target_format,
 )
-from csms_redis.fleet.importing import Import, Options, import_
+from csms_redis.fleet.importing import ImportOptions, ImportResult, import_records
 from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.rejects import UnusableRejects, check_rejects
-from csms_redis.fleet.store import FleetError
+from csms_redis.fleet.sources import Source
 
 __all__ = [
     "KINDS",
     "STDIN",
-    "Export",
-    "FleetError",
+    "ExportResult",
     "Format",
-    "Import",
-    "Options",
+    "ImportOptions",
+    "ImportResult",
     "Source",
+    "TransferFailed",
     "UnusableFormat",
     "UnusableRejects",
     "check_rejects",
-    "export",
-    "export_format",
-    "import_",
-    "import_format",
+    "export_records",
+    "import_records",
+    "source_format",
+    "target_format",
 ]

@@ -1,4 +1,4 @@
-"""CSV (RFC 4180): UTF-8 with or without a mark, any line end, commas, semicolons or tabs."""
+"""CSV (RFC 4180): UTF-8 with or without a byte order mark, any line end, `,` `;` or tabs."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -20,25 +20,32 @@ from csms_redis.fleet.rows import (
 _DELIMITERS = ",;\t"
 _BOOLEANS = {"true": True, "false": False}
 _MARK = "'"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
-# A cell may have all that a record may. The csv module has one limit for the whole process; nothing
-# else here reads CSV.
+# A single cell may fill a whole record. The csv module has one limit for the whole process, and
+# nothing else here reads CSV.
 csv.field_size_limit(MAX_RECORD)
 
 
-class _Broken(Exception):
-    """A record that is none."""
+class _BrokenCsv(Exception):
+    """These lines cannot be read as a record; the message says why, and quotes none of them."""
 
 
-class _Records(Iterator[str]):
-    """Feeds the csv module with one record's lines, and knows them."""
+class _RecordLines(Iterator[str]):
+    """Feeds a file's lines to the csv module, and remembers those of the current record.
+
+    The csv module decides where a record ends; a record with line ends in its cells has several
+    lines.
+
+    Attributes:
+        line: the number of the current record's first line, from 1.
+    """
 
     def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self._taken: list[bytes | None] = []
-        self._size = 0
         self.line = 1
+        self._lines = lines
+        self._taken: list[bytes | None] = []  # the current record's lines, as far as they are read
+        self._size = 0  # of these, in bytes
 
     def __next__(self) -> str:
         line = self._lines.next()
@@ -46,39 +53,39 @@ class _Records(Iterator[str]):
             raise StopIteration
         self._taken.append(line)
         if line is None:
-            raise _Broken(TOO_LONG)
+            raise _BrokenCsv(TOO_LONG)
         if self._lines.number == 1:
             if line.startswith(UTF_16_BOMS):
-                raise _Broken(UTF_16)
+                raise _BrokenCsv(UTF_16)
             line = line.removeprefix(BOM)
         self._size += len(line)
         if self._size > MAX_RECORD:
-            raise _Broken(
+            raise _BrokenCsv(
                 f"with the lines below it {TOO_LONG}; is a quote opened that nothing closes?"
             )
         try:
             return line.decode()
         except UnicodeDecodeError:
-            raise _Broken(NOT_UTF_8) from None
+            raise _BrokenCsv(NOT_UTF_8) from None
 
     def begin(self) -> None:
-        """The next line is a record's first."""
+        """Begin a record: the next line is its first."""
         self._taken.clear()
         self._size = 0
         self.line = self._lines.number + 1
 
     def go_on_after_first_line(self) -> None:
-        """Give back all but the first line: a quote that nothing closes must not cost them."""
+        """Read on after the record's first line: a quote that nothing closes spoils no more."""
         self._lines.give_back(self._taken[1:])
 
 
 def read(file: BinaryIO, source: str, kind: Kind) -> Iterator[Row | Unreadable]:
-    """Read a file's rows; the first names the columns.
+    """Read a file's rows; the first row names the columns.
 
-    An empty cell is a property that is not set, a lone apostrophe one that is an empty text (see
-    `write_cell`).
+    An empty cell means that a property is not set. A cell with an apostrophe alone is an empty text
+    (see `write_cell`).
     """
-    records = _Records(Lines(file))
+    records = _RecordLines(Lines(file))
     header: list[str] | None = None
     cells: Iterator[list[str]] = iter(())
     while True:
@@ -93,8 +100,8 @@ def read(file: BinaryIO, source: str, kind: Kind) -> Iterator[Row | Unreadable]:
                 yield Row(source, records.line, _data(header, row, kind))
         except StopIteration:
             break
-        except (_Broken, csv.Error) as error:
-            reason = str(error) if isinstance(error, _Broken) else _explain(error)
+        except (_BrokenCsv, csv.Error) as error:
+            reason = str(error) if isinstance(error, _BrokenCsv) else _explain(error)
             yield Unreadable(source, records.line, reason)
             if header is None:
                 return
@@ -103,8 +110,10 @@ def read(file: BinaryIO, source: str, kind: Kind) -> Iterator[Row | Unreadable]:
         yield Unreadable(source, 1, "the file is empty; its first line must name the columns")
 
 
-def _header(row: list[str], records: _Records, kind: Kind) -> tuple[list[str], Iterator[list[str]]]:
-    """The names of the columns, and a reader of what is below them."""
+def _header(
+    row: list[str], records: _RecordLines, kind: Kind
+) -> tuple[list[str], Iterator[list[str]]]:
+    """The names of the columns, and a reader of the rows below them."""
     delimiter = ","
     if len(row) == 1:
         delimiter = max(_DELIMITERS, key=row[0].count)
@@ -114,20 +123,20 @@ def _header(row: list[str], records: _Records, kind: Kind) -> tuple[list[str], I
         names.pop()
     for name in kind.required:
         if name not in names:
-            raise _Broken(
+            raise _BrokenCsv(
                 f"the first line must name the columns, and there is none called {name}; "
                 f"there may be {', '.join(kind.columns)}"
             )
     if len(set(names)) < len(names):
-        raise _Broken("two columns have the same name")
+        raise _BrokenCsv("two columns have the same name")
     return names, csv.reader(records, delimiter=delimiter, strict=True)
 
 
 def _data(names: Sequence[str], row: list[str], kind: Kind) -> dict[str, Any]:
     if len(row) < len(names):
-        raise _Broken(f"has {len(row)} of {len(names)} columns")
+        raise _BrokenCsv(f"has {len(row)} of {len(names)} columns")
     if len(row) > len(names) and any(row[len(names) :]):
-        raise _Broken(f"has more than {len(names)} columns")
+        raise _BrokenCsv(f"has more than {len(names)} columns")
     return {name: _value(name, cell, kind) for name, cell in zip(names, row, strict=False) if cell}
 
 
@@ -141,7 +150,7 @@ def _value(name: str, cell: str, kind: Kind) -> Any:
 
 
 def _explain(error: csv.Error) -> str:
-    """The csv module's error in words for people."""
+    """Say in plain words what the csv module's error means."""
     text = str(error)
     if "end of data" in text:
         return "a quote is opened here that nothing closes"
@@ -151,16 +160,16 @@ def _explain(error: csv.Error) -> str:
 
 
 def write_cell(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula; `read_cell` undoes it.
+    """Write a text so that no spreadsheet takes it for a formula; `read_cell` undoes that.
 
-    An apostrophe goes before what could be one, before an apostrophe, and stands for the empty
-    text, for an empty cell is a property that is not set.
+    An apostrophe is put before a text that begins like a formula or with an apostrophe. It also
+    stands for the empty text, because an empty cell means that a property is not set.
     """
-    return _MARK + text if not text or text.startswith((*_FORMULA, _MARK)) else text
+    return _MARK + text if not text or text.startswith((*_FORMULA_STARTS, _MARK)) else text
 
 
 def read_cell(cell: str) -> str:
-    """The text of a cell; other programs' apostrophes before a word are left alone."""
+    """Read the text of a cell; an apostrophe that another program put before a word stays."""
     rest = cell[1:]
-    marked = cell.startswith(_MARK) and (not rest or rest.startswith((*_FORMULA, _MARK)))
+    marked = cell.startswith(_MARK) and (not rest or rest.startswith((*_FORMULA_STARTS, _MARK)))
     return rest if marked else cell

@@ -1,4 +1,4 @@
-"""`csms-redis import`: rows are read and checked in a thread, and stored many at a time."""
+"""`csms-redis import`: a thread reads and checks rows, and records are stored many at a time."""
 
 import asyncio
 import threading
@@ -10,47 +10,57 @@ from time import monotonic
 from typing import TypeVar
 
 from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
-from csms_redis.fleet.formats import Source
+from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.kinds import Kind
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.rejects import Rejects
 from csms_redis.fleet.rows import Unreadable
-from csms_redis.fleet.store import FleetError, pauses, store
+from csms_redis.fleet.sources import Source
 from csms_redis.redis.client import RedisClient
+from csms_redis.redis.retries import Retries
+from csms_redis.registry.connected import connected
 from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.resource import Record, now, replace_all
 from csms_redis.settings import Settings
 
 _BATCH = 500  # records
 _BATCH_BYTES = 2**20
-_AT_ONCE = 4  # batches that are being stored
-_AHEAD = 2  # batches that wait for it
+_STORED_AT_ONCE = 4  # batches
+_READ_AHEAD = 2  # batches
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What is asked for besides the sources."""
+class ImportOptions:
+    """How to import.
 
-    rejects: Path | None = None  # None: beside each source
+    Attributes:
+        rejects_file: one file for all rejected rows; None for one beside each source.
+        all_or_nothing: check all rows first, and store nothing if one is rejected.
+        dry_run: check only.
+        only_new: leave records alone that are there already.
+    """
+
+    rejects_file: Path | None = None
     all_or_nothing: bool = False
     dry_run: bool = False
     only_new: bool = False
 
 
 @dataclass(slots=True)
-class Import:
-    """What came of it.
+class ImportResult:
+    """What an import did, or has done so far.
 
     Attributes:
-        read: rows.
-        written: records that are stored.
-        existing: records that were there and were left alone.
-        rejected: rows that are none.
-        rejects: the files in which those are.
-        doubts: what the contract allows and no gateway can use: where it was first, how often.
-        seconds: that it took.
+        read: rows that were read.
+        written: records that were stored.
+        existing: records that were there already and were left alone.
+        rejected: rows that were refused.
+        rejects: the files that these rows were written to.
+        doubts: what the contract allows in a row but no gateway can use, with the place of the
+            first such row (`file:line`) and the number of such rows.
+        seconds: how long the import took.
     """
 
     read: int = 0
@@ -64,63 +74,76 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Records with different keys, to be stored together."""
+    """Records that are stored together; no two of them have the same key."""
 
     records: dict[bytes, Record]
 
 
-async def import_(
-    kind: Kind, sources: Sequence[Source], settings: Settings, options: Options
-) -> Import:
-    """Check all rows of the sources and store what passes.
+async def import_records(
+    kind: Kind, sources: Sequence[Source], settings: Settings, options: ImportOptions
+) -> ImportResult:
+    """Check all rows of the sources, and store the records of those that pass.
 
-    A row whose id is that of an earlier one replaces it, as two requests would.
+    A row with the id of an earlier row replaces its record, as a second request would.
+
+    Args:
+        kind: of the records.
+        sources: what is read, in order.
+        settings: say where Redis is, and what the API allows.
+        options: how to import.
 
     Raises:
-        BadSettings, EmbeddedError: the settings or the embedded store cannot be used.
-        FleetError: a source cannot be read or changed after it was checked, or Redis cannot be
-            written; what was stored stays.
+        BadSettings, EmbeddedError, UnusableRedis: Redis cannot be used.
+        TransferFailed: a source cannot be read, or changed after it was checked, or Redis cannot
+            be written. What was stored stays.
     """
-    work = _Work(kind, sources, settings, options)
+    run = _Run(kind, sources, settings, options)
     began = monotonic()
     try:
         for source in sources:
             source.measure()
         if options.dry_run or options.all_or_nothing:
-            await work.check("checking")
-        if not (options.dry_run or (options.all_or_nothing and work.result.rejected)):
-            checked = work.result.read
-            async with store(settings.redis) as redis:
-                # so that what is imported into a copy differs from what it is a copy of
+            await run.check("checking")
+        if not (options.dry_run or (options.all_or_nothing and run.result.rejected)):
+            checked = run.result.read
+            async with connected(settings.redis) as redis:
+                # A copy of a data set that is imported into is a data set of its own.
                 await DataSet(redis, settings.redis.key_prefix.encode()).renew()
-                await work.store(redis)
-            if options.all_or_nothing and (work.result.read != checked or work.result.rejected):
-                raise FleetError(
-                    f"a source changed after its {checked} rows were checked: {work.result.read} "
-                    f"were read then, {work.result.rejected} of them rejected{work.so_far}"
+                await run.store(redis)
+            if options.all_or_nothing and (run.result.read != checked or run.result.rejected):
+                raise TransferFailed(
+                    f"a source changed after its {checked} rows were checked: {run.result.read} "
+                    f"were read then, {run.result.rejected} of them rejected{run.so_far}"
                 )
     except OSError as error:
         name = error.filename if isinstance(error.filename, str | Path) else "a source"
-        raise FleetError(f"{name}: {error.strerror or 'cannot be read'}{work.so_far}") from None
+        raise TransferFailed(f"{name}: {error.strerror or 'cannot be read'}{run.so_far}") from None
     except _GaveUp as error:
-        raise FleetError(f"{error}{work.so_far}") from None
+        raise TransferFailed(f"{error}{run.so_far}") from None
     except asyncio.CancelledError:
-        raise asyncio.CancelledError(f"interrupted{work.so_far}") from None
-    work.result.seconds = monotonic() - began
-    return work.result
+        raise asyncio.CancelledError(f"interrupted{run.so_far}") from None
+    run.result.seconds = monotonic() - began
+    return run.result
 
 
 class _GaveUp(Exception):
-    """Redis stayed away, or refuses what is written."""
+    """Redis stayed away too long, or refuses what is written."""
 
 
-class _Work:
-    """One import under way."""
+class _Run:
+    """One import under way.
+
+    A thread runs `_batches`, which reads and checks rows; the event loop stores the batches. Both
+    change `result`, each its own attributes.
+
+    Attributes:
+        result: what is done so far.
+    """
 
     def __init__(
-        self, kind: Kind, sources: Sequence[Source], settings: Settings, options: Options
+        self, kind: Kind, sources: Sequence[Source], settings: Settings, options: ImportOptions
     ) -> None:
-        self.result = Import()
+        self.result = ImportResult()
         self._kind = kind
         self._sources = sources
         self._api = settings.api
@@ -129,54 +152,54 @@ class _Work:
 
     @property
     def so_far(self) -> str:
-        """What to say when it ends early."""
+        """What an error says of the records that are stored by now."""
         return f"; {self.result.written} were written, repeat the import to write the rest"
 
     async def check(self, doing: str) -> None:
-        """Check all."""
-        self.result = Import()
-        with Meter(doing, lambda: (self.result.read, self._part)) as meter:
+        """Check all rows; `doing` is the word for it on the terminal."""
+        self.result = ImportResult()
+        with Meter(doing, lambda: (self.result.read, self._share_read)) as meter:
             async for _ in in_thread(self._batches):
                 meter.show()
 
     async def store(self, redis: RedisClient) -> None:
-        """Check and store all.
+        """Check all rows, and store the records of those that pass.
 
         Raises:
-            _GaveUp: Redis stayed away, or refuses what is written until an operator looks at it.
+            _GaveUp: Redis stayed away too long, or refuses what is written until an operator acts.
         """
-        self.result = Import()
-        stored: set[asyncio.Task[None]] = set()
-        under_way: set[bytes] = set()
+        self.result = ImportResult()
+        storing: set[asyncio.Task[None]] = set()
+        keys_under_way: set[bytes] = set()
 
-        async def finish(most: int) -> None:
-            nonlocal stored
-            while len(stored) > most:
-                done, stored = await asyncio.wait(stored, return_when=asyncio.FIRST_COMPLETED)
+        async def wait_until_at_most(number: int) -> None:
+            nonlocal storing
+            while len(storing) > number:
+                done, storing = await asyncio.wait(storing, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
 
         async def write(batch: _Batch) -> None:
             await self._write(redis, list(batch.records.values()))
-            under_way.difference_update(batch.records)
+            keys_under_way.difference_update(batch.records)
 
-        with Meter("importing", lambda: (self.result.read, self._part)) as meter:
+        with Meter("importing", lambda: (self.result.read, self._share_read)) as meter:
             try:
                 async for batch in in_thread(self._batches):
-                    # of two rows for one record the later must win
-                    together = under_way.isdisjoint(batch.records)
-                    await finish(_AT_ONCE - 1 if together else 0)
-                    under_way.update(batch.records)
-                    stored.add(asyncio.create_task(write(batch)))
+                    # of two rows for one record the later must be stored last
+                    independent = keys_under_way.isdisjoint(batch.records)
+                    await wait_until_at_most(_STORED_AT_ONCE - 1 if independent else 0)
+                    keys_under_way.update(batch.records)
+                    storing.add(asyncio.create_task(write(batch)))
                     meter.show()
-                await finish(0)
+                await wait_until_at_most(0)
             finally:
-                for task in stored:
+                for task in storing:
                     task.cancel()
-                await asyncio.gather(*stored, return_exceptions=True)
+                await asyncio.gather(*storing, return_exceptions=True)
 
     async def _write(self, redis: RedisClient, records: list[Record]) -> None:
-        waiting = pauses()
+        retries = Retries()
         while True:
             replies = await replace_all(redis, records, only_new=self._options.only_new)
             failed, failure = [], Unavailable("")
@@ -196,37 +219,35 @@ class _Work:
             if not failed:
                 return
             records = failed
-            pause = None if failure.lasting else next(waiting, None)
-            if pause is None:
+            if not await retries.wait(failure):
                 raise _GaveUp(failure.error.split(". ")[0].rstrip("."))
-            await asyncio.sleep(pause)
 
     @property
-    def _part(self) -> float | None:
-        """Which part of the sources is read."""
-        totals = [source.total for source in self._sources]
-        if None in totals:
+    def _share_read(self) -> float | None:
+        """What share of the sources is read, from 0 to 1; None if a source's size is not known."""
+        sizes = [source.size for source in self._sources]
+        if None in sizes:
             return None
-        whole = sum(total or 0 for total in totals)
-        return sum(source.done for source in self._sources) / whole if whole else 1.0
+        whole = sum(size or 0 for size in sizes)
+        return sum(source.position for source in self._sources) / whole if whole else 1.0
 
-    # In a thread
+    # What follows runs in the thread.
 
     def _batches(self) -> Iterator[_Batch]:
-        """Read and check; rejects what does not pass."""
-        common = self._options.rejects
+        """Read and check all rows; those that do not pass go into a file of rejects."""
+        common = self._options.rejects_file
         if common is not None:
             with closing(Rejects(common)) as rejects:
                 for source in self._sources:
                     yield from self._read(source, rejects)
-            self._note(rejects)
+            self._list_rejects(rejects)
             return
         for source in self._sources:
             with closing(Rejects(source.rejects)) as rejects:
                 yield from self._read(source, rejects)
-            self._note(rejects)
+            self._list_rejects(rejects)
 
-    def _note(self, rejects: Rejects) -> None:
+    def _list_rejects(self, rejects: Rejects) -> None:
         if rejects.count:
             self.result.rejects.append(rejects.path)
 
@@ -245,7 +266,7 @@ class _Work:
                 checked = kind.check(row.data, api=self._api, prefix=self._prefix, now=updated)
             except BadRequest as bad:
                 result.rejected += 1
-                rejects.add(row, bad.error, kind.tell(row.data))
+                rejects.add(row, bad.error, kind.without_secrets(row.data))
                 continue
             for doubt in checked.doubts:
                 first, count = result.doubts.get(doubt, (f"{row.source}:{row.line}", 0))
@@ -261,12 +282,12 @@ class _Work:
             yield _Batch(records)
 
 
-async def in_thread(items: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
-    """Iterate in a thread, a little ahead, so that a source that is slow holds nobody up."""
+async def in_thread(items: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:
+    """Iterate in a thread, a little ahead, so that a slow source does not stop the event loop."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[tuple[T] | BaseException | None] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
-    left = threading.Event()
+    queue: asyncio.Queue[tuple[_T] | BaseException | None] = asyncio.Queue()
+    room = threading.Semaphore(_READ_AHEAD)
+    abandoned = threading.Event()
 
     def work() -> None:
         end: BaseException | None = None
@@ -274,15 +295,15 @@ async def in_thread(items: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
             with closing(items()) as iterator:  # type: ignore[type-var] # all are generators
                 for item in iterator:
                     room.acquire()
-                    if left.is_set():
+                    if abandoned.is_set():
                         return
                     loop.call_soon_threadsafe(queue.put_nowait, (item,))
-        except BaseException as error:  # noqa: BLE001 it goes on in the other thread
+        except BaseException as error:  # noqa: BLE001 the event loop's thread raises it again
             end = error
-        with suppress(RuntimeError):  # the loop is closed, nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             loop.call_soon_threadsafe(queue.put_nowait, end)
 
-    # a daemon, for Ctrl-C must end what waits for standard input
+    # a daemon, so that Ctrl-C ends a thread that waits for standard input
     threading.Thread(target=work, daemon=True).start()
     try:
         while isinstance(got := await queue.get(), tuple):
@@ -291,5 +312,5 @@ async def in_thread(items: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
         if got is not None:
             raise got
     finally:
-        left.set()
+        abandoned.set()
         room.release()

@@ -1,4 +1,4 @@
-"""JSON Lines, and OCPI's lists of tokens."""
+"""JSON: an object in each line (JSON Lines), or a list of tokens as OCPI 2.2.1 has it."""
 
 import codecs
 import json
@@ -60,66 +60,71 @@ def read_lines(file: BinaryIO, source: str) -> Iterator[Row | Unreadable]:
             yield Unreadable(source, lines.number, _NO_OBJECT)
 
 
-class _Broken(Exception):
-    """What is not JSON, or not what is expected there."""
+class _BrokenJson(Exception):
+    """Here the text is not JSON, or not the JSON that is expected; the message says why."""
 
 
 def _refuse(constant: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python's json module reads though they are not JSON."""
     raise ValueError(constant)
 
 
-class _Text:
-    """JSON values out of a file, one after another, with their lines."""
+class _JsonReader:
+    """Reads one JSON value after another from a file, holding little more than one in memory.
+
+    Attributes:
+        line: the number of the line that is read next, from 1.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self.line = 1
         self._file = file
-        # bytes that are no UTF-8 get no further than the one token that has them
+        # bytes that are not UTF-8 spoil only the one token that has them
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape").decode
         self._json = json.JSONDecoder(parse_constant=_refuse)
-        self._text = ""
-        self._at = 0
-        self._ended = False
+        self._text = ""  # what is read of the file and still needed
+        self._at = 0  # where the next value begins in it
+        self._ended = False  # whether the file is read to its end
 
     def peek(self) -> str:
-        """The next character that is not space; empty at the end."""
+        """The next character that is not a space; empty at the end of the file."""
         while True:
             at = self._at
             while at < len(self._text) and self._text[at] in _SPACE:
                 at += 1
-            self._go_on(at)
+            self._move_to(at)
             if at < len(self._text):
                 return self._text[at]
-            if not self._more():
+            if not self._read_more():
                 return ""
 
     def skip(self, expected: str) -> None:
-        """Go on after a character that must come next."""
+        """Skip the character that must come next."""
         if self.peek() != expected:
-            raise _Broken(f"the JSON is broken or cut off here: {expected} is missing")
-        self._go_on(self._at + 1)
+            raise _BrokenJson(f"the JSON is broken or cut off here: {expected} is missing")
+        self._move_to(self._at + 1)
 
     def value(self) -> Any:
-        """The next value."""
+        """Read the next value."""
         self.peek()
         while True:
             try:
                 value, end = self._json.raw_decode(self._text, self._at)
                 if end < len(self._text) or self._ended:  # else a number may go on
-                    self._go_on(end)
+                    self._move_to(end)
                     return value
             except (ValueError, RecursionError):
                 if self._ended:
-                    raise _Broken("the JSON is broken or cut off here") from None
+                    raise _BrokenJson("the JSON is broken or cut off here") from None
             if len(self._text) - self._at > MAX_RECORD:
-                raise _Broken(f"the JSON is broken here, or {TOO_LONG}")
-            self._more()
+                raise _BrokenJson(f"the JSON is broken here, or {TOO_LONG}")
+            self._read_more()
 
-    def _go_on(self, at: int) -> None:
+    def _move_to(self, at: int) -> None:
         self.line += self._text.count("\n", self._at, at)
         self._at = at
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         data = self._file.read(_CHUNK)
         self._ended = not data
         self._text = self._text[self._at :] + self._decode(data, final=self._ended)
@@ -128,20 +133,20 @@ class _Text:
 
 
 def read_ocpi(file: BinaryIO, source: str) -> Iterator[Row | Unreadable]:
-    """Read a list of tokens, OCPI 2.2.1, bare or in the envelope of a reply (4.1.7, 12.3.2)."""
-    text = _Text(file)
+    """Read a list of tokens (OCPI 2.2.1, 12.3.2), alone or in the envelope of a reply (4.1.7)."""
+    text = _JsonReader(file)
     try:
         if text.peek() == "{":
             yield from _envelope(text, source)
         else:
             yield from _array(text, source)
         if text.peek():
-            raise _Broken("something follows the list")  # noqa: TRY301 one way out
-    except _Broken as broken:
+            raise _BrokenJson("something follows the list")  # noqa: TRY301 all are caught below
+    except _BrokenJson as broken:
         yield Unreadable(source, text.line, str(broken))
 
 
-def _envelope(text: _Text, source: str) -> Iterator[Row | Unreadable]:
+def _envelope(text: _JsonReader, source: str) -> Iterator[Row | Unreadable]:
     text.skip("{")
     found = False
     while text.peek() != "}":
@@ -156,10 +161,10 @@ def _envelope(text: _Text, source: str) -> Iterator[Row | Unreadable]:
             text.skip(",")
     text.skip("}")
     if not found:
-        raise _Broken("there is no list called data, as OCPI's replies have it")
+        raise _BrokenJson("there is no list called data, as OCPI's replies have it")
 
 
-def _array(text: _Text, source: str) -> Iterator[Row | Unreadable]:
+def _array(text: _JsonReader, source: str) -> Iterator[Row | Unreadable]:
     text.skip("[")
     while text.peek() != "]":
         line = text.line
@@ -174,19 +179,19 @@ def _array(text: _Text, source: str) -> Iterator[Row | Unreadable]:
 
 
 def _from_ocpi(token: dict[str, Any]) -> dict[str, Any]:
-    """A Token object of OCPI 2.2.1 (12.3.2) by the contract's names."""
+    """Rename the properties of OCPI's Token object (2.2.1, 12.3.2) to the contract's names."""
     data = {
         _OCPI_NAMES.get(name, name): value
         for name, value in token.items()
         if name not in _OCPI_LEFT_OUT
     }
     updated = data.get("lastUpdated")
-    # a DateTime of OCPI is in UTC, and need not say so (16.5)
+    # OCPI's DateTime is in UTC and need not say so (16.5), but the contract's must
     if isinstance(updated, str) and updated[10:11] == "T" and not set("Zz+-") & set(updated[10:]):
         data["lastUpdated"] = f"{updated}Z"
     return data
 
 
 def to_ocpi(token: dict[str, Any]) -> dict[str, Any]:
-    """A token by the names of OCPI's Token object, which has a place for all of it."""
+    """Rename a token's properties to those of OCPI's Token object, which has a place for each."""
     return {_TO_OCPI.get(name, name): value for name, value in token.items()}

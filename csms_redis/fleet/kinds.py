@@ -1,4 +1,4 @@
-"""What can be imported and exported, and how a row becomes a record."""
+"""The kinds of record that can be imported and exported, and how a row becomes a record."""
 
 from abc import ABC, abstractmethod
 from datetime import UTC
@@ -31,11 +31,11 @@ _HIDDEN = "***"
 
 
 class Checked(NamedTuple):
-    """A row that passed.
+    """A row that passed the check.
 
     Attributes:
-        record: to be stored.
-        doubts: what the contract allows and no gateway can use.
+        record: what is to be stored.
+        doubts: what the contract allows in the row, but no gateway can use; a sentence each.
     """
 
     record: Record
@@ -43,16 +43,18 @@ class Checked(NamedTuple):
 
 
 class Kind(ABC):
-    """A kind of record.
+    """A kind of record, as a file has it.
+
+    It names the columns and checks rows. It neither reads files nor stores records.
 
     Attributes:
-        resource: how it is stored.
-        columns: all that a file may have.
-        required: columns without which a file makes no sense.
-        exported: properties, in the order of an export; the first is the id, if it is a property.
-        integers: those of the columns that are numbers.
-        booleans: those of the columns that are true or false.
-        told: those of the columns whose values may be repeated in a file of rejects.
+        resource: how records of this kind are stored.
+        columns: all the columns that a file may have.
+        required: the columns that a file must have.
+        exported: the properties of an export, in order; the first is the id, if it is a property.
+        integers: the columns whose values are whole numbers.
+        booleans: the columns whose values are true or false.
+        public: the columns whose values may be repeated in a file of rejects.
     """
 
     resource: ClassVar[Resource]
@@ -61,34 +63,34 @@ class Kind(ABC):
     exported: ClassVar[tuple[str, ...]]
     integers: ClassVar[frozenset[str]] = frozenset()
     booleans: ClassVar[frozenset[str]] = frozenset()
-    told: ClassVar[frozenset[str]] = frozenset()
+    public: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
     ) -> Checked:
-        """Check a row as the API checks a body.
+        """Check a row as the API checks a request's body, and make a record of it.
 
         Args:
             data: the row's properties.
-            api: what the API allows.
-            prefix: of every key.
-            now: the `lastUpdated` of a row that has none, JSON.
+            api: the settings of the API, which say what is allowed.
+            prefix: what every key begins with.
+            now: the `lastUpdated`, as JSON, of a row that has none.
 
         Raises:
-            BadRequest: what is wrong, without the value.
+            BadRequest: the row is refused; the error says why, and never shows the value.
         """
 
-    def tell(self, data: dict[str, Any]) -> dict[str, Any]:
-        """What of a rejected row may be repeated: no secret, whatever column it got into."""
+    def without_secrets(self, data: dict[str, Any]) -> dict[str, Any]:
+        """What may be shown of a row: a secret may be in any column but a public one."""
         return {
-            name: value if name in self.told else _HIDDEN
+            name: value if name in self.public else _HIDDEN
             for name, value in data.items()
             if name in self.columns
         }
 
 
-class Stations(Kind):
+class StationKind(Kind):
     """Charge stations, with their credentials."""
 
     resource = STATION
@@ -104,12 +106,12 @@ class Stations(Kind):
     required = (_CS_ID, "securityProfile")
     integers = frozenset({"securityProfile"})
     booleans = frozenset({"invalidUsernameAllowed"})
-    told = frozenset({_CS_ID})
+    public = frozenset({_CS_ID})
 
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
     ) -> Checked:
-        """As `Kind` says; a plaintext password is hashed, and a listing's row taken as well."""
+        """As `Kind` says; a plaintext password is hashed, and a listing's `auth` is read."""
         rest = _without_auth(data)
         cs_id = rest.pop(_CS_ID, None)
         if not isinstance(cs_id, str):
@@ -139,14 +141,14 @@ class Stations(Kind):
         return Checked(record, (*doubts, *auth.doubts()))
 
 
-class Tokens(Kind):
+class TokenKind(Kind):
     """Authorization tokens."""
 
     resource = TOKEN
     exported = columns = tuple(Token.model_fields)
     required = ("uid",)
     booleans = frozenset({"valid"})
-    told = frozenset(columns)
+    public = frozenset(columns)
 
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
@@ -154,11 +156,11 @@ class Tokens(Kind):
         """As `Kind` says."""
         token = Token.check(data, strict=api.strict)
         updated = _last_updated(token.lastUpdated, now)
-        # that a contractId is no eMAID is no doubt: OCPI allows it, and it is found
+        # A contractId that is not an eMAID is no doubt: OCPI allows it, and lookups find it.
         return Checked(token_record(prefix, token, updated=updated), ())
 
 
-class Certificates(Kind):
+class CertificateKind(Kind):
     """Client certificates of stations."""
 
     resource = CERTIFICATE
@@ -180,7 +182,7 @@ class Certificates(Kind):
 
 
 def _without_auth(data: dict[str, Any]) -> dict[str, Any]:
-    """A station's properties on one level: the API's listing has some in `auth`."""
+    """Put a station's properties on one level: the API's listing has some of them in `auth`."""
     rest = dict(data)
     auth = rest.pop(_AUTH, None)
     if auth is None:
@@ -193,7 +195,7 @@ def _without_auth(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_updated(text: Any, now: bytes) -> bytes:
-    """A row's `lastUpdated` as it is stored: an export that is imported stays what it is."""
+    """Read a row's `lastUpdated`; an import keeps that of an export."""
     if text is None:
         return now
     if not isinstance(text, str):
@@ -204,14 +206,14 @@ def _last_updated(text: Any, now: bytes) -> bytes:
         raise BadRequest(f"{_UPDATED}: {error}.") from None
 
 
-@lru_cache(1024)  # many rows have the same
+@lru_cache(1024)  # many rows of a file have the same moment
 def _stored_moment(text: str) -> bytes:
     utc = moment(text).astimezone(UTC).replace(microsecond=0, tzinfo=None)
     return f'"{utc.isoformat()}Z"'.encode()
 
 
 KINDS: dict[str, Kind] = {
-    "stations": Stations(),
-    "tokens": Tokens(),
-    "certificates": Certificates(),
+    "stations": StationKind(),
+    "tokens": TokenKind(),
+    "certificates": CertificateKind(),
 }

@@ -1,4 +1,4 @@
-"""PEM: a certificate with its chain in a file, or a directory of such files."""
+"""PEM: one client certificate with its chain in a file, or a directory of such files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,9 @@ from csms_redis.fleet.rows import NOT_UTF_8, Row, Unreadable
 
 
 def read(file: BinaryIO, source: str) -> Iterator[Row | Unreadable]:
-    """Read the one client certificate that is in a file."""
+    """Read the one client certificate of a file."""
     try:
-        # one byte more is enough for it to be refused as too long
+        # one byte more than is allowed, so that a longer file is refused as too long
         text = file.read(MAX_PEM_BYTES + 1).decode()
     except UnicodeDecodeError:
         yield Unreadable(source, 1, f"{NOT_UTF_8}, as PEM is")
@@ -20,6 +20,6 @@ def read(file: BinaryIO, source: str) -> Iterator[Row | Unreadable]:
 
 
 def files(directory: Path) -> list[Path]:
-    """The files of a directory that are not hidden, by name; none of what is in others below."""
+    """The files directly in a directory, by name; hidden files and subdirectories are left out."""
     found = (path for path in directory.iterdir() if not path.name.startswith("."))
     return sorted(path for path in found if path.is_file())

@@ -1,4 +1,4 @@
-"""How far it is: a bar on a terminal, a line now and then elsewhere; on standard error."""
+"""How far an import or an export is: a bar on a terminal, a line now and then elsewhere."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -12,17 +12,21 @@ _EVERY = 10.0  # seconds between plain lines
 
 
 class Meter:
-    """Shows what `told` says of the work, with its rate."""
+    """Shows on standard error how many records are done, and how fast.
 
-    def __init__(self, doing: str, told: Callable[[], tuple[int, float | None]]) -> None:
-        """Show a piece of work.
+    It counts nothing itself: it asks `measure` whenever it is told to `show`.
+    """
+
+    def __init__(self, doing: str, measure: Callable[[], tuple[int, float | None]]) -> None:
+        """Show the progress of one piece of work.
 
         Args:
-            doing: what it is.
-            told: how many records are done, and which part of all, None where that is not known.
+            doing: what the work is, as `importing`.
+            measure: gives how many records are done, and what share of the work that is, from 0
+                to 1; None if the share is not known.
         """
         self._doing = doing
-        self._told = told
+        self._measure = measure
         self._began = self._shown = monotonic()
         console = Console(stderr=True)
         self._bar: Progress | None = None
@@ -31,12 +35,12 @@ class Meter:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[said]}"),
+                TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task(doing, total=None, said="")
+            self._task = self._bar.add_task(doing, total=None, rate="")
         self._console = console
 
     def __enter__(self) -> Self:
@@ -54,14 +58,14 @@ class Meter:
             self._bar.stop()
 
     def show(self) -> None:
-        """Something was done."""
+        """Show how far the work is now; call it after each record or batch."""
         now = monotonic()
-        done, part = self._told()
-        said = f"{done} records, {done / max(now - self._began, 0.001):.0f}/s"
+        done, share = self._measure()
+        rate = f"{done} records, {done / max(now - self._began, 0.001):.0f}/s"
         if self._bar:
-            total = None if part is None else 1.0
-            self._bar.update(self._task, total=total, completed=part or 0, said=said)
+            total = None if share is None else 1.0
+            self._bar.update(self._task, total=total, completed=share or 0, rate=rate)
         elif now - self._shown >= _EVERY:
             self._shown = now
-            share = "" if part is None else f", {part:.0%}"
-            self._console.print(f"{self._doing}: {said}{share}", highlight=False, soft_wrap=True)
+            percent = "" if share is None else f", {share:.0%}"
+            self._console.print(f"{self._doing}: {rate}{percent}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The file of what was rejected: a JSON object a line."""
+"""The file of rejected rows: one JSON object in each line."""
 
 import os
 import stat
@@ -9,101 +9,108 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from csms_redis.fleet.formats import Source
 from csms_redis.fleet.rows import Row, Unreadable
+from csms_redis.fleet.sources import Source
 
-_MOST = 200  # characters of a value
-_OTHER = "name another file with --rejects"
+_MAX_SHOWN = 200  # characters of a value
+_REMEDY = "name another file with --rejects"
 
 
 class UnusableRejects(Exception):
-    """What is rejected cannot go where it would; the message is one line for the operator."""
+    """Rejected rows cannot be written to the file that is meant for them.
+
+    The message is one line for the operator.
+    """
 
 
 def check_rejects(sources: Sequence[Source], common: Path | None) -> None:
-    """See that the files of rejects, which are replaced, are nothing that anyone needs.
+    """Check that no file is needed for anything else that is to be replaced by rejected rows.
 
     Args:
-        sources: that are to be read.
-        common: the one file for all of them, None for one beside each.
+        sources: of the import.
+        common: one file for the rejected rows of all sources; None for a file beside each.
 
     Raises:
-        UnusableRejects: one is a source, would be read as one the next time, is used twice, or is
-            no regular file.
+        UnusableRejects: a file is a source, or would be read as a source by the next import, or is
+            meant for two sources, or is no regular file.
     """
     seen: set[Path] = set()
     for path in [common] if common else [source.rejects for source in sources]:
         if path.resolve() in seen:
-            raise UnusableRejects(f"{path}: the rejects of two sources would go there; {_OTHER}")
+            raise UnusableRejects(f"{path}: the rejects of two sources would go there; {_REMEDY}")
         seen.add(path.resolve())
-        with suppress(OSError):  # it is not there, which is well
+        with suppress(OSError):  # there is no such file yet, as it should be
             if not stat.S_ISREG(path.stat().st_mode):
-                raise UnusableRejects(f"{path}: is no regular file to write rejects to; {_OTHER}")
+                raise UnusableRejects(f"{path}: is no regular file to write rejects to; {_REMEDY}")
         for source in sources:
             if source.reads(path):
-                raise UnusableRejects(f"{path}: is read, so rejects cannot go there; {_OTHER}")
+                raise UnusableRejects(f"{path}: is read, so rejects cannot go there; {_REMEDY}")
 
 
 class Rejects:
-    """Is there only when something was rejected; one of an earlier run goes."""
+    """Writes rejected rows to a file, which is made when the first row is rejected.
+
+    Attributes:
+        path: of the file.
+        count: how many rows are written.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Begin anew.
+        """Remove the file of an earlier import.
 
         Raises:
-            OSError: the earlier one cannot be removed.
+            OSError: that file cannot be removed.
         """
         self.path = path
         self.count = 0
         self._file: BinaryIO | None = None
         path.unlink(missing_ok=True)
 
-    def add(self, row: Row | Unreadable, reason: str, told: dict[str, Any] | None = None) -> None:
-        """Note a row.
+    def add(self, row: Row | Unreadable, reason: str, shown: dict[str, Any] | None = None) -> None:
+        """Write a row.
 
         Args:
-            row: with its source and line.
-            reason: without any of its values.
-            told: those of its values that may be repeated.
+            row: names the source and the line.
+            reason: why the row is rejected, without its values.
+            shown: the values that may be repeated; None if none could be read.
 
         Raises:
             OSError: the file cannot be written.
         """
         line: dict[str, Any] = {"source": row.source, "line": row.line, "reason": reason}
-        if told is not None:
-            line["record"] = {name: _short(value) for name, value in told.items()}
+        if shown is not None:
+            line["record"] = {name: _shortened(value) for name, value in shown.items()}
         self.count += 1
         if self._file is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
             self._file = os.fdopen(os.open(self.path, flags, 0o600), "wb")
-        # surrogates of what is not UTF-8 are written as question marks
-        self._file.write(orjson.dumps(_writable(line), option=orjson.OPT_APPEND_NEWLINE))
+        self._file.write(orjson.dumps(_encodable(line), option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> None:
-        """Write it all.
+        """Close the file.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the last rows cannot be written.
         """
         if self._file is not None:
             self._file.close()
 
 
-def _short(value: Any) -> Any:
-    """A value that takes little room; whatever holds others is left out."""
+def _shortened(value: Any) -> Any:
+    """Cut a long text; replace a list, an object or a huge number by an ellipsis."""
     if isinstance(value, str):
-        return value[:_MOST]
+        return value[:_MAX_SHOWN]
     if value is None or isinstance(value, bool | float):
         return value
     return value if isinstance(value, int) and abs(value) < 2**63 else "…"
 
 
-def _writable(line: dict[str, Any]) -> dict[str, Any]:
-    """What orjson can write."""
+def _encodable(line: dict[str, Any]) -> dict[str, Any]:
+    """Put question marks for the surrogates of what is not UTF-8, which orjson refuses."""
     return {
         name: value.encode(errors="replace").decode()
         if isinstance(value, str)
-        else _writable(value)
+        else _encodable(value)
         if isinstance(value, dict)
         else value
         for name, value in line.items()

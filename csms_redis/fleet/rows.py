@@ -1,4 +1,4 @@
-"""What is read from a source: rows, and what is none, by line; in bounded memory."""
+"""Rows as they are read from a source, and lines of a file, in bounded memory."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Row(NamedTuple):
-    """A record that is still to be checked.
+    """A row whose properties could be read; whether they make a record is still to be checked.
 
     Attributes:
         source: the file's name.
-        line: its first, from 1.
-        data: the properties by the API's names, as JSON has them.
+        line: the number of its first line, from 1.
+        data: the properties by the API's names, with values as JSON has them.
     """
 
     source: str
@@ -30,7 +30,13 @@ class Row(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """What cannot be read as a record; the reason quotes nothing of it."""
+    """A part of a file that cannot be read as a row.
+
+    Attributes:
+        source: the file's name.
+        line: the number of its first line, from 1.
+        reason: why it cannot be read; never a quotation, which could be a secret.
+    """
 
     source: str
     line: int
@@ -38,21 +44,26 @@ class Unreadable(NamedTuple):
 
 
 class Lines:
-    """A file's lines; one that is too long is skipped without being held."""
+    """The lines of a file. A line that is too long is skipped and never held in memory.
+
+    Attributes:
+        number: of the line that was read last, from 1; 0 before the first.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.number = 0  # of the last one that was given
+        """Read `file` from where it is."""
+        self.number = 0
         self._file = file
         self._given_back: deque[bytes | None] = deque()
 
     def next(self) -> bytes | None:
-        """The next line with its end; empty after the last, None for one that is too long."""
+        """The next line with its end; empty after the last line, None for one that is too long."""
         line = self._given_back.popleft() if self._given_back else self._read()
         self.number += line != b""
         return line
 
     def give_back(self, lines: Iterable[bytes | None]) -> None:
-        """Have the last lines given again."""
+        """Return the lines that were read last, so that `next` gives them once more."""
         last = list(lines)
         self._given_back.extendleft(reversed(last))
         self.number -= len(last)

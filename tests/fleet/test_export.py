@@ -10,9 +10,17 @@ from click.testing import CliRunner
 from redis import Redis
 
 from csms_redis.cli import main
-from csms_redis.fleet import KINDS, Export, Format, Import, Options, Source, export_format
-from csms_redis.fleet.exporting import export
-from csms_redis.fleet.importing import import_
+from csms_redis.fleet import (
+    KINDS,
+    ExportResult,
+    Format,
+    ImportOptions,
+    ImportResult,
+    Source,
+    target_format,
+)
+from csms_redis.fleet.exporting import export_records
+from csms_redis.fleet.importing import import_records
 from csms_redis.settings import load
 from tests.conftest import DATA, Valkey, running_valkey
 from tests.fleet.test_readers import TOKEN
@@ -28,14 +36,16 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
         yield client
 
 
-async def exported(valkey: Valkey, kind: str, target: Path, format_: Format) -> Export:
+async def exported(valkey: Valkey, kind: str, target: Path, format_: Format) -> ExportResult:
     settings = load(flags={"redis": {"url": valkey.url}})
-    return await export(KINDS[kind], target, format_, settings, with_credentials=True)
+    return await export_records(KINDS[kind], target, format_, settings, with_credentials=True)
 
 
-async def imported(valkey: Valkey, kind: str, path: Path, format_: Format) -> Import:
+async def imported(valkey: Valkey, kind: str, path: Path, format_: Format) -> ImportResult:
     settings = load(flags={"redis": {"url": valkey.url}})
-    return await import_(KINDS[kind], [Source(path, KINDS[kind], format_)], settings, Options())
+    return await import_records(
+        KINDS[kind], [Source(path, KINDS[kind], format_)], settings, ImportOptions()
+    )
 
 
 class TestOthersRecords:
@@ -62,7 +72,7 @@ class TestOthersRecords:
         (tmp_path / "below").mkdir()
         target = tmp_path / "below" / "out"
         result = await exported(valkey, "certificates", target, format_)
-        assert (result.written, result.unreadable) == (1, wrong)
+        assert (result.written, result.left_out) == (1, wrong)
         written = {path.name for path in tmp_path.rglob("*") if path.is_file()}  # noqa: ASYNC240 quick
         assert written == {f"{HASH[:-1]}.pem" if format_ is Format.PEM else "out"}
 
@@ -77,7 +87,7 @@ class TestOthersRecords:
         redis.hset("cs:", "securityProfile", "2")
         redis.hset("cs:a\nb", "securityProfile", "2")
         result = await exported(valkey, "stations", tmp_path / "out", format_)
-        assert (result.written, result.unreadable) == (1, 9)
+        assert (result.written, result.left_out) == (1, 9)
         (line,) = (tmp_path / "out").read_text().splitlines()[format_ is Format.CSV :]
         assert line in {'{"csId":"cs1","securityProfile":2}', "cs1,2,,,,"}
 
@@ -110,7 +120,7 @@ class TestDirectory:
         """As one that is mounted, with what its file system keeps there."""
         (tmp_path / "lost+found").mkdir()
         redis.hset(f"certificate:{HASH}", "certificate", json.dumps(PEM))
-        assert export_format(tmp_path, KINDS["certificates"], None) is Format.PEM
+        assert target_format(tmp_path, KINDS["certificates"], None) is Format.PEM
         result = await exported(valkey, "certificates", tmp_path, Format.PEM)
         assert result.written == 1
 
@@ -146,7 +156,7 @@ class TestOcpi:
         (tmp_path / "tokens.json").write_text(json.dumps(tokens))
         await imported(valkey, "tokens", tmp_path / "tokens.json", Format.OCPI)
         result = await exported(valkey, "tokens", tmp_path / "one", Format.OCPI)
-        assert (result.written, result.unreadable) == (2, 0)
+        assert (result.written, result.left_out) == (2, 0)
         written = json.loads((tmp_path / "one").read_text())
         assert {name: value for name, value in tokens[0].items() if name not in left_out} in written
         with ExitStack() as stack:

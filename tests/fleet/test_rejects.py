@@ -10,9 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from csms_redis.cli import main
-from csms_redis.fleet import KINDS, FleetError, Options, Source, UnusableRejects, check_rejects
+from csms_redis.fleet import (
+    KINDS,
+    ImportOptions,
+    Source,
+    TransferFailed,
+    UnusableRejects,
+    check_rejects,
+)
 from csms_redis.fleet.formats import STDIN
-from csms_redis.fleet.importing import import_
+from csms_redis.fleet.importing import import_records
 from csms_redis.fleet.rows import Row, Unreadable
 from csms_redis.settings import load
 from tests.conftest import Valkey
@@ -163,5 +170,5 @@ class TestAllOrNothing:
         source = _Changing(tmp_path / "a", STATIONS, None)
         source.second = second
         settings = load(flags={"redis": {"url": valkey.url}})
-        with pytest.raises(FleetError, match="changed after its 1 rows were checked"):
-            await import_(STATIONS, [source], settings, Options(all_or_nothing=True))
+        with pytest.raises(TransferFailed, match="changed after its 1 rows were checked"):
+            await import_records(STATIONS, [source], settings, ImportOptions(all_or_nothing=True))

@@ -1,7 +1,7 @@
-"""The Redis of the settings, for a command that runs beside the service or without it."""
+"""The Redis of the settings, connected for a command that runs beside the service or without it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from csms_redis.contract.errors import Unavailable
@@ -14,23 +14,25 @@ from csms_redis.redis.topology import Topology
 from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.settings import RedisSettings
 
-_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0)  # seconds; a failover takes less
 
+class UnusableRedis(Exception):
+    """Redis cannot be reached, or has records that this version cannot use.
 
-class FleetError(Exception):
-    """It could not be brought to its end; the message is one line for the operator."""
+    The message is one line for the operator.
+    """
 
 
 @asynccontextmanager
-async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
-    """Where the records are.
+async def connected(settings: RedisSettings) -> AsyncIterator[RedisClient]:
+    """Connect to Redis, and follow its failovers until the block ends.
 
-    The embedded store is that of the service where one runs; else it runs meanwhile.
+    The embedded server is shared with the service while the service runs; otherwise it is started
+    for as long as the block takes.
 
     Raises:
         BadSettings: a setting cannot be used.
-        EmbeddedError: the embedded store cannot be started.
-        FleetError: Redis cannot be reached, or its records have a layout that is not known.
+        EmbeddedError: the embedded server cannot be started.
+        UnusableRedis: Redis cannot be reached, or its records have an unknown layout.
     """
     async with AsyncExitStack() as stack:
         topology: Topology
@@ -45,20 +47,20 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
         redis = client(settings, topology, admit=layout.admit)
         stack.push_async_callback(redis.close)
         if topology.problem is not None:
-            raise FleetError(f"{topology}: {topology.problem}")
+            raise UnusableRedis(f"{topology}: {topology.problem}")
         try:
-            # each new connection is asked whether it is to a master, in a way that it understands
+            # a read of nothing opens a connection, and a new connection is asked for its role
             for master in topology.masters:
                 await redis.read_at(master, [])
         except UnknownLayout as unknown:
-            raise FleetError(unknown.error) from None
+            raise UnusableRedis(unknown.error) from None
         except Unavailable as away:
-            said = (
+            problem = (
                 f"{topology}: {away.error.partition('. ')[0]}"
                 if away.lasting
                 else f"{topology} cannot be reached or used"
             )
-            raise FleetError(f"{said}; csms-redis check tells why") from None
+            raise UnusableRedis(f"{problem}; csms-redis check says why") from None
         following = asyncio.create_task(topology.run())
         try:
             yield redis
@@ -66,8 +68,3 @@ async def store(settings: RedisSettings) -> AsyncIterator[RedisClient]:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
-
-
-def pauses() -> Iterator[float]:
-    """Seconds to wait after each attempt that failed; when there are no more, it is given up."""
-    yield from _PAUSES

@@ -1,0 +1,105 @@
+"""`csms-redis certificate`: client certificates of stations, one at a time."""
+
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from csms_redis.commands.audit import audited
+from csms_redis.commands.exits import run_or_exit
+from csms_redis.commands.ids import HashCommand
+from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.commands.records import (
+    EXIT_CODES,
+    RecordKind,
+    json_lines_option,
+    json_option,
+    limit_option,
+    list_records,
+    print_result,
+    record_group,
+    remove_record,
+    show_record,
+)
+from csms_redis.contract.certificates import InvalidCertificate, certificate_hash, read_pem
+from csms_redis.contract.errors import BadRequest
+from csms_redis.contract.models import Certificate
+from csms_redis.contract.queries import CertificateQuery
+from csms_redis.registry.certificates import CERTIFICATE, Certificates
+from csms_redis.registry.connected import connected
+
+_CERTIFICATES = RecordKind(
+    name="certificate",
+    resource=CERTIFICATE,
+    records=Certificates,
+    id_property="certificateHash",
+    parse_id=certificate_hash,
+    query=CertificateQuery,
+    columns=["certificateHash", "subject", "issuer", "notAfter"],
+    logs_malformed_ids=False,  # someone may have pasted a private key
+)
+
+certificate = record_group("certificate", "Add, show, list or remove client certificates.")
+
+
+@certificate.command("add", epilog=EXIT_CODES)
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@json_option
+@config_option
+def certificate_add(file: TextIO, as_json: bool, config: Path | None) -> None:
+    """Keep the certificate in a PEM FILE, '-' for standard input.
+
+    Its hash is printed: the certificate is looked up by it. A certificate that is there already
+    stays.
+    """
+    settings = read_settings(config)
+    text = file.read()
+
+    async def add() -> str:
+        """Store the certificate; return its hash."""
+        with audited(settings, "certificate add", "uploadCertificate") as line:
+            given = Certificate.check({"certificate": text}, strict=settings.api.strict)
+            try:
+                read = read_pem(given.certificate)
+            except InvalidCertificate as error:
+                raise BadRequest(f"certificate: {error}.") from None
+            line["certificateHash"] = read.hash
+            async with connected(settings.redis) as redis:
+                await Certificates(redis, settings.redis.key_prefix.encode()).upload(read)
+        return read.hash
+
+    hash_ = run_or_exit(add())
+    print_result(f"certificate {hash_} is added", {"certificateHash": hash_}, as_json=as_json)
+
+
+@certificate.command("show", cls=HashCommand, epilog=EXIT_CODES)
+@click.argument("hash_", metavar="HASH")
+@json_option
+@config_option
+def certificate_show(hash_: str, as_json: bool, config: Path | None) -> None:
+    """Show what a certificate says of itself, by its HASH in any spelling."""
+    show_record(_CERTIFICATES, read_settings(config), hash_, as_json=as_json)
+
+
+@certificate.command("list", epilog=EXIT_CODES)
+@click.option("--expires-before", help="A date-time, as 2027-01-01T00:00:00Z.")
+@limit_option
+@json_lines_option
+@config_option
+def certificate_list(
+    expires_before: str | None, limit: int | None, as_json: bool, config: Path | None
+) -> None:
+    """List what certificates say of themselves."""
+    filters = {"expiresBefore": expires_before}
+    list_records(_CERTIFICATES, read_settings(config), filters, limit, as_json=as_json)
+
+
+@certificate.command("remove", cls=HashCommand, epilog=EXIT_CODES)
+@click.argument("hash_", metavar="HASH")
+@json_option
+@config_option
+def certificate_remove(hash_: str, as_json: bool, config: Path | None) -> None:
+    """Remove a certificate, by its HASH in any spelling."""
+    remove_record(_CERTIFICATES, read_settings(config), "deleteCertificate", hash_)
+    known = certificate_hash(hash_)
+    print_result(f"certificate {known} is removed", {"certificateHash": known}, as_json=as_json)

@@ -1,0 +1,139 @@
+"""`csms-redis import`: many records at once, from files."""
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csms_redis.commands.audit import audited
+from csms_redis.commands.bulk import format_option, kind_argument
+from csms_redis.commands.exits import ROWS_LEFT_OUT, run_or_exit
+from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.fleet import (
+    KINDS,
+    STDIN,
+    Format,
+    ImportOptions,
+    ImportResult,
+    Source,
+    UnusableFormat,
+    UnusableRejects,
+    check_rejects,
+    import_records,
+    source_format,
+)
+from csms_redis.settings import Settings
+
+
+@click.command("import")
+@kind_argument
+@click.argument(
+    "sources",
+    metavar="SOURCE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, readable=True, allow_dash=True, path_type=Path),
+)
+@format_option("The format of every SOURCE. Default: each one's own, from its name or its content.")
+@click.option(
+    "--rejects",
+    "rejects_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="One file for all rejected rows. Default: SOURCE.rejects; stdin.rejects for '-'.",
+)
+@click.option(
+    "--all-or-nothing", is_flag=True, help="Check all rows first; write only if none is rejected."
+)
+@click.option("--dry-run", is_flag=True, help="Check and report only.")
+@click.option("--only-new", is_flag=True, help="Leave records alone that are there already.")
+@config_option
+def import_command(
+    kind: str,
+    sources: tuple[Path, ...],
+    format_: Format | None,
+    rejects_file: Path | None,
+    all_or_nothing: bool,
+    dry_run: bool,
+    only_new: bool,
+    config: Path | None,
+) -> None:
+    """Load stations, tokens or certificates.
+
+    A SOURCE is one of these: a CSV file, whose first line names the columns by the API's
+    properties (stations have a csId, and may have a plaintext password, which is hashed); JSON
+    Lines; a list of OCPI 2.2.1 tokens (default_profile_type and energy_contract are left out); a
+    PEM file, or a directory of PEM files; '-' for standard input. The records go to redis.url; the
+    embedded store is used whether or not the service runs.
+
+    Each row is checked as the API checks a request. A row that is rejected goes into
+    SOURCE.rejects, with its line number and the reason but without its secrets, and the import goes
+    on. An import that was interrupted may be repeated: the result is the same. A Rejected station
+    stays Rejected. Otherwise the registrationStatus and lastUpdated in a file are kept, as an
+    export has them. If two rows have one id, the later row counts; with --only-new, the earlier.
+
+    \b
+    Exit codes:
+      0  all rows are written; in a dry run, all are good
+      1  settings, a file or Redis ended it early
+      2  the command line is wrong
+      3  rows were rejected
+    """
+    if sources.count(STDIN) > 1:
+        raise click.UsageError("standard input can be read only once")
+    try:
+        opened = [
+            Source(path, KINDS[kind], source_format(path, KINDS[kind], format_)) for path in sources
+        ]
+        check_rejects(opened, rejects_file)
+    except (UnusableFormat, UnusableRejects) as error:
+        raise click.UsageError(str(error)) from None
+    for source in opened:
+        if all_or_nothing and not dry_run and not source.can_be_read_again:
+            raise click.UsageError(
+                f"{source.name}: can be read only once, and --all-or-nothing reads it twice; "
+                "make it a file"
+            )
+    options = ImportOptions(
+        rejects_file=rejects_file,
+        all_or_nothing=all_or_nothing,
+        dry_run=dry_run,
+        only_new=only_new,
+    )
+    settings = read_settings(config)
+    work = import_records(KINDS[kind], opened, settings, options)
+    result = run_or_exit(work if dry_run else _audited(kind, sources, settings, options, work))
+    _summarise(kind, result, written=not (dry_run or (all_or_nothing and result.rejected)))
+    sys.exit(ROWS_LEFT_OUT if result.rejected else 0)
+
+
+async def _audited(
+    kind: str,
+    sources: tuple[Path, ...],
+    settings: Settings,
+    options: ImportOptions,
+    work: Coroutine[Any, Any, ImportResult],
+) -> ImportResult:
+    """Import, with one line of the log for the whole import."""
+    with audited(settings, "import", "import") as line:
+        line.update(kind=kind, sources=[str(source) for source in sources])
+        result = await work
+        line.update(written=result.written, existing=result.existing, rejected=result.rejected)
+        if options.all_or_nothing and result.rejected:
+            line["outcome"] = "refused"
+    return result
+
+
+def _summarise(kind: str, result: ImportResult, *, written: bool) -> None:
+    rate = result.read / max(result.seconds, 0.001)
+    click.echo(
+        f"{kind}: read {result.read}, written {result.written}, existing {result.existing}, "
+        f"rejected {result.rejected}, in {result.seconds:.1f} s ({rate:.0f} rows/s)"
+    )
+    if not written:
+        click.echo("nothing was written")
+    for doubt, (first, count) in result.doubts.items():
+        click.echo(f"warning: {count} rows, the first at {first}: {doubt}", err=True)
+    for path in result.rejects:
+        click.echo(f"rejected rows are in {path}", err=True)

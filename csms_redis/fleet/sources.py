@@ -1,0 +1,110 @@
+"""What an import reads: a file, a directory of PEM files, or standard input."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from io import BufferedReader
+from pathlib import Path
+
+from csms_redis.fleet import csv_rows, json_rows, pem_rows
+from csms_redis.fleet.formats import STDIN, Format, sniff
+from csms_redis.fleet.kinds import Kind
+from csms_redis.fleet.rows import Row, Unreadable
+
+_LOOK_AHEAD = 2**13  # bytes, from which the format is found
+_ROWS_A_POSITION = 100  # to ask after each row where the file is takes an eighth of an import
+
+
+class Source:
+    """One source of rows.
+
+    It reads rows; whether a row makes a record is for `Kind.check` to say.
+
+    Attributes:
+        path: as it was given.
+        name: for people.
+        size: bytes in the file, or files in the directory; None if that cannot be known.
+        position: how much of `size` is read.
+    """
+
+    def __init__(self, path: Path, kind: Kind, format_: Format | None) -> None:
+        """Read rows of `kind` from `path`; `source_format` gives the format."""
+        self.path = path
+        self.name = "stdin" if path == STDIN else str(path)
+        self.size: int | None = None
+        self.position = 0
+        self._kind = kind
+        self._format = format_
+
+    @property
+    def rejects(self) -> Path:
+        """The default file for rejected rows: beside the source, or here if it has no place."""
+        if self.path.name in {"", ".."}:
+            return Path(f"{self.path.resolve()}.rejects")
+        placeless = self.path.parent in {Path("/dev"), Path("/dev/fd")}
+        return Path(f"{self.path.name if placeless else self.name}.rejects")
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether the source can be read twice; what comes through a pipe cannot."""
+        return self.path != STDIN and (self.path.is_file() or self.path.is_dir())
+
+    def reads(self, path: Path) -> bool:
+        """Whether a file is this source, under whatever name, or lies in its directory."""
+        with suppress(OSError):  # one of the two does not exist
+            if self.path.is_dir() and path.parent.samefile(self.path):
+                return True
+            status = os.fstat(0) if self.path == STDIN else self.path.stat()
+            return os.path.samestat(status, path.stat())
+        return False
+
+    def measure(self) -> None:
+        """Find out the `size`.
+
+        Raises:
+            OSError: the source cannot be read.
+        """
+        if self.path.is_dir():
+            self.size = len(pem_rows.files(self.path))
+        elif self.path.is_file():
+            self.size = self.path.stat().st_size
+
+    def rows(self) -> Iterator[Row | Unreadable]:
+        """Read all rows, from the start.
+
+        Raises:
+            OSError: the file cannot be read, or the directory cannot be listed. A file of a
+                directory that cannot be read is an `Unreadable` row instead.
+        """
+        self.position = 0
+        if self.path == STDIN:
+            # Not through sys.stdin: while a thread waits for its buffer, Python can only abort.
+            with closing(open(0, "rb", closefd=False)) as file:
+                yield from self._rows(file)
+        elif self.path.is_dir():
+            for path in pem_rows.files(self.path):
+                try:
+                    with path.open("rb") as file:
+                        yield from pem_rows.read(file, str(path))
+                except OSError as error:
+                    yield Unreadable(str(path), 1, f"cannot be read: {error.strerror}")
+                self.position += 1
+        else:
+            with closing(self.path.open("rb")) as file:
+                yield from self._rows(file)
+
+    def _rows(self, file: BufferedReader) -> Iterator[Row | Unreadable]:
+        match self._format or sniff(file.peek(_LOOK_AHEAD), self._kind):
+            case Format.CSV:
+                rows = csv_rows.read(file, self.name, self._kind)
+            case Format.JSONL:
+                rows = json_rows.read_lines(file, self.name)
+            case Format.OCPI:
+                rows = json_rows.read_ocpi(file, self.name)
+            case Format.PEM:
+                rows = pem_rows.read(file, self.name)
+        measured = self.size is not None
+        for number, row in enumerate(rows):
+            if measured and number % _ROWS_A_POSITION == 0:
+                self.position = file.tell()
+            yield row
