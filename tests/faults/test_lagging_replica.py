@@ -145,17 +145,29 @@ def test_nothing_is_said_that_the_replica_does_not_know(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_load_through_two_services(times: int) -> None:
+def test_load_through_several_services(times: int) -> None:
     """Registering, blocking and deleting go on while the replica lags, and what fails is repeated.
 
     Each time the replica has not read what it was sent when it becomes the master.
     """
     with SentinelGroup(replicas=1) as group:
         settings = group.settings | {"redis__wait_replicas": "1", "redis__wait_timeout": "0.3"}
-        with running_service(**settings) as one, running_service(**settings) as other:
-            for service in (one, other):
+        with (
+            running_service(**settings) as one,
+            running_service(**settings) as other,
+            running_service(**settings) as third,
+        ):
+            for service in (one, other, third):
                 until_ready(service)
-            with Workload(one.url, other.url, fresh=0.3, keys=10, write_rate=120) as load:
+            with Workload(
+                one.url,
+                other.url,
+                repeater=third.url,
+                cold=1000,
+                fresh=0.3,
+                keys=10,
+                write_rate=120,
+            ) as load:
                 load.start()
                 load.wait_for_writes(100)
                 load.mark(FAULT)

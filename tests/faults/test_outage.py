@@ -9,7 +9,7 @@ from tests.topologies.cluster import ClusterGroup
 from tests.topologies.history import FAULT, MASTER, Outcome
 from tests.topologies.sentinels import SentinelGroup
 from tests.topologies.standalone import Standalone
-from tests.topologies.topology import Topology
+from tests.topologies.topology import Topology, start_together
 from tests.topologies.workload import Workload
 
 GROUPS: dict[str, type[Topology]] = {
@@ -36,7 +36,7 @@ def test_a_job_takes_nothing_away(group: str) -> None:
     ):
         for service in (one, other):
             until_ready(service)
-        with Workload(one.url, other.url, cold=1500) as load:
+        with Workload(one.url, other.url, cold=800) as load:
             load.start()
             load.wait_for_writes(100)
             load.mark(FAULT)
@@ -46,10 +46,7 @@ def test_a_job_takes_nothing_away(group: str) -> None:
             job = load.have_a_job("register", "block", "register", "delete")
             load.wait_for_lookups(300)
             ready = [s.request("GET", "/health/ready").status for s in (one, other)]
-            for node in redis.nodes:
-                node.spawn()
-            for node in redis.nodes:
-                node.wait_until_up()
+            start_together(redis.nodes)
             redis.wait_for_master()
             load.mark(MASTER)
             load.wait_until_normal()

@@ -242,6 +242,7 @@ class Topology(ABC):
 
 
 def start_together(nodes: Iterable[Node]) -> None:
+    """Start them all, then wait until each answers."""
     nodes = list(nodes)
     for node in nodes:
         node.spawn()

@@ -204,6 +204,7 @@ class Workload:
         other_rate: float = 60,
         written_rate: float = 60,
         write_rate: float = 60,
+        repeater: str = "",
         fresh: float = FRESH,
         slack: float | None = None,
         removes: bool = True,
@@ -222,6 +223,8 @@ class Workload:
             other_rate: lookups of cold and unknown stations.
             written_rate: lookups of records that are being written.
             write_rate: writes.
+            repeater: of a service that gets no writes but deletions that another one could not
+                confirm, so that its connections have written nothing that replicas lack.
             fresh: the share of writes that make a new record.
             slack: `History.slack`; by default none for one service, else a second.
             removes: whether stations are blocked, allowed and deleted, and tokens deleted. Where
@@ -230,7 +233,9 @@ class Workload:
         """
         self._random = random.Random(seed)
         self._prefix = f"load{seed}"
-        self._pools = [Pool(url) for url in urls]
+        self._writing_pools = [Pool(url) for url in urls]
+        self._repeater = Pool(repeater) if repeater else None
+        self._pools = self._writing_pools + ([self._repeater] if self._repeater else [])
         self._lookup_pools: list[Pool] = []
         self._rates = {
             Group.CACHED: cached_rate,
@@ -244,7 +249,7 @@ class Workload:
         self._cached = [self._station(f"cached-{n}") for n in range(cached)]
         self._cold = [self._station(f"cold-{n}") for n in range(cold)]
         self._owned = [self._records(writer, keys) for writer in range(writers)]
-        self._history = History(slack=(len(urls) > 1) if slack is None else slack)
+        self._history = History(slack=(len(self._pools) > 1) if slack is None else slack)
         self._fresh: list[Record] = []
         self._seeded: dict[str, Version] = {}
         self._versions = 0
@@ -298,7 +303,7 @@ class Workload:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
     async def _prepare(self) -> None:
-        pools = cycle(self._pools)
+        pools = cycle(self._writing_pools)
         await _each(self.records, lambda record: self._make(next(pools), record))
         for pool in self._pools:
             await _each(self._cached, partial(self._warm, pool))
@@ -421,18 +426,12 @@ class Workload:
         return self._run(self._work_off(changes))
 
     async def _work_off(self, changes: Iterable[Change]) -> list[Write]:
-        made: list[Write] = []
-
-        async def make(record: Record) -> None:
-            made.extend(
-                [
-                    await self._write(self._random.choice(self._pools), record, change)
-                    for change in changes
-                ]
-            )
-
-        await _each(self._cached, make)
-        return made
+        """One after the other, as a script does."""
+        return [
+            await self._write(self._random.choice(self._writing_pools), record, change)
+            for record in self._cached
+            for change in changes
+        ]
 
     def stop(self, topology: Topology | None = None) -> History:
         """End the load, read all that was written, and give the history.
@@ -486,9 +485,12 @@ class Workload:
             due += 1 / rate
             await asyncio.sleep(max(due - time.monotonic(), 0))
             self._history.lags.append(time.monotonic() - due)
-            one = asyncio.ensure_future(self._look_up_one(next(pools), group, record, status))
-            self._under_way.add(one)
-            one.add_done_callback(self._under_way.discard)
+            self._look_up_soon(next(pools), group, record, status)
+
+    def _look_up_soon(self, pool: Pool, group: Group, record: Record, status: int) -> None:
+        one = asyncio.ensure_future(self._look_up_one(pool, group, record, status))
+        self._under_way.add(one)
+        one.add_done_callback(self._under_way.discard)
 
     async def _look_up_one(self, pool: Pool, group: Group, record: Record, status: int) -> None:
         start = time.monotonic()
@@ -517,9 +519,10 @@ class Workload:
         while self._writing:
             await asyncio.sleep(max(due - time.monotonic(), 0))
             due = max(due + pause, time.monotonic())
+            pool = self._random.choice(self._writing_pools)
             again = last is not None and last.outcome is Outcome.UNKNOWN
             if again and self._random.random() < AGAIN:
-                pass
+                pool = self._repeater if self._repeater and change == "delete" else pool
             elif fresh is not None and self._random.random() < self._last:
                 record, fresh = fresh, None
                 change = self._random.choice(["block", "delete"])
@@ -530,8 +533,8 @@ class Workload:
             else:
                 record = self._random.choice(owned)
                 change = self._random.choice(self._changes[record.kind])
-            last = await self._write(self._random.choice(self._pools), record, change)
-            await self._look_up_one(self._random.choice(self._pools), Group.WRITTEN, record, 200)
+            last = await self._write(pool, record, change)
+            self._look_up_soon(self._random.choice(self._pools), Group.WRITTEN, record, 200)
 
     async def _write(self, pool: Pool, record: Record, change: Change = "register") -> Write:
         """Send one write, once, and record it."""
