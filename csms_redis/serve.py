@@ -56,6 +56,7 @@ async def serve(settings: Settings) -> None:
     """
     signals = Signals()
     await signals.unless_stopped(_serve(settings, signals))
+    signals.ended()
     _log.info("stopped")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _log = structlog.get_logger()
 
 
@@ -49,6 +50,18 @@ class Signals:
     def started(self) -> None:
         """From now on the work looks at the signals itself."""
         self._starting = None
+
+    @staticmethod
+    def ended() -> None:
+        """Ignore the operator's signals from now on: the process is about to end by itself.
+
+        The end of the event loop restores the default actions, by which a signal that comes then
+        would end the process with another status.
+        """
+        loop = asyncio.get_running_loop()
+        for signum in _SIGNALS:
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, signal.SIG_IGN)
 
     def _reload(self) -> None:
         if not self.reloads:

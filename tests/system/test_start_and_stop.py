@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -169,3 +170,16 @@ def test_a_broken_record_is_cut_off_as_advised(stopped: Service) -> None:
     with stopped:
         stopped.ready()
         assert stopped.request("GET", f"{PATH}/auth").json == STATION
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_to_the_last_moment(signum: signal.Signals, tmp_path: Path) -> None:
+    """Whatever comes after the first, the process ends by itself, with the status of a good end."""
+    with Service(tmp_path, JSON) as service:
+        service.ready()
+        service.process.send_signal(signal.SIGTERM)
+        while service.process.poll() is None:
+            service.process.send_signal(signum)
+            time.sleep(0.001)
+        assert service.process.returncode == 0
+        assert service.log[-1]["event"] == "stopped"
