@@ -5,6 +5,7 @@ that to whoever asks next, so that a slow name server is waited for in several a
 """
 
 import asyncio
+import os
 import socket
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -91,8 +92,11 @@ async def _connect(family: socket.AddressFamily, address: tuple[str | int, ...])
         connecting.setblocking(False)  # noqa: FBT003 its only argument
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(connecting, address)
-    except BaseException:
+    except BaseException as error:
         connecting.close()
+        if isinstance(error, OSError) and error.errno:
+            # the event loop's own words give the address again, and not what is wrong with it
+            raise OSError(error.errno, os.strerror(error.errno)) from None
         raise
     return connecting
 

@@ -351,12 +351,6 @@ def test_unescaped_utf8_is_no_http(service: Service) -> None:
     assert (reply.status, bool(reply.error)) == (400, True)
 
 
-def test_ignores_the_query(service: Service) -> None:
-    assert service.post("/cs/queried?csId=another", {"securityProfile": 2}).status == 201
-
-    assert service.get("/cs/queried/auth?csId=another&x=%FF").json == {"securityProfile": 2}
-
-
 def test_head_is_a_get_without_a_body(service: Service) -> None:
     assert service.post("/cs/head", {"securityProfile": 2}).status == 201
 

@@ -71,8 +71,9 @@ async def test_each_address_of_a_name_is_tried(
 
 async def test_nobody_at_any_address(look_up: Callable[[LookUp], None]) -> None:
     look_up(at("127.0.0.2", "127.0.0.3"))
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectionRefusedError) as refused:
         await connect(NAME, 1)
+    assert refused.value.strerror == "Connection refused"  # and not the address once more
 
 
 @pytest.mark.parametrize("name", ["no.invalid", "a" * 64 + ".test", "a..b"])
