@@ -7,7 +7,8 @@ from tests.topologies.history import Verdict
 _BUSY = 10  # how many times slower than wanted a busy machine may be; the figures are printed
 CACHED_P99 = 0.020 * _BUSY  # seconds
 _LATE = 3  # a request is sent, answered and read, each as late as the load itself comes
-UNCACHED_503 = LookupSettings().timeout + 0.300 * _BUSY
+LATE_503 = 0.300 * _BUSY  # seconds after `lookup.timeout`
+UNCACHED_503 = LookupSettings().timeout + LATE_503
 BACK_TO_NORMAL = 3.0 * _BUSY
 
 
