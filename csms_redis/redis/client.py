@@ -88,6 +88,12 @@ class RedisClient:
         return self._topology.clustered
 
     @property
+    def keeps_together(self) -> bool:
+        """Whether one command may have the keys of several records, as far as is known."""
+        nodes = [self._nodes.get(master) for master in self.masters]
+        return not self.clustered and all(node is not None and node.has_every_key for node in nodes)
+
+    @property
     def masters(self) -> tuple[Address, ...]:
         """Those that take writes, as far as is known."""
         return self._topology.masters

@@ -159,6 +159,8 @@ class Node:
         self._slots = asyncio.Semaphore(max_connections)
         self._free: list[AbstractConnection] = []  # the last used last
         self._durability = durability
+        self.has_every_key = False
+        """Whether it said that it is one server by itself; a proxy may share the keys out."""
         self._told = False  # of what the server cannot do
         self._closed = False
 
@@ -327,6 +329,7 @@ class Node:
             hello = await _hello(connection)
             if hello.get(b"role", b"master") != b"master":
                 raise ReadOnlyError("it is a replica", status_code="READONLY")
+            self.has_every_key = hello.get(b"mode") == b"standalone"
             if self._durability.on_disk:
                 self._tell_of_its_disk(hello.get(b"version", b"").decode())
 

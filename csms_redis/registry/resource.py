@@ -264,8 +264,8 @@ async def replace_all(
         if that is `Unavailable` it may have been stored all the same, for the failure can be
         another record's.
     """
-    # the keys of one command must be in one slot
-    together = 1 if redis.clustered else _TOGETHER
+    # else they must be in one slot, or a proxy sends all to the server that has the first
+    together = _TOGETHER if redis.keeps_together else 1
     groups = [records[at : at + together] for at in range(0, len(records), together)]
     replies = await redis.write_all(
         [(group[0].key, _evaluate(redis, group, only_new=only_new)) for group in groups]

@@ -18,6 +18,7 @@ from tests.topologies.proxy import Proxies
 from tests.topologies.standalone import Standalone
 
 ENVOY = ("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT", "SCAN")
+TWEMPROXY = ("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT")
 
 
 @contextmanager
@@ -70,7 +71,7 @@ WAYS = {
     "renamed": renamed,
     "refusing": refusing,
     "hanging up on HELLO": lambda: hanging_up("HELLO"),
-    "hanging up on HELLO and ROLE": lambda: hanging_up("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT"),
+    "hanging up on HELLO and ROLE": lambda: hanging_up(*TWEMPROXY),
     "twemproxy": twemproxy,
 }
 
@@ -112,6 +113,26 @@ def test_every_command_works(url: str, tmp_path: Path) -> None:
     result = run("check", cwd=tmp_path, settings=settings)
     assert b"answers" in result.stdout
     assert result.returncode == 0, result.stdout.decode()
+
+
+@pytest.mark.parametrize("settings", [{"hangs_up_on": TWEMPROXY}, {"refuses": ENVOY}])
+def test_what_is_imported_is_found_behind_a_proxy_that_shares_keys_out(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each record goes by its own key, not by that of another that is written with it."""
+    stations = [f"cs{number:03}" for number in range(120)]
+    rows = "".join(f"{station},2\n" for station in stations)
+    with Standalone() as one, Standalone() as other, Proxies() as proxies:
+        url = FilterProxy(proxies, one.node.own, other.node.own, **settings).url
+        words = ["import", "stations", "-"]
+        stdin = f"csId,securityProfile\n{rows}".encode()
+        result = run(*words, cwd=tmp_path, settings={"CSMS_REDIS__URL": url}, stdin=stdin)
+        assert b"written 120" in result.stdout, result
+        with running_service(redis__url=url) as service:
+            wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
+            assert [
+                each for each in stations if service.get(f"/cs/{each}/auth").status != 200
+            ] == []
 
 
 def test_listings_need_no_hello(tmp_path: Path) -> None:

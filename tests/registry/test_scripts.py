@@ -147,6 +147,7 @@ async def test_keys_that_may_not_be_written_are_refused_together(
     """One of many records: nothing of the script is carried out."""
     records = [station_record(b"", f"cs{number}", STATION_1) for number in range(20)]
     async with as_user(valkey, other, "resetkeys", "~cs:cs0", "~cs:cs1") as limited:
+        await limited.read_at(limited.masters[0], [])  # which tells that it is one by itself
         replies = await replace_all(limited, records)
 
     assert {type(reply) for reply in replies} == {Unavailable}

@@ -2,23 +2,28 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from zlib import crc32
 
 import hiredis
 
 from tests.topologies.node import Address
 from tests.topologies.proxy import Proxies
 
+_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 class FilterProxy:
-    """Passes commands on one by one, but for some that it refuses or hangs up on."""
+    """Passes commands on one by one, but for some that it refuses or hangs up on.
+
+    Of several servers each has a share of the keys; a command goes by its first key.
+    """
 
     def __init__(
         self,
         proxies: Proxies,
-        target: Address,
-        *,
+        *targets: Address,
         refuses: Collection[str] = (),
         hangs_up_on: Collection[str] = (),
     ) -> None:
@@ -26,13 +31,13 @@ class FilterProxy:
 
         Args:
             proxies: where it runs.
-            target: the server.
+            targets: the servers.
             refuses: names of commands that it answers with an error, as Envoy words it.
             hangs_up_on: names of commands on which it closes the connection.
         """
         self.met: list[str] = []
         """The names of the commands that came."""
-        self._target = target
+        self._targets = targets
         self._refuses = refuses
         self._hangs_up_on = hangs_up_on
         self._serving: set[asyncio.Task[None]] = set()
@@ -42,7 +47,7 @@ class FilterProxy:
         self.url = f"redis://{self.address}"
 
     async def _listen(self) -> tuple[str, int]:
-        self._server = await asyncio.start_server(self._serve, self._target.host, 0)
+        self._server = await asyncio.start_server(self._serve, self._targets[0].host, 0)
         host, port = self._server.sockets[0].getsockname()
         return host, port
 
@@ -59,17 +64,18 @@ class FilterProxy:
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         with suppress(OSError, asyncio.CancelledError):
-            target = await asyncio.open_connection(*self._target)
             async with contextlib.AsyncExitStack() as open_ones:
                 open_ones.callback(writer.close)
-                open_ones.callback(target[1].close)
-                await self._pass_on(reader, writer, target)
+                targets = [await asyncio.open_connection(*each) for each in self._targets]
+                for target in targets:
+                    open_ones.callback(target[1].close)
+                await self._pass_on(reader, writer, targets)
 
     async def _pass_on(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        target: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        targets: Sequence[_Streams],
     ) -> None:
         commands = hiredis.Reader()
         while data := await reader.read(65536):
@@ -82,8 +88,14 @@ class FilterProxy:
                 if name in self._refuses:
                     writer.write(b"-unsupported command '%b'\r\n" % words[0].lower())
                 else:
+                    target = targets[crc32(_first_key(words)) % len(targets)]
                     target[1].write(hiredis.pack_command(tuple(words)))
                     await _pass_back(target[0], writer)
+
+
+def _first_key(words: Sequence[bytes]) -> bytes:
+    number = 3 if words[0].upper() == b"EVAL" else 1
+    return words[number] if len(words) > number else b""
 
 
 async def _pass_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
