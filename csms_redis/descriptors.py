@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from csms_redis.lookup.front.protocol import Front
+from csms_redis.lookup.front.connections import Connections
 from csms_redis.redis.topology import Topology
 from csms_redis.settings import Settings
 
@@ -62,11 +62,11 @@ class Descriptors:
             )
         return min(self._settings.server.max_connections or self._count, max(least, left))
 
-    def limit(self, front: Front) -> None:
-        """Let the front have as many connections as there is room for, also when masters come."""
+    def limit(self, connections: Connections) -> None:
+        """Let there be as many connections as there is room for, also when masters come."""
 
         def share_out(_slots: Collection[int] | None = None) -> None:
-            front.max_connections = self.connections
+            connections.max_connections = self.connections
 
         share_out()
         self._topology.changed.append(share_out)

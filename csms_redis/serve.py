@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -22,8 +21,8 @@ from csms_redis.contract.errors import Unavailable
 from csms_redis.descriptors import Descriptors
 from csms_redis.listener import CannotListen, Listener, listen
 from csms_redis.lookup.front.bodiless import Bodiless
-from csms_redis.lookup.front.protocol import Front
-from csms_redis.lookup.front.tracing import TracedFrontProtocol
+from csms_redis.lookup.front.server import LookupServer
+from csms_redis.lookup.front.tracing import LookupSpans
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.redis.deployment import client, plain_client, running
@@ -124,15 +123,20 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(supervisor.run())]
                 async with _listening(app, lookups, security, descriptors, settings, signals) as (
-                    front,
+                    lookup_server,
                     server,
                 ):
-                    collector.listens(front, server)
+                    collector.listens(lookup_server, server)
                     if tracing is not None:
-                        front.new_protocol = partial(TracedFrontProtocol, tracing=tracing)
+                        lookup_server.spans = LookupSpans(tracing)
                     tasks += [
                         background.create_task(forever)
-                        for forever in (expiring.run(), front.run(), lag.run(), security.run())
+                        for forever in (
+                            expiring.run(),
+                            lookup_server.run(),
+                            lag.run(),
+                            security.run(),
+                        )
                     ]
                     signals.started()
                     await signals.first.wait()
@@ -178,14 +182,14 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     descriptors: Descriptors,
     settings: Settings,
     signals: Signals,
-) -> AsyncIterator[tuple[Front, web.Server]]:
+) -> AsyncIterator[tuple[LookupServer, web.Server]]:
     """Accept connections; at the end, stop accepting and finish what is under way."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_AFTER_DRAIN)
     await runner.setup()
     server = runner.server
     assert server is not None  # noqa: S101 setup made it
     bodiless = Bodiless(settings.api.bodiless_refusals_for)
-    front = Front(
+    lookup_server = LookupServer(
         lookups,
         lambda answered: StatusRequestHandler(server, answered, bodiless),
         security.access_control,
@@ -196,22 +200,29 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
         tls=security.context,
     )
 
-    descriptors.limit(front)
+    descriptors.limit(lookup_server.connections)
     try:
         listener = await listen(settings.server)
         try:
-            tls = front.shake_hands if security.protected else None
-            await listener.start(front.protocol, settings.server.backlog, tls, front.room)
+            tls = lookup_server.handshakes.begin if security.protected else None
+            await listener.start(
+                lookup_server.new_protocol,
+                settings.server.backlog,
+                tls,
+                lookup_server.connections.room,
+            )
             if security.access_control.open_to_all and not all(map(_is_local, listener.urls)):
                 _log.warning("everyone who reaches the address may call: set [auth] clients")
             for url in listener.urls:
                 _log.info("listening", url=url)
-            yield front, server
-            front.begin_drain()
-            await signals.unless_hurried(_drain(listener, front, settings.server.drain_timeout))
+            yield lookup_server, server
+            lookup_server.begin_drain()
+            await signals.unless_hurried(
+                _drain(listener, lookup_server, settings.server.drain_timeout)
+            )
         finally:
             listener.close()
-            front.abort()
+            lookup_server.connections.abort()
     finally:
         await runner.cleanup()
 
@@ -222,7 +233,7 @@ def _is_local(url: str) -> bool:
     return host is None or is_loopback(host)
 
 
-async def _drain(listener: Listener, front: Front, seconds: float) -> None:
+async def _drain(listener: Listener, lookup_server: LookupServer, seconds: float) -> None:
     """Answer whoever is connected by now, and end within some seconds."""
     end = monotonic() + seconds
     try:
@@ -232,4 +243,4 @@ async def _drain(listener: Listener, front: Front, seconds: float) -> None:
         _log.error("some connections were not accepted in time", seconds=seconds)
     except Exception:  # noqa: BLE001 whatever it is, who is connected is still answered
         _log.exception("not every connection was accepted")
-    await front.drain(max(0.0, end - monotonic()))
+    await lookup_server.drain(max(0.0, end - monotonic()))

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from csms_redis import __version__
 from csms_redis.api.middleware import WRITES
-from csms_redis.lookup.front.protocol import Front
+from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.supervisor import Supervisor
 from csms_redis.registry.certificates import ExpiringCertificates
@@ -52,7 +52,7 @@ class ServiceCollector(Collector):
             writes: what came of writes.
             ready: whether the readiness probe would succeed.
         """
-        self._listening: tuple[Front, web.Server] | None = None
+        self._listening: tuple[LookupServer, web.Server] | None = None
         self._lookups = lookups
         self._supervisor = supervisor
         self._expiring = expiring
@@ -60,9 +60,9 @@ class ServiceCollector(Collector):
         self._writes = writes
         self._ready = ready
 
-    def listens(self, front: Front, server: web.Server) -> None:
+    def listens(self, lookup_server: LookupServer, server: web.Server) -> None:
         """Read from these as well, which there are when the application is run."""
-        self._listening = front, server
+        self._listening = lookup_server, server
 
     def collect(self) -> Iterable[Metric]:
         """Every metric, as it is now."""
@@ -177,15 +177,16 @@ class ServiceCollector(Collector):
         )
         if self._listening is None:
             return
-        front, server = self._listening
+        lookup_server, server = self._listening
+        connections = lookup_server.connections
         yield _counter(
             "csms_requests_handed_over", "Requests that aiohttp answered.", server.requests_count
         )
-        yield _gauge("csms_connections_open", "Open connections.", front.connections)
+        yield _gauge("csms_connections_open", "Open connections.", len(connections))
         yield _gauge(
             "csms_connections_max",
             "Open connections beyond which idle ones are closed.",
-            front.max_connections,
+            connections.max_connections,
         )
         yield _counters(
             "csms_credentials_refused",
@@ -193,10 +194,10 @@ class ServiceCollector(Collector):
             ("reason",),
             (
                 ([reason], number)
-                for reason, number in front.access_control.refusals.by_reason.items()
+                for reason, number in lookup_server.access_control.refusals.by_reason.items()
             ),
         )
-        yield _counter("csms_connections_accepted", "Connections accepted.", front.accepted)
+        yield _counter("csms_connections_accepted", "Connections accepted.", connections.accepted)
 
 
 def collector_for(  # noqa: PLR0913 as its class

@@ -11,8 +11,8 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import ERROR, RequestHandler
 
 from csms_redis.api.replies import http_error_reply, status_reply, without_body
-from csms_redis.lookup.answers import CACHING
 from csms_redis.lookup.front.bodiless import BY_DEFAULT, MOST, Bodiless
+from csms_redis.lookup.front.response_heads import CACHING
 
 LINGERING = 1.0
 """Seconds for which a body that was answered before its end is still read, so that no reset

@@ -206,10 +206,10 @@ async def test_without_clients_everyone_may() -> None:
 async def test_right_headers_are_known_again_and_wrong_ones_never(site: Site) -> None:
     client = site.client()
     assert [reply.status for reply in await client.ask(get(AUTH, RIGHT))] == [200]
-    assert len(site.front.known_headers) == 1
+    assert len(site.lookup_server.known_headers.styles) == 1
     for number in range(throttle.BURST):
         await client.ask(get(AUTH, bearer(f"wrong-{number}")))
-    assert len(site.front.known_headers) == 1
+    assert len(site.lookup_server.known_headers.styles) == 1
     assert len(site.access_control._recognised) == 1
     client.protocol.data_received(get(AUTH, RIGHT))
     assert client.replies[-1].status == 200
@@ -365,10 +365,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waits.append(refused.delay)
         original(self, refused)
 
-    from csms_redis.lookup.front.protocol import FrontProtocol  # noqa: PLC0415 patched here
+    from csms_redis.lookup.front.protocol import LookupProtocol  # noqa: PLC0415 patched here
 
-    original: Callable[[Any, Any], None] = FrontProtocol._refuse
-    monkeypatch.setattr(FrontProtocol, "_refuse", refuse)
+    original: Callable[[Any, Any], None] = LookupProtocol._refuse
+    monkeypatch.setattr(LookupProtocol, "_refuse", refuse)
     return waits
 
 

@@ -51,7 +51,7 @@ async def measure() -> list[tuple[float, float]]:
         def round_of(site: Site) -> float:
             return cpu_of_hits(site, [requests[id(site)]] * HITS)
 
-        protocol = guarded.front.protocol()
+        protocol = guarded.lookup_server.new_protocol()
         protocol.connection_made(Sink())
         protocol.data_received(requests[id(open_to_all)])
         if sum(guarded.lookups.counts.hit):

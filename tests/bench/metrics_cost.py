@@ -20,8 +20,7 @@ from typing import Any
 
 import click
 
-from csms_redis.lookup.front import protocol as front
-from csms_redis.lookup.front.protocol import FrontProtocol
+from csms_redis.lookup.front.protocol import LookupProtocol
 from tests.support.front_site import Site, running_site, station
 
 ROUNDS = 20
@@ -52,14 +51,14 @@ class _Uncounted(ast.NodeTransformer):
 
 def without_counting() -> Callable[..., bool]:
     """The front protocol's hit, made anew without what counts it."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(FrontProtocol._hit)))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(LookupProtocol._answer_from_memory)))
     transformer = _Uncounted()
     tree = ast.fix_missing_locations(transformer.visit(tree))
     if transformer.removed != 2:
         raise AssertionError("a hit and a remembered 404 are counted once each")
     made: dict[str, Any] = {}
-    exec(compile(tree, "uncounted", "exec"), vars(front), made)
-    hit: Callable[..., bool] = made["_hit"]
+    exec(compile(tree, "uncounted", "exec"), vars(sys.modules[LookupProtocol.__module__]), made)
+    hit: Callable[..., bool] = made["_answer_from_memory"]
     return hit
 
 
@@ -72,7 +71,7 @@ def cpu_of_hits(site: Site, requests: Sequence[bytes], *, counted: bool = True) 
             known.
         counted: whether the code counts its hits.
     """
-    protocol = site.front.protocol()
+    protocol = site.lookup_server.new_protocol()
     protocol.connection_made(Sink())
     protocol.data_received(requests[0])
     before = sum(site.lookups.counts.hit)
@@ -102,13 +101,13 @@ def alternated(
 
 async def measure() -> list[tuple[float, float]]:
     """Microseconds of CPU time for a hit, with counting and without, for each round."""
-    counted, uncounted = FrontProtocol._hit, without_counting()
+    counted, uncounted = LookupProtocol._answer_from_memory, without_counting()
     request = station("cs001")
 
     async with running_site() as site:
 
         def round_of(hit: Callable[..., bool]) -> float:
-            FrontProtocol._hit = hit  # type: ignore[method-assign]
+            LookupProtocol._answer_from_memory = hit  # type: ignore[method-assign]
             return cpu_of_hits(site, [request] * HITS, counted=hit is counted)
 
         gc.disable()
@@ -116,7 +115,7 @@ async def measure() -> list[tuple[float, float]]:
             return alternated(ROUNDS, lambda: round_of(counted), lambda: round_of(uncounted))
         finally:
             gc.enable()
-            FrontProtocol._hit = counted  # type: ignore[method-assign]
+            LookupProtocol._answer_from_memory = counted  # type: ignore[method-assign]
 
 
 @click.command()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, cast
 
+import pytest
 from aiohttp import web
 
 from csms_redis.access.addresses import Network
@@ -21,7 +22,8 @@ from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus, To
 from csms_redis.contract.queries import CertificateQuery, StationQuery, TokenQuery
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
-from csms_redis.lookup.front.protocol import Front
+from csms_redis.lookup.front import connection, connections, protocol
+from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Answered, Lookups
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
@@ -61,6 +63,13 @@ RECORDS: dict[tuple[Resource, str], bytes] = {
     (TOKEN, "A/B C"): b'{"uid":"A/B C","valid":false}',
     (CERTIFICATE, HASH): b'{"certificate":"-----BEGIN CERTIFICATE-----"}',
 }
+
+
+CS001 = RECORDS[STATION, "cs001"]
+CS002 = RECORDS[STATION, "cs002"]
+SLOW = b"/api/v0/cs/slow/auth"
+BUFFER = 65536  # bytes that may wait while a request is being answered
+SEGMENT = 16384  # bytes
 
 
 class HandFilled(Lookups):
@@ -176,7 +185,7 @@ class _Certificates(Certificates):
 class Site:
     """A service without Redis and without a listener."""
 
-    front: Front
+    lookup_server: LookupServer
     lookups: HandFilled
     stations: _Stations
     server: web.Server
@@ -186,7 +195,7 @@ class Site:
 
     def client(self) -> "Client":
         """Connect to the front protocol."""
-        return Client(self.front.protocol())
+        return Client(self.lookup_server.new_protocol())
 
     def aiohttp_client(self) -> "Client":
         """Connect to aiohttp's protocol as if there were no front."""
@@ -238,7 +247,7 @@ async def running_site(
     await runner.setup()
     server = runner.server
     assert server is not None
-    front = Front(
+    lookup_server = LookupServer(
         lookups,
         lambda answered: site.aiohttp_protocol(answered),  # noqa: PLW0108 there is no site yet
         access_control,
@@ -246,7 +255,7 @@ async def running_site(
         request_timeout=REQUEST_TIMEOUT,
         max_connections=max_connections,
     )
-    site = Site(front, lookups, stations, server, access_control, lingering, [])
+    site = Site(lookup_server, lookups, stations, server, access_control, lingering, [])
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: site.loop_errors.append(context)
     )
@@ -267,12 +276,18 @@ class Clock:
         return self.now
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Have the front see this time."""
+    for module in (connection, connections, protocol):
+        monkeypatch.setattr(module, "monotonic", clock)
+
+
 def pass_time(site: Site, clock: Clock, seconds: float) -> None:
     """Let time pass, in the steps in which the front looks."""
     end = clock.now + seconds
     while clock.now < end:
         clock.now = min(end, clock.now + 0.5)
-        site.front.sweep()
+        site.lookup_server.sweep()
 
 
 class MockTransport(asyncio.Transport):
@@ -497,3 +512,17 @@ def post(target: bytes, body: bytes, *headers: bytes) -> bytes:
         b"POST %b HTTP/1.1\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n%b"
         % (target, HOST, len(body), lines, body)
     )
+
+
+REGISTER = post(b"/api/v0/cs/new", b'{"securityProfile":2}')
+HEALTH = get(b"/health")
+
+
+def bodies(found: list[Reply]) -> list[bytes]:
+    """The bodies of replies."""
+    return [reply.body for reply in found]
+
+
+def statuses(found: list[Reply]) -> list[int]:
+    """The statuses of replies."""
+    return [reply.status for reply in found]

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from csms_redis.access.addresses import Forwarding
-from csms_redis.lookup.answers import Style
+from csms_redis.lookup.front.response_heads import Style
 
 MAX_HEAD: Final = 8000  # bytes; below aiohttp's own limit of a line, so that both agree
 _MAX_HEADERS: Final = 64

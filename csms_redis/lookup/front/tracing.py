@@ -1,64 +1,54 @@
-"""The front protocol with a span for each lookup that has to wait, as for Redis.
+"""OpenTelemetry spans of the lookups that have to wait, as for Redis.
 
-A protocol of its own, so that the plain one costs nothing for it.
+An answer from memory has no span: it would cost more than the answer.
 """
 
 from typing import TYPE_CHECKING
 
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
-from csms_redis.lookup.front.protocol import Front, FrontProtocol, waits
-from csms_redis.lookup.front.request_heads import RequestHead
 from csms_redis.lookup.targets import ROUTES
+from csms_redis.registry.resource import Resource
 from csms_redis.telemetry.tracing import Tracing, trace_headers
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from csms_redis.lookup.answers import Style
-
-_PATHS = [
-    (route.before, BASE_PATH + each.path)
-    for each in OPERATIONS
-    if each.is_lookup
+_PATHS = {
+    route.resource: BASE_PATH + operation.path
+    for operation in OPERATIONS
+    if operation.is_lookup
     for route in ROUTES
-    if f"{BASE_PATH}{each.path}".startswith(route.before.decode())
-]
+    if f"{BASE_PATH}{operation.path}".startswith(route.before.decode())
+}
 
 
-class TracedFrontProtocol(FrontProtocol):
-    """One connection."""
+class LookupSpans:
+    """Makes a span of each lookup that waits; `LookupProtocol` begins and ends them."""
 
-    __slots__ = ("_received", "_span", "_tracing")
-
-    def __init__(self, front: Front, tracing: Tracing) -> None:
-        """Belong to `front`, and tell `tracing` of lookups that wait."""
-        super().__init__(front)
+    def __init__(self, tracing: Tracing) -> None:
+        """Send the spans by `tracing`."""
         self._tracing = tracing
-        self._received = b""
-        self._span: Span | None = None
 
-    def data_received(self, data: bytes) -> None:
-        """As its base, and keep the bytes, which have the trace's headers."""
-        self._received = data
-        super().data_received(data)
+    def begin(self, resource: Resource, request: bytes) -> "LookupSpan":
+        """Begin a span; its parent is the one that the request's headers name."""
+        span = self._tracing.start("GET", _PATHS[resource], trace_headers(request))
+        return LookupSpan(self._tracing, span)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """As its base; whoever asked has left without an answer."""
-        super().connection_lost(exc)
-        span, self._span = self._span, None
-        if span is not None:
-            span.end()
 
-    def _ask(self, target: bytes, style: "Style", head: RequestHead | None = None) -> bool:
-        request = self._received if head is None else self._buffer[: head.size]
-        asked = super()._ask(target, style, head)
-        if asked and self._span is None and waits(self):
-            path = next(path for before, path in _PATHS if target.startswith(before))
-            self._span = self._tracing.start("GET", path, trace_headers(request))
-        return asked
+class LookupSpan:
+    """The span of one lookup."""
 
-    def _answered(self, status: int, tail: bytes) -> None:
-        span, self._span = self._span, None
-        if span is not None:
-            self._tracing.end(span, status)
-        super()._answered(status, tail)
+    __slots__ = ("_span", "_tracing")
+
+    def __init__(self, tracing: Tracing, span: "Span") -> None:
+        """Follow a lookup that has just begun to wait."""
+        self._tracing = tracing
+        self._span = span
+
+    def answered(self, status: int) -> None:
+        """End the span with the answer's status."""
+        self._tracing.end(self._span, status)
+
+    def abandoned(self) -> None:
+        """End the span without a status, for there is no answer."""
+        self._span.end()

@@ -127,7 +127,7 @@ async def test_lookups_stay_hot(keepalive: str, location: str, *, pooled: bool) 
 
         def connected() -> asyncio.Protocol:
             opened["connections"] += 1
-            return site.front.protocol()
+            return site.lookup_server.new_protocol()
 
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(connected, "127.0.0.1", 0)
@@ -139,7 +139,7 @@ async def test_lookups_stay_hot(keepalive: str, location: str, *, pooled: bool) 
             ):
                 await asyncio.gather(*(ask_all(session, url) for _ in range(POOLED)))
         listener.close()
-        await site.front.drain(PATIENCE)
+        await site.lookup_server.drain(PATIENCE)
         see(site, opened["connections"], pooled=pooled)
 
 

@@ -12,9 +12,8 @@ from csms_redis.access.clients import Client as Caller
 from csms_redis.access.secret import hash_of
 from csms_redis.contract.errors import Unavailable
 from csms_redis.lookup.answers import UNAVAILABLE, status_tail
-from csms_redis.lookup.front import protocol as front
 from csms_redis.lookup.front.bodiless import MOST, Bodiless
-from csms_redis.lookup.front.protocol import FrontProtocol
+from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.settings import Role
 from tests.support.front_site import (
     HASH,
@@ -28,6 +27,7 @@ from tests.support.front_site import (
     get,
     pass_time,
     running_site,
+    set_clock,
     settle,
 )
 
@@ -304,7 +304,7 @@ async def test_half_a_head(
 ) -> None:
     """408, or 400, as far as can be seen who asked for what."""
     clock = Clock()
-    monkeypatch.setattr(front, "monotonic", clock)
+    set_clock(monkeypatch, clock)
     client = site.client()
     await client.send(begun)
     await settle(client)
@@ -322,8 +322,8 @@ async def test_the_end_of_the_service(site: Site) -> None:
     site.lookups.slow.update(UNKNOWN)
     client = site.client()
     await client.send(get(UNKNOWN[0], GO))
-    site.front.begin_drain()
-    cast("FrontProtocol", client.protocol).drain(math.inf)
+    site.lookup_server.begin_drain()
+    cast("LookupProtocol", client.protocol).drain(math.inf)
     site.lookups.answer(404, status_tail(HTTPStatus.NOT_FOUND, "None."))
     await settle(client)
     (answer,) = answers(client.received)

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csms_redis.lookup.answers import OK, tail
-from csms_redis.lookup.front import protocol as front
-from csms_redis.lookup.front.protocol import LINGER, FrontProtocol, waits
+from csms_redis.lookup.front.connection import TRANSITIONS, ClientConnection, State
+from csms_redis.lookup.front.connections import LINGER
+from csms_redis.lookup.front.protocol import LookupProtocol
 from tests.support.front_requests import STREAMS, cut, mutated
 from tests.support.front_site import (
     KEEPALIVE_TIMEOUT,
@@ -53,14 +54,6 @@ _steps = st.one_of(
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The front's clock."""
-    clock = Clock()
-    monkeypatch.setattr(front, "monotonic", clock)
-    return clock
-
-
-@pytest.fixture
 async def site(clock: Clock) -> AsyncIterator[Site]:
     """A front that knows some records."""
     del clock
@@ -69,9 +62,24 @@ async def site(clock: Clock) -> AsyncIterator[Site]:
         yield running
 
 
+@pytest.fixture
+def transitions(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
+    """Which state of a connection followed which."""
+    seen: set[tuple[State, State]] = set()
+    slot: Any = ClientConnection.__dict__["_state"]
+
+    def change(connection: ClientConnection, state: State) -> None:
+        if hasattr(connection, "_state"):
+            seen.add((slot.__get__(connection), state))
+        slot.__set__(connection, state)
+
+    monkeypatch.setattr(ClientConnection, "_state", property(slot.__get__, change))
+    return seen
+
+
 async def send(client: Client, data: bytes) -> None:
     """Send bytes as a socket would give them, and look at what is kept of them."""
-    protocol = cast("FrontProtocol", client.protocol)
+    protocol = cast("LookupProtocol", client.protocol)
     for at in range(0, len(data), SEGMENT):
         await client.send(data[at : at + SEGMENT])
         assert len(protocol._buffer) <= BUFFER + SEGMENT
@@ -85,13 +93,14 @@ def answer(site: Site) -> None:
 
 def each_waits_for_one_thing(site: Site) -> None:
     """See that each connection is in one queue, but for lookups under way and what is cut."""
-    queues = [queue for queue, _ in site.front._timeouts]
-    for connection in site.front._connections:
+    queues = [queue for queue, _ in site.lookup_server.connections._timeouts]
+    for each in site.lookup_server.connections._open:
+        connection = cast("LookupProtocol", each)
         transport = cast("MockTransport", connection._transport)
         found = [queue for queue in queues if connection in queue]
-        assert len(found) == (not waits(connection) and not transport.aborted)
+        assert len(found) == (connection._state is not State.LOOKING_UP and not transport.aborted)
         assert connection._queue is (found[0] if found else None)
-    assert sum(map(len, queues)) <= len(site.front._connections)
+    assert sum(map(len, queues)) <= len(site.lookup_server.connections._open)
 
 
 async def take(site: Site, clock: Clock, client: Client, step: Step) -> None:
@@ -115,9 +124,8 @@ async def take(site: Site, clock: Clock, client: Client, step: Step) -> None:
         case "wait", seconds:
             pass_time(site, clock, seconds)
         case "drain", _:
-            site.front.draining = True
-            site.front.known_headers.clear()
-            cast("FrontProtocol", client.protocol).drain(clock.now)
+            site.lookup_server.begin_drain()
+            cast("LookupProtocol", client.protocol).drain(clock.now)
 
 
 @settings(
@@ -126,8 +134,10 @@ async def take(site: Site, clock: Clock, client: Client, step: Step) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(_steps, min_size=1, max_size=8))
-async def test_every_connection_ends(site: Site, clock: Clock, steps: list[Step]) -> None:
-    site.front.draining = False
+async def test_every_connection_ends(
+    site: Site, clock: Clock, transitions: set[tuple[State, State]], steps: list[Step]
+) -> None:
+    site.lookup_server.connections.draining = site.lookup_server.known_headers._closed = False
     client = site.client()
     for step in steps:
         await take(site, clock, client, step)
@@ -137,15 +147,17 @@ async def test_every_connection_ends(site: Site, clock: Clock, steps: list[Step]
     await settle(client)
     for _ in range(4):
         clock.now += KEEPALIVE_TIMEOUT + LINGER
-        site.front.sweep()
+        site.lookup_server.sweep()
         answer(site)
         await settle(client)
-        if site.front.answering:  # a handler waits for a body, by another clock
+        if site.lookup_server.connections.answering:  # a handler waits for a body, by another clock
             await client.finish()
         each_waits_for_one_thing(site)
     assert client.ended
-    assert site.front._connections == set()
-    assert not any(queue for queue, _ in site.front._timeouts)
+    assert site.lookup_server.connections._open == set()
+    assert not any(queue for queue, _ in site.lookup_server.connections._timeouts)
     assert site.loop_errors == []
+    for before, after in transitions:
+        assert after in TRANSITIONS[before]
     if not client.transport.aborted:
         answers(client.received)

@@ -11,9 +11,15 @@ import pytest
 import uvloop
 
 from csms_redis.access.control import AccessControl
-from csms_redis.lookup.front import protocol as front
-from csms_redis.lookup.front.protocol import LINGER, Front
-from tests.support.front_site import KEEPALIVE_TIMEOUT, REQUEST_TIMEOUT, Clock, HandFilled
+from csms_redis.lookup.front.connections import LINGER
+from csms_redis.lookup.front.server import LookupServer
+from tests.support.front_site import (
+    KEEPALIVE_TIMEOUT,
+    REQUEST_TIMEOUT,
+    Clock,
+    HandFilled,
+    set_clock,
+)
 
 MAX_CONNECTIONS = 5
 PATIENCE = 10.0  # seconds
@@ -36,14 +42,14 @@ def run(request: pytest.FixtureRequest) -> Run:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The front's clock; the handshake's own time-out goes by the event loop's."""
     clock = Clock()
-    monkeypatch.setattr(front, "monotonic", clock)
+    set_clock(monkeypatch, clock)
     return clock
 
 
-def make_front() -> Front:
+def make_server() -> LookupServer:
     """A front with TLS; nobody comes as far as to see a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    return Front(
+    return LookupServer(
         HandFilled(),
         lambda _: cast("Any", None),
         AccessControl(),
@@ -54,13 +60,13 @@ def make_front() -> Front:
     )
 
 
-def mute(front: Front, clock: Clock, stack: ExitStack) -> socket.socket:
+def mute(server: LookupServer, clock: Clock, stack: ExitStack) -> socket.socket:
     """A client that connects and says nothing, a second after the one before."""
     ours, accepted = socket.socketpair()
     stack.enter_context(ours)
     for end in (ours, accepted):
         end.settimeout(0)
-    front.shake_hands(accepted)
+    server.handshakes.begin(accepted)
     clock.now += 1
     return ours
 
@@ -72,10 +78,10 @@ def is_closed(client: socket.socket) -> bool:
     return False
 
 
-async def settle(front: Front, left: int) -> None:
+async def settle(server: LookupServer, left: int) -> None:
     """Wait until no more than so many connections are left, and then for nothing more to happen."""
     async with asyncio.timeout(PATIENCE):
-        while front.connections > left:  # noqa: ASYNC110 there is no event for it
+        while len(server.connections) > left:  # noqa: ASYNC110 there is no event for it
             await asyncio.sleep(0.001)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -85,21 +91,21 @@ def test_who_says_nothing_is_closed_by_the_sweep(run: Run, clock: Clock) -> None
     """It looks before the handshake's own time-out where the event loop was held up."""
 
     async def test() -> None:
-        front = make_front()
+        server = make_server()
         with ExitStack() as stack:
-            first, second = (mute(front, clock, stack) for _ in range(2))
+            first, second = (mute(server, clock, stack) for _ in range(2))
             await asyncio.sleep(0)
             clock.now += REQUEST_TIMEOUT - 2
-            front.sweep()
-            await settle(front, 1)
+            server.sweep()
+            await settle(server, 1)
             assert [is_closed(client) for client in (first, second)] == [True, False]
-            third = mute(front, clock, stack)
-            front.sweep()  # in the turn in which it was accepted
+            third = mute(server, clock, stack)
+            server.sweep()  # in the turn in which it was accepted
             clock.now += REQUEST_TIMEOUT
-            front.sweep()
-            await settle(front, 0)
+            server.sweep()
+            await settle(server, 0)
             assert [is_closed(client) for client in (second, third)] == [True, True]
-            assert not front.reading
+            assert not server.connections.reading
 
     run(test())
 
@@ -109,33 +115,33 @@ def test_no_more_shake_hands_than_may_be_connected(run: Run, clock: Clock, turns
     """However many are accepted at once; the longest waiting ones go."""
 
     async def test() -> None:
-        front = make_front()
+        server = make_server()
         with ExitStack() as stack:
             clients = []
             for _ in range(100):
-                clients.append(mute(front, clock, stack))
+                clients.append(mute(server, clock, stack))
                 for _ in range(turns):
                     await asyncio.sleep(0)
-            await settle(front, MAX_CONNECTIONS)
-            assert front.connections == MAX_CONNECTIONS
+            await settle(server, MAX_CONNECTIONS)
+            assert len(server.connections) == MAX_CONNECTIONS
             kept = [not is_closed(client) for client in clients]
             assert kept == [False] * (100 - MAX_CONNECTIONS) + [True] * MAX_CONNECTIONS
-            front.abort()
-            await settle(front, 0)
+            server.connections.abort()
+            await settle(server, 0)
 
     run(test())
 
 
 def test_drain_ends_handshakes(run: Run, clock: Clock) -> None:
     async def test() -> None:
-        front = make_front()
+        server = make_server()
         with ExitStack() as stack:
-            clients = [mute(front, clock, stack) for _ in range(3)]
+            clients = [mute(server, clock, stack) for _ in range(3)]
             await asyncio.sleep(0)
             clock.now += LINGER + 1
-            await front.drain(PATIENCE)
-            assert front.connections == 0
-            await settle(front, 0)
+            await server.drain(PATIENCE)
+            assert len(server.connections) == 0
+            await settle(server, 0)
             assert [is_closed(client) for client in clients] == [True] * 3
 
     run(test())

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
+from csms_redis.lookup.front.response_heads import CLOSES
 from tests.support.front_requests import ADDED, CORPUS, REQUESTS, mutated
 from tests.support.front_site import get
 
@@ -62,7 +63,7 @@ def agrees(head: RequestHead, data: bytes) -> None:
     assert message.method.encode() == head.method
     assert message.path.encode() == head.target
     assert message.version == (1, 0 if head.style.name.endswith("10") else 1)
-    assert message.should_close is head.style.closes
+    assert message.should_close is bool(head.style & CLOSES)
     assert not message.upgrade
     assert not message.chunked
     length = message.headers.get("Content-Length")

@@ -179,7 +179,7 @@ async def compare_over_sockets(requests: list[bytes]) -> None:
     async with running_site() as site, AsyncExitStack() as listeners:
         loop = asyncio.get_running_loop()
         ports = []
-        for protocol in (site.aiohttp_protocol, site.front.protocol):
+        for protocol in (site.aiohttp_protocol, site.lookup_server.new_protocol):
             listener = await loop.create_server(protocol, "127.0.0.1", 0, backlog=1000)
             listeners.callback(listener.close)
             ports.append(listener.sockets[0].getsockname()[1])
@@ -187,7 +187,7 @@ async def compare_over_sockets(requests: list[bytes]) -> None:
             await asyncio.gather(*(over_a_socket(port, request) for request in requests))
             for port in ports
         ]
-        await site.front.drain(0)
+        await site.lookup_server.drain(0)
     for request, meant, found in zip(requests, expected, actual, strict=True):
         if read_head(request) == "odd" and meant:
             assert found in (meant, [*meant[:-1], meant[-1].closing]), request
@@ -206,7 +206,7 @@ def test_the_corpus_over_sockets(loop_factory: Callable[[], asyncio.AbstractEven
 @_GENERATED
 @given(data=st.data(), stream=STREAMS)
 async def test_some_requests(site: Site, data: st.DataObject, stream: bytes) -> None:
-    site.front.known_headers.clear()
+    site.lookup_server.known_headers.styles.clear()
     await compare(site, data.draw(cut(stream)))
 
 
@@ -230,5 +230,5 @@ async def test_what_proxies_add_to_a_known_head(
 @_GENERATED
 @given(data=st.data(), stream=mutated())
 async def test_some_bytes(site: Site, data: st.DataObject, stream: bytes) -> None:
-    site.front.known_headers.clear()
+    site.lookup_server.known_headers.styles.clear()
     await compare(site, data.draw(cut(stream)))
