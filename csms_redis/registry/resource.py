@@ -300,20 +300,24 @@ def _stored(record: Record, said: int | bytes) -> bool | Conflict:
 
 
 _DELETE = script("""
-  changed = redis.call('DEL', KEYS[1]) == 1
-  if not changed then
+  local kind = redis.call('TYPE', KEYS[1]).ok
+  if kind == 'hash' then
+    redis.call('DEL', KEYS[1])
+    changed = true
+    return 1
+  end
+  if ARGV[1] == '1' and kind == 'none' then
     touch(KEYS[1])
   end
-  return changed and 1 or 0
+  return 0
 """)
 
 
 async def delete(redis: RedisClient, key: bytes) -> bool:
-    """Remove a record; whether there was one.
+    """Remove a record; whether there was one. What has another type is none, and stays.
 
     Raises:
         Unavailable: nothing was changed.
         OutcomeUnknown: it may have been.
     """
-    command: Command = ("EVAL", _DELETE, 1, key) if redis.waits else ("DEL", key)
-    return bool(await redis.write(key, *command))
+    return bool(await redis.write(key, "EVAL", _DELETE, 1, key, int(redis.waits)))
