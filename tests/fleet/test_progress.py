@@ -8,7 +8,7 @@ import pytest
 from csms_redis.fleet import progress
 from csms_redis.fleet.progress import Meter
 from tests.conftest import Valkey
-from tests.test_cli import Terminal
+from tests.support.terminal import Terminal
 
 
 class TestTerminal:

@@ -11,6 +11,7 @@ import pytest
 from csms_redis.redis.slots import slot_of
 from csms_redis.registry.rights import COMMANDS, KEYS
 from tests.conftest import DATA, Reply, Service, running_service, wait_for
+from tests.support.check_report import about, check
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.rights import ON_DISKS, ON_FIELDS, ON_REDIS, ON_SENTINELS, PASSWORD, permit
 from tests.topologies.sentinels import MASTER, SentinelGroup
@@ -290,8 +291,6 @@ class TestStandalone:
 
     def test_check(self, empty: Standalone) -> None:
         """It needs none of these; what it may not look at, it names."""
-        from tests.test_check import about, check  # noqa: PLC0415
-
         permit(empty.nodes, ON_REDIS, "+info")
         url = empty.url_as("csms", PASSWORD)
         code, told = check(Path("/tmp"), url)

@@ -1,4 +1,4 @@
-"""What commands leave in the log however they end, and what they make of odd records and ids."""
+"""The line that a command leaves in the log for a write, however the command ends."""
 
 import json
 import os
@@ -9,18 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
 import pytest
 from redis import Redis
 
-from csms_redis.commands.certificate import certificate
-from csms_redis.commands.station import station
-from csms_redis.commands.token import token
 from tests.conftest import PATIENCE, Valkey, wait_for
+from tests.support.commands import TOKEN, Run, audited, command
 from tests.system.service import PROGRAM, environment
-from tests.test_record_commands import TOKEN, command
-
-HASH = "-" + "A" * 42 + "="  # a certificate's, as one in 64 begins
 
 
 def settings(valkey: Valkey, **more: str) -> dict[str, str]:
@@ -153,68 +147,11 @@ def test_an_import_that_fails_while_its_source_stays_open(valkey: Valkey, tmp_pa
     assert "Fatal" not in said
 
 
-class TestForeign:
-    """Records that others stored: no command ends with a traceback."""
-
-    def test_they_are_left_out(self, valkey: Valkey, tmp_path: Path) -> None:
-        with Redis(unix_socket_path=valkey.socket) as redis:
-            redis.hset("cs:bad", mapping={"securityProfile": "2", "lastUpdated": "yesterday"})
-            redis.hset("token:BAD", mapping={"countryCode": '"DE"'})
-            redis.hset("token:WORSE", mapping={"countryCode": '"DE"', "uid": "5"})
-            redis.hset(f"certificate:{HASH}", mapping={"certificate": "x", "notAfter": "soon"})
-        added = command(tmp_path, settings(valkey), "station", "add", "good")
-        assert added.returncode == 0
-        for kind, wanted in (("station", ["good"]), ("token", []), ("certificate", [])):
-            done = command(tmp_path, settings(valkey), kind, "list", "--json")
-            assert done.returncode == 0, done.stderr
-            assert [json.loads(line)["csId"] for line in done.stdout.splitlines()] == wanted
-        for kind, name in (("station", "bad"), ("token", "worse"), ("certificate", HASH)):
-            done = command(tmp_path, settings(valkey), kind, "show", name)
-            assert done.returncode == 3, done.stderr
-
-
-class TestDashes:
-    """Ids that begin with one."""
-
-    @pytest.mark.parametrize(
-        ("arguments", "hash_", "as_json"),
-        [
-            ([HASH], HASH, False),
-            ([HASH.rstrip("="), "--json"], HASH.rstrip("="), True),
-            (["--json", "-h" + HASH[2:]], "-h" + HASH[2:], True),
-            (["--", HASH], HASH, False),
-        ],
-    )
-    def test_a_hash_is_no_option(self, arguments: list[str], hash_: str, as_json: bool) -> None:  # noqa: FBT001 a table
-        """Wherever it stands."""
-        for name in ("show", "remove"):
-            given = certificate.commands[name].make_context(name, list(arguments)).params
-            assert (given["hash_"], given["as_json"]) == (hash_, as_json)
-
-    @pytest.mark.parametrize(
-        ("arguments", "complaint"),
-        [
-            ([HASH, "--jsno"], "No such option '--jsno'"),
-            ([HASH, HASH], "unexpected extra argument"),
-            ([HASH[:-2]], "An id that begins with - goes after --."),
-            (["-x1", "--json"], "An id that begins with - goes after --."),
-            (["x1", "-json"], "An id that begins with - goes after --."),
-        ],
-    )
-    def test_what_is_no_option_either(self, arguments: list[str], complaint: str) -> None:
-        """A misspelled option is an error, and any other id goes after two dashes."""
-        for group in (station, token, certificate):
-            if arguments[0] != HASH or group is certificate:
-                with pytest.raises(click.UsageError) as raised:
-                    group.commands["show"].make_context("show", list(arguments))
-                assert complaint in raised.value.format_message()
-
-    @pytest.mark.parametrize("group", [station, token])
-    def test_other_ids_go_after_two(self, group: click.Group) -> None:
-        """As the help says."""
-        for name in ("add", "show", "remove"):
-            shown = group.commands[name]
-            help_ = shown.get_help(click.Context(shown, info_name=name))
-            assert "An id that begins with - goes after --." in help_
-        given = group.commands["show"].make_context("show", ["--json", "--", "-x1"]).params
-        assert "-x1" in given.values()
+def test_an_import_is_one_line(run: Run) -> None:
+    """With its counts; a dry run writes nothing, and so none."""
+    rows = '{"csId":"cs1","securityProfile":2}\n{"csId":"cs2"}\n'
+    done = run("import", "stations", "-", stdin=rows, code=3)
+    names = ("operation", "kind", "sources", "written", "rejected", "outcome")
+    assert audited(done, *names) == ["import", "stations", ["-"], 1, 1, "done"]
+    dry = run("import", "stations", "-", "--dry-run", stdin=rows, code=3)
+    assert '"event"' not in dry.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csms_redis.check.server import memory
-from tests.test_check import about, check
+from tests.support.check_report import about, check
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.rights import ON_DISKS, ON_REDIS, PASSWORD, permit
 from tests.topologies.software import EACH, REDIS_7_0, Software

@@ -1,0 +1,142 @@
+"""`csms-redis station` as an operator or a script runs it."""
+
+import json
+
+from redis import Redis
+
+from tests.conftest import password_hash
+from tests.support.commands import Run, audited, records
+
+SECRET = "hunter2-and-more"
+
+
+class TestStations:
+    """`csms-redis station`."""
+
+    def test_a_generated_password_is_printed_once_and_only_its_hash_stored(
+        self, run: Run, redis: Redis
+    ) -> None:
+        """It has 192 bits and the characters that OCPP allows; nothing else tells it."""
+        added = run("station", "add", "cs1", "--generate-password", "--json")
+        password = json.loads(added.stdout)["password"]
+        assert len(password) == 32
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash(password)}"'
+        people = run("station", "add", "cs2", "--generate-password").stdout
+        assert people.splitlines()[1].startswith("password  ")
+        for done in (
+            run("station", "show", "cs1"),
+            run("station", "show", "cs1", "--json"),
+            run("station", "list"),
+            run("station", "list", "--json"),
+        ):
+            assert password_hash(password) not in done.stdout + done.stderr
+            assert "assword" not in done.stdout + done.stderr
+        assert password not in added.stderr
+        assert password_hash(password) not in added.stderr
+        assert all(password not in str(redis.hgetall(key)) for key in redis.scan_iter("cs:*"))
+
+    def test_a_password_from_standard_input(self, run: Run, redis: Redis) -> None:
+        """One newline is not part of it; it and its hash are told nowhere."""
+        done = run("station", "add", "cs1", "--password-stdin", stdin=f"{SECRET}\n")
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash(SECRET)}"'
+        said = done.stdout + done.stderr
+        assert SECRET not in said
+        assert password_hash(SECRET) not in said
+        run("station", "add", "cs2", "--password-stdin", code=1)
+        run("station", "add", "cs2", "--password-stdin", "--generate-password", code=2)
+
+    def test_from_adding_to_removing(self, run: Run) -> None:
+        """Each change is told with who, what, which and what came of it."""
+        names = ("command", "operation", "csId", "registrationStatus", "outcome")
+        added = run("station", "add", "cs1", "--security-profile", "2")
+        assert added.stdout == "station cs1 is added\n"
+        assert audited(added, *names) == [
+            "station add",
+            "registerChargeStation",
+            "cs1",
+            None,
+            "done",
+        ]
+        blocked = run("station", "block", "cs1")
+        status = "setRegistrationStatus"
+        assert audited(blocked, *names) == ["station block", status, "cs1", "Rejected", "done"]
+        run("station", "add", "cs1", "--security-profile", "2", "--replace")
+        (shown,) = records(run("station", "show", "cs1", "--json"))
+        assert shown["registrationStatus"] == "Rejected"  # only allow lifts it
+        assert shown["auth"] == {"securityProfile": 2}  # as the API has it
+        table = run("station", "show", "cs1").stdout.split()
+        assert table[:4] == ["csId", "cs1", "securityProfile", "2"]
+        heading, row = (line.split() for line in run("station", "list").stdout.splitlines())
+        assert heading == [
+            *("csId", "securityProfile", "invalidUsernameAllowed"),
+            *("registrationStatus", "lastUpdated"),
+        ]
+        assert row[:3] == ["cs1", "2", "Rejected"]
+        allowed = run("station", "allow", "cs1", "--json")
+        assert records(allowed) == [{"csId": "cs1", "registrationStatus": "Accepted"}]
+        assert "Accepted" in run("station", "show", "cs1").stdout
+        removed = run("station", "remove", "cs1")
+        assert audited(removed, *names) == [
+            "station remove",
+            "deleteChargeStation",
+            "cs1",
+            None,
+            "done",
+        ]
+        assert run("station", "list", "--json").stdout == ""
+
+    def test_refusals(self, run: Run, redis: Redis) -> None:
+        """What is not there, what is there, what is none: each an exit code and a line."""
+        for word in ("block", "allow", "remove"):
+            done = run("station", word, "nobody", code=3)
+            assert audited(done, "csId", "outcome") == ["nobody", "refused"]
+            assert audited(run("station", word, "a\nb", code=3), "csId") == [None]
+        run("station", "show", "nobody", code=3)
+        run("station", "add", "cs1", "--password-stdin", stdin=SECRET)
+        again = run("station", "add", "cs1", "--generate-password", code=4)
+        assert again.stdout == ""
+        assert audited(again, "outcome") == ["refused"]
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash(SECRET)}"'
+        assert audited(run("station", "add", "x" * 49, code=2), "outcome") == ["refused"]
+        assert redis.keys("cs:*") == ["cs:cs1"]
+
+    def test_a_list_has_all_of_a_fleet_once(self, run: Run) -> None:
+        """JSON Lines have all, a table the first thousand, and what filters let through."""
+        rows = "".join(f'{{"csId":"cs{n}","securityProfile":2}}\n' for n in range(1200))
+        run("import", "stations", "-", stdin=rows)
+        run("station", "block", "cs7")
+        listed = [record["csId"] for record in records(run("station", "list", "--json"))]
+        assert sorted(listed) == sorted(f"cs{n}" for n in range(1200))
+        table = run("station", "list")
+        assert len(table.stdout.splitlines()) == 1001
+        assert "more than 1000" in table.stderr
+        (one,) = records(run("station", "list", "--status", "Rejected", "--json"))
+        assert one["csId"] == "cs7"
+        assert len(records(run("station", "list", "--limit", "5", "--json"))) == 5
+        found = records(run("station", "list", "--prefix", "cs119", "--json"))
+        assert len(found) == 11
+
+    def test_a_name_does_nothing_to_a_terminal(self, run: Run, redis: Redis) -> None:
+        """Neither escapes nor rich's own marks."""
+        redis.hset("token:A", "countryCode", '"DE"')
+        redis.hset("token:A", "uid", '"A"')
+        redis.hset("token:A", "issuer", '"\\u001b[31m[bold]x"')
+        for shown in (run("token", "list").stdout, run("token", "show", "a").stdout):
+            assert "\\x1b[31m[bold]x" in shown
+            assert "\x1b" not in shown
+
+    def test_it_is_blocked_when_redis_is_full(self, run: Run, redis: Redis) -> None:
+        run("station", "add", "cs1", "--security-profile", "2")
+        redis.config_set("maxmemory", "1")
+        run("station", "block", "cs1")
+        assert redis.hget("cs:cs1", "registrationStatus") == '"Rejected"'
+        refused = run("station", "add", "cs2", "--security-profile", "2", code=1)
+        assert "OOM" in refused.stderr
+
+    def test_a_key_of_others_stays_theirs(self, run: Run, redis: Redis) -> None:
+        redis.set("cs:cs1", "theirs")
+        for more in ([], ["--replace"]):
+            done = run("station", "add", "cs1", "--security-profile", "2", *more, code=1)
+            assert "In Redis, cs:cs1 is a string and no record of csms-redis" in done.stderr
+            assert audited(done, "outcome") == ["refused"]
+        assert redis.get("cs:cs1") == "theirs"
