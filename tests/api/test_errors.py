@@ -406,7 +406,7 @@ def test_a_trickling_body_is_408_as_well(hasty: Service) -> None:
 
 def test_redis_away_is_503_for_every_operation(start_service: StartService, valkey: Valkey) -> None:
     """Quickly, with `Retry-After`, and over by itself when Redis is back."""
-    service = start_service(redis__url=valkey.url, redis__timeout="0.5")
+    service = start_service(redis__url=valkey.url, redis__timeout="0.5", lookup__timeout="0.5")
     operations: list[Callable[[], Reply]] = [
         lambda: service.post("/cs/cs001", {"securityProfile": 2}),
         lambda: service.get("/cs/cs002/auth"),
@@ -427,7 +427,7 @@ def test_redis_away_is_503_for_every_operation(start_service: StartService, valk
         assert int(reply.headers["Retry-After"]) > 0
         assert reply.error
         assert "valkey" not in reply.error
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
     assert service.request("GET", "/health").status == 200
 
     valkey.start()

@@ -135,8 +135,9 @@ def test_filters_of_stations(service: Service, stations: dict[str, int], limit: 
 @pytest.mark.parametrize(
     "cs_id", ["*", "?", "[a]", "a*b", "\\", "a\\*", "[^a", "^", "{}", "%", "a b", "$", "\U0001f50c"]
 )
-def test_a_prefix_is_taken_as_it_is(service: Service, cs_id: str) -> None:
+def test_a_prefix_is_taken_as_it_is(service: Service, redis: Any, cs_id: str) -> None:
     """It is no pattern."""
+    flush(redis)
     assert service.post(f"/cs/{segment(cs_id)}", {"securityProfile": 2}).status == 201
     try:
         found = [one["csId"] for one in listed(service, "/cs", {"csIdPrefix": cs_id})]

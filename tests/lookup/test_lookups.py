@@ -36,6 +36,7 @@ from tests.lookup.wire import (
     prove,
     record,
     station,
+    until,
     wire_of,
 )
 
@@ -296,7 +297,7 @@ class TestCoherence:
         with pytest.raises(OutcomeUnknown), lookups.changing(STATION, "a"):
             raise OutcomeUnknown("its fate is unknown")
         client.ask("a")
-        await asyncio.sleep(2 * TIMEOUT)
+        await client.answered(1)
 
         assert client.take() == [AWAY]
 
@@ -473,7 +474,7 @@ class TestStaleIfError:
         client.ask("a")
         assert client.take() == [FOUND[1]]
 
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await client.answered(1)
         assert client.take() == [AWAY]
         assert rests(lookups)
 
@@ -525,7 +526,7 @@ class TestStaleIfError:
         again.lose()
         for cs_id in "ab":
             client.ask(cs_id)
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await client.answered(2)
 
         assert client.take() == [AWAY, AWAY]
 
@@ -559,7 +560,7 @@ class TestStaleIfError:
         again = connect(lookups)
         client.ask("a")
         client.ask("b")
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await client.answered(2)
 
         assert client.take() == [FOUND[1], AWAY]
         again.receive(record(2), record(2))
@@ -572,9 +573,9 @@ class TestStaleIfError:
         self, client: Client, wire: Wire, lookups: Lookups
     ) -> None:
         """A Redis that does not keep up is not asked twice for the same."""
-        for _ in range(3):
+        for asked in range(1, 4):
             client.ask("a")
-            await asyncio.sleep(TIMEOUT + 0.05)
+            await client.answered(asked)
         assert client.take() == [AWAY] * 3
         assert await wire.asked() == [b"cs:a"]
 
@@ -670,7 +671,7 @@ class TestStaleIfError:
         clock.now += LEASE + 0.1
         client.ask("a")
         clock.now += TIMEOUT
-        await asyncio.sleep(0.05)
+        await client.answered(1)
 
         assert client.take() == [answer]
 
@@ -692,7 +693,7 @@ class TestStaleIfError:
         again.lose()
         for cs_id in "ab":
             client.ask(cs_id)
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await client.answered(2)
 
         assert client.take() == [FOUND[2], AWAY]
         assert rests(lookups)
@@ -722,7 +723,7 @@ class TestStaleIfError:
         await asyncio.sleep(0)
 
         assert client.take() == [FOUND[1]]
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await until(lambda: lookups._sweeper is None)
         assert rests(lookups)
         assert lookups._sweeper is None
 
@@ -847,7 +848,7 @@ class TestReconnect:
             client.ask(f"{number}")
         assert client.take() == [AWAY]
 
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await client.answered(IN_FLIGHT)
         assert client.take() == [AWAY] * IN_FLIGHT
         assert rests(lookups)
         assert lookups._sweeper is None, "nothing is left to be looked after"
@@ -888,7 +889,7 @@ class TestReconnect:
         wire.receive(record(1) * (IN_FLIGHT // 2))
         wire.lose()
         connect(lookups).lose()
-        await asyncio.sleep(TIMEOUT + 0.05)
+        await client.answered(IN_FLIGHT)
 
         assert client.take() == [FOUND[1]] * (IN_FLIGHT // 2) + [AWAY] * (IN_FLIGHT // 2)
         assert rests(lookups)
@@ -910,9 +911,9 @@ async def test_one_that_fails_does_not_keep_others_waiting(connected: bool) -> N
 
     lookups.ask(station("a"), fail)
     client.ask("b")
-    await asyncio.sleep(TIMEOUT + 0.1)
+    await client.answered(1)
     client.ask("c")
-    await asyncio.sleep(TIMEOUT + 0.1)
+    await client.answered(2)
 
     assert client.take() == [AWAY, AWAY]
     assert len(failures) == 1

@@ -1,6 +1,7 @@
 """A read connection whose other end is the test: bytes in, bytes out, and a clock to turn."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
@@ -157,6 +158,10 @@ class Client:
         body = body_of(tail)
         self.answers.append((status, body if status == 200 else b""))
 
+    async def answered(self, count: int) -> None:
+        """Wait until there are so many answers that were not taken yet."""
+        await until(lambda: len(self.answers) >= count)
+
     def take(self) -> list[tuple[int, bytes]]:
         """The answers since the last call: status, and the body of a 200."""
         answers, self.answers = self.answers, []
@@ -171,6 +176,15 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what must happen at some time, however busy the machine is."""
+    async with asyncio.timeout(20):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
 
 
 async def outcome(finding: "asyncio.Task[bytes]") -> Any:

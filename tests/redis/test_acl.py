@@ -415,7 +415,7 @@ class TestSentinels:
                 ),
                 "readiness says why",
             )
-            assert "does not let its user ask" in service.log
+            wait_for(lambda: "does not let its user ask" in service.log, "the log too")
 
     @pytest.mark.parametrize("right", ["+subscribe", "&+switch-master", "+sentinel|myid"])
     def test_without_a_right_that_only_helps(
