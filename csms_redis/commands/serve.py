@@ -10,7 +10,7 @@ from csms_redis.commands.exits import exit_with
 from csms_redis.commands.inputs import config_option, read_settings
 from csms_redis.listener import CannotListen
 from csms_redis.redis.embedded import EmbeddedError
-from csms_redis.serve import serve
+from csms_redis.service import serve
 from csms_redis.settings import BadSettings
 from csms_redis.telemetry import log
 
