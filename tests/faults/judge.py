@@ -6,7 +6,7 @@ from tests.topologies.history import Verdict
 
 _BUSY = 10  # how many times slower than wanted a busy machine may be; the figures are printed
 CACHED_P99 = 0.020 * _BUSY  # seconds
-_LATE = 3  # a request is sent, answered and read, each as late as the load itself comes
+LATE = 3  # a request is sent, answered and read, each as late as the load itself comes
 LATE_503 = 0.300 * _BUSY  # seconds after `lookup.timeout`
 UNCACHED_503 = LookupSettings().timeout + LATE_503
 BACK_TO_NORMAL = 3.0 * _BUSY
@@ -26,7 +26,7 @@ def judge(verdict: Verdict, *, lossless: bool = True) -> None:
     assert verdict.wrong == [], verdict
     assert verdict.cached > 0, verdict
     assert verdict.cached_failures == [], verdict
-    assert verdict.cached_p99 < CACHED_P99 + _LATE * verdict.lag_p99, verdict
+    assert verdict.cached_p99 < CACHED_P99 + LATE * verdict.lag_p99, verdict
     assert set(verdict.others) <= {200, 404, 503}, verdict
     assert verdict.others_wrong == [], verdict
     assert verdict.slowest_503 < UNCACHED_503, verdict
