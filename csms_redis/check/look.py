@@ -11,7 +11,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import AWAY, Node, code_of
+from csms_redis.redis.node import Node
+from csms_redis.redis.outcomes import AWAY, code_of
 from csms_redis.redis.tls_failure import tls_failure
 
 _CONFIG = (

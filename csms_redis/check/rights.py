@@ -15,7 +15,9 @@ from redis.exceptions import AskError, RedisError, ResponseError, TryAgainError
 from csms_redis.check.finding import Finding, Level, ok
 from csms_redis.check.look import Look
 from csms_redis.contract.errors import Unavailable
-from csms_redis.redis.node import Command, Node, code_of
+from csms_redis.redis.connections import Command
+from csms_redis.redis.node import Node
+from csms_redis.redis.outcomes import code_of
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.data_set import IDENTITY_KEY

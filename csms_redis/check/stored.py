@@ -5,7 +5,7 @@ from redis.exceptions import ResponseError
 from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.deployment import plain_client
-from csms_redis.redis.node import code_of
+from csms_redis.redis.outcomes import code_of
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.layout import LAYOUT, Layout, MayNotRead, UnknownLayout
 from csms_redis.settings import RedisSettings

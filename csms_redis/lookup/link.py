@@ -22,7 +22,7 @@ from csms_redis.lookup.read_connection import (
 )
 from csms_redis.redis.address import Address
 from csms_redis.redis.names import blamed, connect
-from csms_redis.redis.node import NOT_THE_MASTER
+from csms_redis.redis.outcomes import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.data_set import DataSet

@@ -28,7 +28,7 @@ from csms_redis.lookup.near_cache import NearCache, UnknownCache
 from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import NOT_THE_MASTER
+from csms_redis.redis.outcomes import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.resource import Resource
 from csms_redis.settings import LookupSettings

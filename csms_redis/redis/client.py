@@ -7,7 +7,9 @@ from typing import Any, TypeAlias
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import AWAY, Command, Node, Redirected, is_replica
+from csms_redis.redis.connections import Command
+from csms_redis.redis.node import Node
+from csms_redis.redis.outcomes import AWAY, Redirected, is_replica
 from csms_redis.redis.topology import Topology
 
 Admit: TypeAlias = Callable[[Address | None], Awaitable[None]]

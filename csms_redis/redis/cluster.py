@@ -22,8 +22,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from csms_redis.redis.address import Address
 from csms_redis.redis.cluster_map import Claims, ClusterMap, ClusterNode, parse
+from csms_redis.redis.connections import connection_to
 from csms_redis.redis.names import NotResolved, blamed, places
-from csms_redis.redis.node import connection_to
 from csms_redis.redis.slots import SLOTS, key_in, slot_of
 from csms_redis.redis.topology import Topology
 

@@ -8,8 +8,9 @@ import structlog
 from csms_redis import aside
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import Admit, RedisClient
+from csms_redis.redis.durability import Durability
 from csms_redis.redis.embedded import EmbeddedValkey
-from csms_redis.redis.node import Durability, Node
+from csms_redis.redis.node import Node
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.topology import Topology
 from csms_redis.redis.url import configured

@@ -16,7 +16,8 @@ from typing import Any
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
-from csms_redis.redis.node import Command, Redirected
+from csms_redis.redis.connections import Command
+from csms_redis.redis.outcomes import Redirected
 from csms_redis.redis.slots import SLOTS, slot_of
 
 DIGEST_SIZE = 12

@@ -19,8 +19,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from csms_redis.redis.address import Address
+from csms_redis.redis.connections import Command, connection_to
 from csms_redis.redis.names import NotResolved, places
-from csms_redis.redis.node import Command, connection_to
 from csms_redis.redis.topology import Topology
 
 Where: TypeAlias = tuple[str, int]

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from csms_redis.contract.errors import Conflict, Unavailable
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.redis.client import RedisClient
-from csms_redis.redis.node import Command
+from csms_redis.redis.connections import Command
 
 
 class Resource:

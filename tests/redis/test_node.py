@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.node import Durability, Node
+from csms_redis.redis.durability import Durability
+from csms_redis.redis.node import Node
 from tests.topologies.sentinels import SentinelGroup
 from tests.topologies.software import REDIS_7_0
 

@@ -12,7 +12,8 @@ from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.cluster import Cluster
-from csms_redis.redis.node import Durability, Node
+from csms_redis.redis.durability import Durability
+from csms_redis.redis.node import Node
 from tests.system.service import until
 from tests.topologies.cluster import ClusterGroup
 from tests.topologies.node import Node as Server

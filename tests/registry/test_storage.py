@@ -24,7 +24,8 @@ from csms_redis.contract.errors import Conflict, OutcomeUnknown, Unavailable
 from csms_redis.contract.models import ChargeStationAuth, Token
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
-from csms_redis.redis.node import Durability, Node
+from csms_redis.redis.durability import Durability
+from csms_redis.redis.node import Node
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import CERTIFICATE, Certificates

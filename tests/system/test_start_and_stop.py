@@ -182,4 +182,4 @@ def test_signals_to_the_last_moment(signum: signal.Signals, tmp_path: Path) -> N
             service.process.send_signal(signum)
             time.sleep(0.001)
         assert service.process.returncode == 0
-        assert service.log[-1]["event"] == "stopped"
+        assert events(service, "stopped")
