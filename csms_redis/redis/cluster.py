@@ -8,27 +8,19 @@ migration, gets a higher epoch than anyone had before
 """
 
 import asyncio
-import ssl
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from math import inf
 from time import monotonic
-from typing import Any
-
-from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from csms_redis.redis.address import Address
-from csms_redis.redis.cluster_map import Claims, ClusterMap, ClusterNode, parse
-from csms_redis.redis.connections import connection_to
-from csms_redis.redis.names import NotResolved, blamed, places
+from csms_redis.redis.cluster_map import Claims, ClusterMap, ClusterNode
+from csms_redis.redis.cluster_questions import ClusterQuestions
 from csms_redis.redis.slots import SLOTS, key_in, slot_of
 from csms_redis.redis.topology import Topology
 
 _PHASE = 0.6  # seconds for the known nodes, for the seeds, for those that they name
-_RESOLVE = 0.2  # seconds; then those that have not come count for the next look
 _NEXT = 0.1  # seconds of silence after which the next node is asked as well
 _CONFIRMED_WITHIN = (
     2.0  # seconds without another node's word until more nodes are asked in one look
@@ -36,10 +28,7 @@ _CONFIRMED_WITHIN = (
 
 _ENOUGH = 5  # maps in one look, whatever questions they leave
 
-_ASK = pack_command(("CLUSTER", "NODES"))  # type: ignore[arg-type] # its stub wants a 1-tuple
 _SILENT = "no node of the cluster answers"
-_NO_NAMES = "none of the cluster's names can be resolved"
-_DISABLED = "cluster support disabled"
 
 
 class Cluster(Topology):
@@ -66,7 +55,6 @@ class Cluster(Topology):
         """
         super().__init__()
         self._seeds = tuple(seeds)
-        self._timeout = timeout
         self._slots: list[Address | None] = [None] * SLOTS
         self._owners = [""] * SLOTS  # ids of nodes
         self._epochs: dict[str, int] = {}  # highest heard of, by id
@@ -80,8 +68,7 @@ class Cluster(Topology):
         self._samples: dict[tuple[Address, bytes], bytes | None] = {}
         self._nodes: list[Address] = []  # the next to be asked first
         self._suggested: Address | None = None  # the one to be asked first of all, once
-        self._connections: dict[Address, AbstractConnection] = {}
-        self._resolving: dict[Address, asyncio.Task[list[Address]]] = {}
+        self._questions = ClusterQuestions(self._seeds, timeout=timeout)
 
     def __str__(self) -> str:
         """The URL for people, without users and passwords."""
@@ -150,7 +137,7 @@ class Cluster(Topology):
         self._suggested = None
         known = list(dict.fromkeys([*first, *self._nodes]))
         if not await self._ask_in_turn(known, maps, problems):
-            seeds = [seed for seed in await self._resolved(problems) if seed not in known]
+            seeds = [seed for seed in await self._questions.resolved(problems) if seed not in known]
             if not await self._ask_in_turn(seeds, maps, problems):
                 named = {node.address for said in maps for node in said.nodes if node.live}
                 await self._ask_in_turn(_sorted(named - {*known, *seeds}), maps, problems)
@@ -161,7 +148,7 @@ class Cluster(Topology):
             self.orphaned = best.missing / SLOTS
         else:
             self.problem = next((problem for problem in problems if problem), _SILENT)
-        await self._disconnect(self._connections.keys() - set(self._nodes))
+        await self._questions.keep(self._nodes)
 
     def _ask_next_time(self, said: ClusterMap) -> None:
         """Ask all its nodes in turn, the one that gave it last."""
@@ -184,9 +171,7 @@ class Cluster(Topology):
 
     async def close(self) -> None:
         """Close the connections to the nodes."""
-        for task in self._resolving.values():
-            task.cancel()
-        await self._disconnect(list(self._connections))
+        await self._questions.close()
 
     # Asking
 
@@ -204,7 +189,7 @@ class Cluster(Topology):
         try:
             while waiting or asked:
                 if waiting:
-                    asked.add(asyncio.create_task(self._ask(waiting.popleft())))
+                    asked.add(asyncio.create_task(self._questions.ask(waiting.popleft())))
                 left = deadline - monotonic()
                 done, asked = await asyncio.wait(
                     asked,
@@ -228,50 +213,6 @@ class Cluster(Topology):
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         return False
-
-    async def _ask(self, address: Address) -> ClusterMap | str:
-        """A node's map, or why there is none: empty where it does not answer."""
-        connection = self._connections.pop(address, None) or connection_to(address)
-        try:
-            async with asyncio.timeout(self._timeout):
-                if connection.is_connected and await connection.can_read():
-                    await connection.disconnect(nowait=True)  # the node closed it
-                if not connection.is_connected:
-                    await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
-                at = monotonic()
-                await connection.send_packed_command(_ASK, check_health=False)
-                reply: Any = await connection.read_response()
-            if not isinstance(reply, bytes):
-                raise ValueError("no text")  # noqa: TRY301, TRY004 as what makes no sense
-            answer = parse(reply.decode(), address, at)
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
-            await connection.disconnect(nowait=True)
-            return _reason(blamed(address.host, address.port, error))
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._connections[address] = connection
-        return answer
-
-    async def _resolved(self, problems: list[str]) -> list[Address]:
-        """The seeds, each name as often as it has addresses."""
-        for seed in self._seeds:
-            # a name server that is silent must not get all threads, one after another
-            if seed not in self._resolving:
-                self._resolving[seed] = asyncio.create_task(_resolve(seed))
-        await asyncio.wait(self._resolving.values(), timeout=_RESOLVE)
-        found: list[Address] = []
-        for seed, task in list(self._resolving.items()):
-            if task.done():
-                del self._resolving[seed]
-                found += task.result()
-        if not found:
-            problems.append(_NO_NAMES)
-        return list(dict.fromkeys(found))
-
-    async def _disconnect(self, nodes: Iterable[Address]) -> None:
-        for address in nodes:
-            await self._connections.pop(address).disconnect(nowait=True)
 
     # Learning
 
@@ -373,36 +314,3 @@ class Cluster(Topology):
 
 def _sorted(addresses: Iterable[Address]) -> tuple[Address, ...]:
     return tuple(sorted(set(addresses), key=lambda address: (address.host, address.port)))
-
-
-async def _resolve(seed: Address) -> list[Address]:
-    if seed.tls is not None and seed.tls.check_hostname:
-        return [seed]  # the certificate is made out to the name; all its addresses are tried
-    try:
-        found = await places(seed.host, seed.port)
-    except NotResolved:
-        return []
-    return [seed.at(place[0], seed.port) for _, place in found]
-
-
-def _reason(error: BaseException) -> str:
-    """Why a node gave no map, for the operator; quotes nothing that it said."""
-    behind = error.__cause__ or error.__context__
-    if isinstance(error, NotResolved) or isinstance(behind, NotResolved):
-        return _NO_NAMES
-    if isinstance(behind, ssl.SSLError):
-        return f"TLS fails: {getattr(behind, 'verify_message', None) or behind.reason}"
-    match error:
-        case AuthenticationError():
-            reason = "the user name or the password is wrong or missing"
-        case NoPermissionError():
-            reason = "the user may not run CLUSTER NODES"
-        case ResponseError() if _DISABLED in str(error):
-            reason = "it is no cluster"
-        case ResponseError():
-            reason = f"a node refuses CLUSTER NODES ({error.status_code or 'ERR'})"
-        case RedisError() | OSError():
-            reason = ""
-        case _:
-            reason = "a node's CLUSTER NODES makes no sense"
-    return reason

@@ -1,37 +1,17 @@
 """The master that sentinels watch (https://valkey.io/topics/sentinel/)."""
 
 import asyncio
-import os
-import ssl
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 from ipaddress import ip_address
 from math import inf
 from time import monotonic
-from typing import Any, TypeAlias
-
-from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from typing import Any
 
 from csms_redis.redis.address import Address
-from csms_redis.redis.connections import Command, connection_to
 from csms_redis.redis.names import NotResolved, places
+from csms_redis.redis.sentinel_peer import SentinelPeer, Where, Word, host_and_port
 from csms_redis.redis.topology import Topology
-
-Where: TypeAlias = tuple[str, int]
-"""A host, as it was announced or resolved, and a port."""
-
-_SWITCHED = "+switch-master"  # the channel of a sentinel whose word has changed
-_REASONS = {
-    "NOAUTH": "wants a password",
-    "NOPERM": "does not let its user ask",
-    "WRONGPASS": "refuses the user or the password",
-}
 
 
 class Sentinel(Topology):
@@ -62,7 +42,7 @@ class Sentinel(Topology):
         self._timeout = timeout
         self._named: set[Address] = set()
         self._resolved: dict[Address, tuple[str, ...]] = {}
-        self._peers: dict[Where, _Peer] = {}
+        self._peers: dict[Where, SentinelPeer] = {}
         self._jobs: dict[Where | Address, asyncio.Task[None]] = {}
         self._slow: set[Where | Address] = set()  # whose job a look does not wait for
         self._following = False
@@ -138,7 +118,7 @@ class Sentinel(Topology):
         for host in hosts:
             where = host, address.port
             if where not in self._peers:
-                self._peers[where] = _Peer(address, host, self._name, self._timeout)
+                self._peers[where] = SentinelPeer(address, host, self._name, self._timeout)
             elif not again:
                 continue
             self._start(where, self._hear(where, self._peers[where]))
@@ -161,7 +141,7 @@ class Sentinel(Topology):
         self._resolved[address] = tuple(dict.fromkeys(place[0] for _, place in found))
         self._ask(address, self._resolved[address], again=False)
 
-    async def _hear(self, where: Where, peer: "_Peer") -> None:
+    async def _hear(self, where: Where, peer: SentinelPeer) -> None:
         """Ask one sentinel, and take over the master when that makes a majority."""
         await peer.ask()
         if peer.silent:
@@ -195,7 +175,7 @@ class Sentinel(Topology):
             del self._resolved[place]
         self._slow &= {*kept, *places}
 
-    def _words(self) -> dict[str, "_Word"]:
+    def _words(self) -> dict[str, Word]:
         """The last word of each sentinel, by its id; one may have been asked at two addresses."""
         words = {where: peer.word for where, peer in self._peers.items() if peer.word}
         named = {place: id_ for word in words.values() for id_, place in word.others.items()}
@@ -204,7 +184,7 @@ class Sentinel(Topology):
             for where, word in sorted(words.items(), key=lambda item: item[1].sent)
         }
 
-    def _sentinels(self, words: dict[str, "_Word"]) -> int:
+    def _sentinels(self, words: dict[str, Word]) -> int:
         """How many sentinels there are at least: of those, more than half must agree."""
         known = {*words, *(id_ for word in words.values() for id_ in word.others)}
         configured = 0
@@ -252,7 +232,7 @@ class Sentinel(Topology):
             return None if master else f"the sentinels know no master called {self._name}"
         said = ", ".join(
             sorted(
-                f"{_host_and_port(master) if master else 'none'} ({count})"
+                f"{host_and_port(master) if master else 'none'} ({count})"
                 for master, count in votes.items()
             )
         )
@@ -269,172 +249,9 @@ class Sentinel(Topology):
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """What a sentinel says."""
-
-    sent: float  # when it was asked, in monotonic seconds
-    id: str  # empty where it does not tell
-    master: Where | None
-    others: dict[str, Where]  # the other sentinels, by id
-
-
-class _Peer:
-    """One sentinel at one IP address, with the connection on which it is asked."""
-
-    def __init__(self, address: Address, host: str, name: str, timeout: float) -> None:
-        self.word: _Word | None = None
-        self.problem: str | None = None  # why there is no word
-        self.silent = False
-        self._address = address
-        self._where = host, address.port
-        self._name = name
-        self._timeout = timeout
-        self._asking: AbstractConnection | None = None
-        self._listening: asyncio.Task[None] | None = None
-
-    def __str__(self) -> str:
-        return _host_and_port(self._where)
-
-    async def ask(self) -> None:
-        """Have its word, or the reason why there is none."""
-        self.silent = False
-        try:
-            async with asyncio.timeout(self._timeout):
-                self.word = await self._exchange()
-            self.problem = None
-        except asyncio.CancelledError:
-            await self._hang_up()
-            raise
-        except Exception as error:  # noqa: BLE001 whatever listens there may answer anything
-            await self._hang_up()
-            self.word = None
-            self.problem = _reason(error)
-            self.silent = isinstance(error, TimeoutError)
-            if self._listening is not None:  # what it says would not arrive either
-                self._listening.cancel()
-
-    async def _exchange(self) -> _Word:
-        if self._asking is not None and await self._asking.can_read():
-            await self._hang_up()  # it closed the connection, perhaps to start anew
-        if self._asking is None:
-            self._asking = await self._connect()
-        connection = self._asking
-        sent = monotonic()
-        await _send(
-            connection,
-            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name),
-            ("SENTINEL", "MYID"),
-            ("SENTINEL", "SENTINELS", self._name),
-        )
-        master = await connection.read_response()
-        try:
-            id_ = (await connection.read_response()).decode()
-        except ResponseError:  # Redis before 6.2, or a user without the right
-            id_ = ""
-        try:
-            others = await connection.read_response()
-        except ResponseError:
-            if master is not None:
-                raise
-            others = []  # it does not know the name
-        return _Word(sent, id_, master and _where(*master), dict(map(_other, others)))
-
-    async def _connect(self) -> AbstractConnection:
-        """Log in at this very address.
-
-        redis-py would resolve the name again, and might come to another sentinel; the certificate
-        is still for the name.
-        """
-        host, _ = self._where
-        connection = connection_to(self._address, ip=host)
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call] # redis-py's
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        return connection
-
-    def listen(self, switched: Callable[[], None]) -> None:
-        """Call `switched` when it has another master; what is missed, the next look finds."""
-        if self._listening is None or self._listening.done():
-            self._listening = asyncio.get_running_loop().create_task(self._listen(switched))
-
-    async def _listen(self, switched: Callable[[], None]) -> None:
-        # Silence is normal here. The kernel's keep-alive ends what is dead, and so does `ask`; the
-        # next look that is answered subscribes again.
-        with suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(self._timeout):
-                connection = await self._connect()
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await _send(connection, ("SUBSCRIBE", _SWITCHED))
-                    await connection.read_response()
-                while True:
-                    *_, message = await connection.read_response()
-                    if message.split()[:1] == [self._name.encode()]:
-                        switched()
-            finally:
-                await connection.disconnect(nowait=True)
-
-    async def _hang_up(self) -> None:
-        connection, self._asking = self._asking, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-    async def close(self) -> None:
-        """Close its connections."""
-        await self._hang_up()
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait({self._listening})
-
-
-async def _send(connection: AbstractConnection, *commands: Command) -> None:
-    packed = b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type]
-    await connection.send_packed_command(packed, check_health=False)
-
-
-def _where(host: bytes, port: bytes) -> Where:
-    return host.decode(), int(port)
-
-
-def _other(flat: Sequence[bytes]) -> tuple[str, Where]:
-    """The id and the place of a sentinel that another one knows."""
-    said = dict(zip(flat[::2], flat[1::2], strict=True))
-    return said[b"runid"].decode(), _where(said[b"ip"], said[b"port"])
-
-
-def _host_and_port(where: Where) -> str:
-    return Address().at(*where).host_and_port
-
-
 def _is_ip(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
         return False
     return True
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without what a server quotes."""
-    # redis-py wraps what the network says
-    cause = error if isinstance(error, OSError) else error.__context__
-    code = getattr(error, "status_code", None)
-    if code in _REASONS:
-        reason = _REASONS[code]
-    elif isinstance(error, TimeoutError | RedisTimeoutError):
-        reason = "does not answer"
-    elif isinstance(error, AuthenticationError):
-        reason = "takes no password, or another one"
-    elif isinstance(cause, ssl.SSLCertVerificationError):
-        reason = f"has a certificate that is refused: {cause.verify_message}"
-    elif isinstance(cause, ssl.SSLError):
-        reason = "does not speak TLS as it should"
-    elif isinstance(error, RedisConnectionError | OSError):
-        number = cause.errno if isinstance(cause, OSError) else None
-        reason = "cannot be reached" + (f": {os.strerror(number).lower()}" if number else "")
-    else:
-        reason = "does not answer as a sentinel does"
-    return reason

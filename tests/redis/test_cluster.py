@@ -622,7 +622,7 @@ async def test_nobody_listens() -> None:
 async def test_a_name_that_cannot_be() -> None:
     cluster = Cluster([SEED.at(f"{'x' * 80}.example", 7000), SEED.at("a..b", 7000)], timeout=5)
     await cluster.look()
-    await _until(lambda: all(task.done() for task in cluster._resolving.values()))
+    await _until(lambda: all(task.done() for task in cluster._questions._resolving.values()))
     await cluster.look()
     assert cluster.problem == "none of the cluster's names can be resolved"
     await cluster.close()
@@ -643,7 +643,7 @@ async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch)
         with monkeypatch.context() as patch:
             patch.setattr(names, "_look_up", resolved)
             cluster = Cluster([SEED.at("nodes.example", port)], timeout=5)
-            await cluster._ask_in_turn(await cluster._resolved([]), [], [])
+            await cluster._ask_in_turn(await cluster._questions.resolved([]), [], [])
         assert (node.address,) == cluster.masters
         await cluster.close()
 
@@ -823,7 +823,7 @@ async def test_real_nodes_come_and_go(group: ClusterGroup) -> None:
         await asyncio.to_thread(group.wait_until_settled)
         await _until(lambda: is_right(cluster, group))
         assert address_of(new) not in cluster.masters
-        await _until(lambda: address_of(new) not in cluster._connections)
+        await _until(lambda: address_of(new) not in cluster._questions._connections)
 
 
 @pytest.mark.parametrize("kill", [False, True])
