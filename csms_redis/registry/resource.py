@@ -135,12 +135,15 @@ _TOGETHER = 50
 # With redis.wait_replicas, an answer that rests on what someone else wrote is given only when the
 # replicas have that too. WAIT waits for what its own connection wrote last, so something must be
 # written: a field that goes again, of a hash or at a key that is absent, and is so again after it.
-# HDEL first: Redis checks its memory at a script's first write only, and not for HDEL.
+# HDEL first: Redis checks its memory at a script's first write only, and not for HDEL. It also
+# keeps who is a replica by now, or cut off, from giving such an answer: that refuses what writes.
 _TOUCH = """
-local function touch(key)
+local function touch(key, waits)
   redis.call('HDEL', key, '')
-  redis.call('HSET', key, '', '')
-  redis.call('HDEL', key, '')
+  if waits then
+    redis.call('HSET', key, '', '')
+    redis.call('HDEL', key, '')
+  end
 end
 """
 
@@ -153,7 +156,7 @@ def script(work: str) -> str:
 
     Args:
         work: in Lua, a function's body; it sets `changed` as soon as it has changed something,
-            and calls `touch` when it has not and replicas are waited for.
+            and calls `touch` when it has not, with whether replicas are waited for.
     """
     return f"""
 local changed = false
@@ -227,8 +230,8 @@ _REPLACE = script("""
       stored[number] = 1
     end
   end
-  if waits and existing and not changed then
-    touch(existing)
+  if existing and not changed then
+    touch(existing, waits)
   end
   return stored
 """)
@@ -300,24 +303,20 @@ def _stored(record: Record, said: int | bytes) -> bool | Conflict:
 
 
 _DELETE = script("""
-  local kind = redis.call('TYPE', KEYS[1]).ok
-  if kind == 'hash' then
-    redis.call('DEL', KEYS[1])
-    changed = true
-    return 1
+  changed = redis.call('DEL', KEYS[1]) == 1
+  if not changed then
+    touch(KEYS[1], true)
   end
-  if ARGV[1] == '1' and kind == 'none' then
-    touch(KEYS[1])
-  end
-  return 0
+  return changed and 1 or 0
 """)
 
 
 async def delete(redis: RedisClient, key: bytes) -> bool:
-    """Remove a record; whether there was one. What has another type is none, and stays.
+    """Remove a record, or what else is at its key; whether there was any.
 
     Raises:
         Unavailable: nothing was changed.
         OutcomeUnknown: it may have been.
     """
-    return bool(await redis.write(key, "EVAL", _DELETE, 1, key, int(redis.waits)))
+    command: Command = ("EVAL", _DELETE, 1, key) if redis.waits else ("DEL", key)
+    return bool(await redis.write(key, *command))

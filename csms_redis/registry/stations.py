@@ -79,8 +79,8 @@ _SET_STATUS = script("""
     changed = true
     return 1
   end
-  if ARGV[1] == '1' and (kind == 'hash' or kind == 'none') then
-    touch(KEYS[1])
+  if kind == 'hash' or kind == 'none' then
+    touch(KEYS[1], ARGV[1] == '1')
   end
   return 0
 """)

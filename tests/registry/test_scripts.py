@@ -185,6 +185,24 @@ async def test_what_refuses_a_whole_command_changed_nothing(
     assert await other.hgetall(STATION_KEY) == before
 
 
+async def test_a_former_master_does_not_say_what_is_there(
+    client: RedisClient, other: Redis
+) -> None:
+    """Its successor may have other records, whether or not replicas are waited for."""
+    record = station_record(b"", "cs001", STATION_1)
+    stations = Stations(client, b"")
+    assert await replace_all(client, [record]) == [True]
+    await other.replicaof("127.0.0.1", 1)  # its connections stay
+
+    (kept,) = await replace_all(client, [record], only_new=True)
+
+    assert type(kept) is Unavailable
+    for asked in (stations.set_status("nobody", "Rejected"), stations.delete("nobody")):
+        with pytest.raises(Unavailable) as caught:
+            await asked
+        assert type(caught.value) is Unavailable
+
+
 @pytest.mark.parametrize("status", ["Rejected", "Accepted", "Pending"])
 async def test_a_station_is_blocked_when_memory_is_full(
     client: RedisClient, other: Redis, status: str
