@@ -1,4 +1,4 @@
-"""How many connections the limit of descriptors leaves room for, beside what else needs one."""
+"""How many clients may be connected, by the limit of descriptors and what else needs one."""
 
 import resource
 from collections.abc import Collection
@@ -12,19 +12,23 @@ from csms_redis.settings import Settings
 
 _MOST: Final = 2**20
 _OTHERS: Final = 64
-"""For the listener, files, libraries, and some to spare."""
+"""Descriptors for the listener, files and libraries, and some to spare."""
 
 _BESIDE_WRITES: Final = 3
-"""Connections to a master: the lookups', the one that takes its place, the layout's."""
+"""Connections to a master beside the writes': the lookups', its replacement, the layout's."""
 
 _LEAST_SHARE: Final = 1 / 4
-"""Of the descriptors that are connections' in any case."""
+"""The share of the descriptors that clients' connections get in any case."""
 
 _log = structlog.get_logger()
 
 
 def raise_limit() -> int:
-    """Raise the limit of descriptors as far as it goes; how many there are then."""
+    """Raise the limit of descriptors as far as it goes.
+
+    Returns:
+        The limit then.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -33,14 +37,22 @@ def raise_limit() -> int:
 
 
 class Descriptors:
-    """Shares the descriptors out between connections from clients and those to Redis."""
+    """Shares the descriptors between clients' connections and those to Redis.
+
+    It says how many clients may be connected; `Connections` keeps their number within that.
+    """
 
     def __init__(self, topology: Topology, settings: Settings) -> None:
-        """Raise the limit, and leave room for the masters that there will be."""
+        """Raise the limit.
+
+        Args:
+            topology: the masters that connections are needed to.
+            settings: the limits that the operator has set.
+        """
         self._topology = topology
         self._settings = settings
         self._count = raise_limit()
-        self._told = 0
+        self._warned_for = 0
 
     @property
     def connections(self) -> int:
@@ -52,8 +64,8 @@ class Descriptors:
         )
         least = max(1, int(self._count * _LEAST_SHARE))
         left = self._count - _OTHERS - for_redis
-        if left < least and for_redis > self._told:
-            self._told = for_redis
+        if left < least and for_redis > self._warned_for:
+            self._warned_for = for_redis
             _log.warning(
                 "the limit of descriptors is low: raise it (ulimit -n, LimitNOFILE)",
                 descriptors=self._count,
@@ -63,7 +75,7 @@ class Descriptors:
         return min(self._settings.server.max_connections or self._count, max(least, left))
 
     def limit(self, connections: Connections) -> None:
-        """Let there be as many connections as there is room for, also when masters come."""
+        """Keep the limit of a registry right, also when there are more masters later."""
 
         def share_out(_slots: Collection[int] | None = None) -> None:
             connections.max_connections = self.connections

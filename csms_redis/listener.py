@@ -20,10 +20,10 @@ from csms_redis.settings import ServerSettings
 _FIRST_INHERITED = 3
 _AT_ONCE = 50  # connections that are accepted in one turn of the event loop
 _PAUSE = 1.0  # seconds after which accepting is tried again
-_SETTLE = 0.05  # seconds that clients have to finish TCP's handshake, once they began it
-_ROOM_PAUSE = 0.01  # seconds until it is seen again whether one more can be accepted
+_SETTLE = 0.05  # seconds for clients to finish a TCP handshake that they have begun
+_ROOM_PAUSE = 0.01  # seconds between two looks at whether one more can be accepted
 _LOOK = 0.5  # seconds between looks at whether there are descriptors
-_SPARE = 16  # descriptors; with fewer left, nothing is accepted
+_SPARE = 16  # descriptors; while fewer are left, nothing is accepted
 _QUIET = 10.0  # seconds between two lines in the log about missing descriptors
 
 _NONE_LEFT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -51,14 +51,17 @@ class CannotListen(Exception):
 
 
 class Listener:
-    """Takes connections from listening sockets, and at the end leaves none of them unanswered."""
+    """Accepts connections from listening sockets, and at the end leaves none of them unanswered.
+
+    It gives each connection a protocol. What becomes of the connection then, `Connections` knows.
+    """
 
     def __init__(self, sockets: Sequence[socket.socket], *, inherited: bool) -> None:
         """Own some listening sockets.
 
         Args:
             sockets: that listen already.
-            inherited: whether another process listens on them as well.
+            inherited: whether systemd has opened them, and keeps them open.
         """
         self._sockets = sockets
         self._inherited = inherited
@@ -69,7 +72,7 @@ class Listener:
         self._shake_hands: Callable[[socket.socket], None] | None = None
         self._room: Callable[[], int] = lambda: _AT_ONCE
         self._watching: asyncio.Task[None] | None = None
-        self._told = -_QUIET
+        self._logged_at = -_QUIET
 
     @property
     def urls(self) -> list[str]:
@@ -87,11 +90,12 @@ class Listener:
         """Give every new connection a protocol.
 
         Args:
-            protocol: makes one.
+            protocol: makes the protocol of a connection.
             backlog: connections that the kernel holds until they are accepted.
-            shake_hands: takes the protocol's place where connections begin with TLS.
-            room: how many connections may be accepted now. While there is none, and while there are
-                no descriptors, those in the kernel's queue wait.
+            shake_hands: takes each accepted socket where connections begin with TLS; `protocol` is
+                then not called here.
+            room: how many connections may be accepted now. While the answer is 0, and while there
+                are no descriptors, connections wait in the kernel's queue.
         """
         self._protocol = protocol
         self._shake_hands = shake_hands
@@ -108,7 +112,7 @@ class Listener:
                 listening.setblocking(False)  # noqa: FBT003 its only argument
                 loop.add_reader(listening, self._take_some, listening, self._shake_hands)
                 continue
-            # a duplicate: uvloop closes what it accepts from before it has accepted all
+            # a duplicate, for uvloop closes the socket before it has accepted all from it
             create = (
                 loop.create_unix_server
                 if listening.family is socket.AF_UNIX
@@ -118,9 +122,9 @@ class Listener:
             self._servers.append(server)
 
     async def _watch_descriptors(self) -> None:
-        """Accept nothing while hardly any descriptors are left: connections wait in the kernel.
+        """While hardly any descriptors are left, accept nothing: connections wait in the kernel.
 
-        Without a descriptor for it, uvloop closes a connection unanswered, and tells nobody.
+        uvloop closes a connection unanswered when there is no descriptor for it, and logs nothing.
         """
         accepting = True
         while True:
@@ -130,22 +134,22 @@ class Listener:
                 if accepting:
                     accepting = False
                     self._pause()
-                self._tell(errno.EMFILE)
+                self._log_waiting(errno.EMFILE)
             elif not accepting:
                 try:
                     await self._accept()
                 except OSError as error:
                     self._pause()
-                    self._tell(error.errno)
+                    self._log_waiting(error.errno)
                 else:
                     accepting = True
                     _log.info("connections are accepted again")
 
-    def _tell(self, number: int | None) -> None:
-        """Say what keeps connections waiting, once in a while."""
+    def _log_waiting(self, number: int | None) -> None:
+        """Log why connections wait, but not more often than each `_QUIET` seconds."""
         now = monotonic()
-        if now - self._told >= _QUIET:
-            self._told = now
+        if now - self._logged_at >= _QUIET:
+            self._logged_at = now
             _log.error(
                 "connections wait to be accepted",
                 reason=os.strerror(number or 0).lower(),
@@ -154,16 +158,17 @@ class Listener:
             )
 
     async def stop(self) -> None:
-        """Accept what the kernel has accepted already, and no more.
+        """Accept the connections that the kernel has accepted already, then close.
 
-        Closing a listening socket resets the connections in its queue, though their clients were
-        told that they are connected. So no more of them are let into the queue, it is emptied, and
-        closed then. Whoever wanted to connect meanwhile repeats that after a second, as TCP does,
-        and is refused, or comes to another process of `server.reuse_port`.
+        To close a listening socket resets the connections in its queue, though their clients were
+        told that they are connected. So the kernel first stops letting connections into the queue;
+        then the queue is emptied, and the socket closed. A client that wanted to connect meanwhile
+        tries again after a second, as TCP does. It is refused then, or comes to another process of
+        `server.reuse_port`.
 
-        What waits at an inherited socket is left to who handed it over, and has it still.
+        The queue of an inherited socket is left to systemd, which has the socket still.
 
-        Where there is no room, it waits for that; how long is the caller's to limit.
+        Where there is no room for a connection, this waits; the caller limits for how long.
         """
         self._stop_accepting()
         if not self._inherited:
@@ -175,7 +180,7 @@ class Listener:
         self.close()
 
     def close(self) -> None:
-        """Close everything as it is."""
+        """Close at once, whatever waits in the queues."""
         self._stop_accepting()
         for listening in self._sockets:
             listening.close()
@@ -201,8 +206,8 @@ class Listener:
         try:
             for connection in islice(_accepted(listening), min(room, _AT_ONCE)):
                 shake_hands(connection)
-        except OSError as error:  # no descriptors are left, as a rule
-            self._tell(error.errno)
+        except OSError as error:  # mostly because no descriptors are left
+            self._log_waiting(error.errno)
             room, pause = 0, _PAUSE
         if room <= 0:
             loop = asyncio.get_running_loop()
@@ -221,7 +226,7 @@ class Listener:
             try:
                 await self._accept_all_from(listening)
             except OSError as error:
-                # the others' queues are no worse for it
+                # the queues of the other sockets can still be emptied
                 _log.error("cannot accept", reason=os.strerror(error.errno or 0).lower())
 
     async def _accept_all_from(self, listening: socket.socket) -> None:
@@ -235,7 +240,7 @@ class Listener:
             except OSError as error:
                 if error.errno not in _NONE_LEFT:
                     raise
-                self._tell(error.errno)
+                self._log_waiting(error.errno)
                 await asyncio.sleep(_ROOM_PAUSE)
                 accepted = _accepted(listening)
                 continue
@@ -257,7 +262,7 @@ class Listener:
 
 
 def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
-    """What is in the queue, until it is empty.
+    """The connections in the kernel's queue, until that is empty.
 
     Raises:
         OSError: nothing can be accepted now.
@@ -271,7 +276,7 @@ def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
         except OSError as error:
             if error.errno in _NONE_LEFT | _NOT_LISTENING:
                 raise
-            continue  # it has left the queue already, for this reason (accept(2))
+            continue  # the error is of a connection that has left the queue (accept(2))
         connection.settimeout(0)
         yield connection
 
@@ -288,7 +293,7 @@ def _has_spare_descriptors() -> bool:
 
 
 async def listen(settings: ServerSettings) -> Listener:
-    """Listen on the sockets that were handed over, else where the settings say.
+    """Listen on the sockets that systemd has handed over, else on the address in the settings.
 
     Raises:
         CannotListen: the address is taken or not ours, or what was handed over does not listen.
@@ -314,7 +319,7 @@ async def listen(settings: ServerSettings) -> Listener:
     except OSError as error:
         for listening in sockets:
             listening.close()
-        # not strerror of the error, which repeats the address, but for a name that is none
+        # strerror of the error itself repeats the address, but for a name that is not found
         own = error.errno is None or isinstance(error, socket.gaierror)
         reason = str(error.strerror) if own else os.strerror(error.errno or 0)
         raise CannotListen(f"cannot listen on {where}: {reason.lower()}") from None
@@ -324,7 +329,7 @@ async def listen(settings: ServerSettings) -> Listener:
 def inherited() -> list[socket.socket]:
     """The listening sockets that systemd has opened for this process (sd_listen_fds(3)).
 
-    Children must not take them for theirs, so that the environment tells of them no more.
+    The environment names them no more afterwards, for child processes must not take them.
 
     Raises:
         CannotListen: one is no listening stream socket.

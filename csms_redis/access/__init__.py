@@ -1,1 +1,1 @@
-"""Who may come in, and how: clients and their secrets, roles, failed attempts, TLS."""
+"""Who may call, and over what: clients and their secrets, roles, failed attempts, TLS."""

@@ -1,4 +1,4 @@
-"""Whose address a request comes from, when proxies that are trusted stand in between."""
+"""The address that a request comes from, also when trusted proxies stand in between."""
 
 import asyncio
 import re
@@ -22,15 +22,19 @@ class Forwarding(NamedTuple):
 
 
 def peer_of(transport: asyncio.BaseTransport | None) -> str:
-    """The address of a connection's other end; empty where it has none, as on a Unix socket."""
+    """The address at the other end of a connection; empty without one, as on a Unix socket."""
     peer = transport and transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def origin(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> Address | None:
-    """The nearest address that is no trusted proxy's: what stands left of it, anyone may write.
+    """The nearest address that is not a trusted proxy's.
 
-    None where there is none, as on a Unix socket.
+    Each proxy appends the address that it was called from. Behind the nearest one that is not
+    trusted nothing is believed, for anyone may write it.
+
+    Returns:
+        The address; None where there is none, as on a Unix socket.
     """
     if forwarding.x_forwarded_for:
         hops = forwarding.x_forwarded_for.split(",")
@@ -48,9 +52,9 @@ def origin(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> A
 
 
 def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> str:
-    """Whom failed attempts are counted for: the `origin`, of an IPv6 address its /64.
+    """The address that failed attempts are counted for: the `origin`, or its /64 where it is IPv6.
 
-    One customer has all of that.
+    One customer usually has a whole /64.
     """
     nearest = origin(peer, forwarding, trusted)
     if nearest is None:
@@ -59,7 +63,7 @@ def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Networ
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on, or to connect to, is this machine's alone."""
+    """Whether only this machine can reach an address."""
     address = _read(host)
     return host == "localhost" if address is None else address.is_loopback
 

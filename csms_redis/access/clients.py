@@ -1,4 +1,4 @@
-"""The clients of `[auth]`: read from the settings and the secret files, recognised by a secret."""
+"""The clients of `[auth]`: read from settings and secret files, and recognised by a secret."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,11 +16,11 @@ _HASH = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Someone who may call."""
+    """A program that may call, under a name of its own."""
 
     name: str
     roles: frozenset[Role]
-    hashes: tuple[bytes, ...]  # SHA-256 of each secret that holds
+    hashes: tuple[bytes, ...]  # SHA-256 of each secret that is valid now
 
 
 def read_clients(settings: AuthSettings) -> tuple[Client, ...]:
@@ -49,7 +49,7 @@ def secret_files(settings: AuthSettings) -> Sequence[Path]:
 
 
 def recognise(clients: Iterable[Client], credentials: Credentials) -> Client | None:
-    """Find who has a secret, in a time that does not depend on what is right in it."""
+    """Find the client that has a secret, in a time that does not depend on how much is right."""
     presented = hash_of(credentials.secret)
     found = None
     for client in clients:
@@ -61,7 +61,7 @@ def recognise(clients: Iterable[Client], credentials: Credentials) -> Client | N
 
 
 def called(clients: Iterable[Client], name: bytes) -> Client | None:
-    """Find who has a name, in a time that does not depend on what is right in it."""
+    """Find the client that has a name, in a time that does not depend on how much is right."""
     found = None
     for client in clients:
         if compare_digest(client.name.encode(), name):
@@ -77,7 +77,7 @@ def _read_file(path: Path) -> Iterator[bytes]:
     except UnicodeDecodeError:
         raise BadSettings(f"{path}: is not UTF-8 text") from None
     if not text.strip():
-        # most likely still being written; who wants nobody in leaves a comment
+        # most likely someone is still writing it; to revoke all secrets, a comment is left in it
         raise BadSettings(f"{path}: is empty; a line with a # revokes every secret")
     for number, line in enumerate(text.splitlines(), 1):
         digits = line.partition("#")[0].strip()

@@ -1,4 +1,4 @@
-"""The decision on each request: who asks, may they, and how a refusal is answered."""
+"""Access control: who sends a request, whether they may, and how a refusal is answered."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -27,10 +27,16 @@ _log = structlog.get_logger()
 
 
 class Refused(Exception):
-    """The request is not to be served."""
+    """The request must not be served.
+
+    Attributes:
+        problem: the answer.
+        delay: seconds after which it is answered.
+        client: the client's name, where its credentials are right but its role is not.
+    """
 
     def __init__(self, problem: Problem, delay: float = 0.0, *, client: str | None = None) -> None:
-        """Answer `problem`, after `delay` seconds; to a `client`, if it is known which."""
+        """Answer `problem`, after `delay` seconds."""
         super().__init__(problem.error)
         self.client = client
         self.problem = problem
@@ -38,25 +44,36 @@ class Refused(Exception):
 
 
 class AccessControl:
-    """Who may do what; both the front protocol and aiohttp ask it."""
+    """Decides who may do what; the front and aiohttp's side both ask it.
+
+    It knows the clients, logs and counts refusals, and slows failed attempts down. It does not read
+    the clients' files (`Security` does), and does not answer (who asks it does).
+
+    Attributes:
+        refusals: what was refused, counted.
+        changed: called when the clients or their secrets have changed, so that nobody goes on with
+            an earlier decision.
+    """
 
     def __init__(self, trusted_proxies: Collection[Network] = ()) -> None:
-        """Let everyone in until there are clients.
+        """Admit everyone until there are clients.
 
         Args:
-            trusted_proxies: whose word on where a request comes from is believed.
+            trusted_proxies: networks of the proxies that are believed when they say where a request
+                comes from.
         """
         self.refusals = Refusals()
         self.changed: Callable[[], None] = lambda: None
         self._clients: tuple[Client, ...] | None = None
         self._trusted = trusted_proxies
         self._throttle = Throttle()
-        # Only right ones, so no attacker fills it. Its keys are compared after their keyed hashes
-        # only, and so tell nothing by the time they take.
+        # By the header's value. Only right credentials are kept, so no attacker can fill it. A
+        # dictionary compares a key only where its keyed hash is equal, so the time that this takes
+        # tells nothing about the secrets.
         self._recognised: dict[bytes, Client] = {}
 
     def use(self, clients: tuple[Client, ...]) -> None:
-        """Let only these in from now on, and forget what was decided before."""
+        """Admit only these clients from now on, and forget what was decided before."""
         self._clients = clients
         self._recognised.clear()
         self.changed()
@@ -70,8 +87,8 @@ class AccessControl:
         """Where a request comes from, for the log.
 
         Args:
-            peer: the address of its connection's other end.
-            forwarding: what proxies say of it.
+            peer: the address at the other end of its connection.
+            forwarding: where proxies say that it comes from.
         """
         if not self._trusted:  # to read an address takes some microseconds
             return peer or UNKNOWN
@@ -85,20 +102,20 @@ class AccessControl:
         forwarding: Forwarding,
         user_agent: bytes = b"",
     ) -> str | None:
-        """Let a request in.
+        """Admit a request, or refuse it.
 
         Args:
-            role: that it needs; None where any client's will do.
-            authorization: the value of its header.
-            transport: over which it came; None where that has ended.
-            forwarding: what proxies say of where it comes from.
-            user_agent: the value of its header, for the log.
+            role: the role that the request needs; None where any client may send it.
+            authorization: the value of its `Authorization` header.
+            transport: the connection that it came over; None where that has ended.
+            forwarding: where proxies say that it comes from.
+            user_agent: the value of its `User-Agent` header, for the log.
 
         Returns:
             The client's name; None while everyone may call.
 
         Raises:
-            Refused: it may not.
+            Refused: the request must not be served.
         """
         if self._clients is None:
             return None
@@ -134,7 +151,7 @@ class AccessControl:
     def _reason(
         self, authorization: bytes | None, client: Client | None
     ) -> tuple[Reason, str | None]:
-        """Why a request is refused, and the name of the client that it is said to come from."""
+        """Why a request is refused, and the name of the client that it claims to come from."""
         if authorization is None:
             return Reason.NONE, None
         if client is not None:

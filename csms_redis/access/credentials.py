@@ -1,4 +1,4 @@
-"""What an `Authorization` header says: HTTP Basic (RFC 7617) or a Bearer token (RFC 6750)."""
+"""Reads an `Authorization` header: HTTP Basic (RFC 7617) or a Bearer token (RFC 6750)."""
 
 import re
 from base64 import b64decode, b64encode
@@ -10,14 +10,14 @@ _CREDENTIALS = re.compile(rb"([A-Za-z]+) +([A-Za-z0-9._~+/-]+=*)")
 
 
 class Credentials(NamedTuple):
-    """Who a caller says it is, and its proof; neither is ever logged."""
+    """The name that a caller gives, and its secret; neither is ever logged."""
 
-    name: bytes | None  # None with Bearer, which names nobody
+    name: bytes | None  # None with Bearer, which has no name
     secret: bytes
 
 
 def read(authorization: bytes) -> Credentials | None:
-    """Read a header's value; None where it is neither Basic nor Bearer."""
+    """Read the header's value; None where it is neither Basic nor Bearer."""
     given = _CREDENTIALS.fullmatch(authorization)
     if given is None:
         return None

@@ -1,4 +1,4 @@
-"""Files that are read again when they change, as secrets and certificates do on Kubernetes."""
+"""Reads files again when they change, as secrets and certificates do on Kubernetes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ PERIOD: Final = 1.0
 """Seconds from one look to the next."""
 
 PATIENCE: Final = 5.0
-"""Seconds that a look may take. After that another one is begun, which has twice as long."""
+"""Seconds that a look may take. After that another look begins, which may take twice as long."""
 
 _MOST_PATIENCE: Final = 3600.0
 """Seconds: each look that hangs keeps a thread."""
@@ -27,10 +27,11 @@ _log = structlog.get_logger()
 
 
 class FileWatch(Generic[_T]):
-    """Keeps in use what was last read well, and tries again what could not be read.
+    """Watches some files, and puts their contents in use when these have changed.
 
-    The contents are compared, not the times: where a file is a link into a directory that is
-    swapped, and where its time has too few digits, that is what is certain.
+    What was read well last stays in use until something better can be read. Contents are compared,
+    not times, because times mislead: where a file is a link into a directory that is swapped, and
+    where they have too few digits.
     """
 
     def __init__(
@@ -43,25 +44,25 @@ class FileWatch(Generic[_T]):
         """Read for the first time.
 
         Args:
-            about: the setting, for the log.
+            about: the setting that names the files, for the log.
             watched: the files that `read` reads.
-            read: runs in another thread, later.
-            use: is given what was read, in the event loop.
+            read: reads and checks the files; later it runs in another thread.
+            use: puts in use what `read` gave; it runs in the event loop.
 
         Raises:
-            BadSettings: what is there cannot be used.
+            BadSettings: the files cannot be used.
         """
         self._about = about
         self._files = watched
         self._read = read
         self._use = use
         self._wanted = asyncio.Event()
-        self._told: str | None = None  # what is wrong since the last time that all was well
-        self._seen = self._look()  # of what is in use
+        self._logged: str | None = None  # what was logged as wrong since all was well
+        self._seen = self._look()  # the digests of what is in use
         use(read())
 
     def look_now(self) -> None:
-        """Do not wait for the next look; this one is logged whatever it finds."""
+        """Look at once, and log the outcome even if nothing has changed."""
         self._wanted.set()
 
     async def run(self) -> None:
@@ -72,7 +73,7 @@ class FileWatch(Generic[_T]):
             wanted = self._wanted.is_set()
             self._wanted.clear()
             looking = aside.start(self._changed)
-            # whoever wants a look now has perhaps ended what this one hangs at
+            # who calls look_now may have repaired what this look hangs at
             asked = asyncio.create_task(self._wanted.wait())
             either: set[asyncio.Future[Any]] = {looking, asked}
             try:
@@ -83,13 +84,14 @@ class FileWatch(Generic[_T]):
                     looking.cancel()
             if looking.cancelled() or not looking.done():
                 patience = min(2 * patience, _MOST_PATIENCE)
-                self._tell(f"{self._names} cannot be read: that takes too long", wanted=wanted)
+                problem = f"{self._names} cannot be read: that takes too long"
+                self._log_problem(problem, wanted=wanted)
                 continue
             patience = PATIENCE
             try:
                 self._take(looking.result(), wanted=wanted)
             except BadSettings as error:
-                self._tell(str(error), wanted=wanted)
+                self._log_problem(str(error), wanted=wanted)
 
     def _take(self, changed: "tuple[_Digests, _T] | None", *, wanted: bool) -> None:
         if changed is None:
@@ -100,12 +102,12 @@ class FileWatch(Generic[_T]):
             self._use(new)
             self._seen = seen
             _log.info("reloaded", about=self._about)
-        self._told = None
+        self._logged = None
 
-    def _tell(self, reason: str, *, wanted: bool) -> None:
-        """Say what is wrong: once, and whenever a look was wanted."""
-        if wanted or reason != self._told:
-            self._told = reason
+    def _log_problem(self, reason: str, *, wanted: bool) -> None:
+        """Log what is wrong: once, and after each `look_now`."""
+        if wanted or reason != self._logged:
+            self._logged = reason
             _log.error("not reloaded: the old one stays", about=self._about, reason=reason)
 
     async def _until_wanted(self, seconds: float) -> None:

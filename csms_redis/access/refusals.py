@@ -1,14 +1,14 @@
-"""Who was turned away and why: counted, and told in the log without filling it."""
+"""Refused requests: how many, why, and what the log says of them without filling up."""
 
 from collections import OrderedDict
 from enum import StrEnum
 from typing import Final
 
 QUIET: Final = 60.0
-"""Seconds between two lines of the log about an address."""
+"""Seconds between two log lines about the same address."""
 
 MOST_ADDRESSES: Final = 1000
-"""Addresses that the log tells of in `QUIET` seconds; of all others it tells together."""
+"""Addresses that get a log line of their own in `QUIET` seconds; all others share one."""
 
 _MOST_USER_AGENT = 100  # characters
 
@@ -17,13 +17,13 @@ class Reason(StrEnum):
     """Why a request's credentials were not enough."""
 
     NONE = "none"
-    UNKNOWN = "unknown"  # nobody is called so, or it names nobody, as a wrong Bearer
+    UNKNOWN = "unknown"  # they name no client: Basic with another name, or a wrong Bearer
     WRONG_SECRET = "wrong_secret"  # noqa: S105 a word for the log
     WRONG_ROLE = "wrong_role"
 
 
-class _Told:
-    """When the log told of an address, and how many refusals it has not told of since."""
+class _Logged:
+    """When there was a log line about an address, and how many refusals it has not told of."""
 
     __slots__ = ("at", "untold")
 
@@ -33,45 +33,51 @@ class _Told:
 
 
 class Refusals:
-    """Counts refusals; the longest untold addresses make room for others."""
+    """Counts refusals, and decides which of them get a log line.
+
+    Addresses are forgotten when they have had no line for `QUIET` seconds and others need the room.
+
+    Attributes:
+        by_reason: how many refusals there were since the start.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
         self.by_reason = dict.fromkeys(Reason, 0)
-        self._told: OrderedDict[str, _Told] = OrderedDict()  # the longest ago first
-        self._others = _Told(-QUIET)
+        self._logged: OrderedDict[str, _Logged] = OrderedDict()  # the longest ago first
+        self._others = _Logged(-QUIET)
 
     def add(self, reason: Reason, address: str, now: float) -> int:
         """Count one.
 
         Returns:
-            Of how many, of this address and since the last time, the log is to tell; 0 for not now.
+            How many refusals of this address a log line is to tell of now; 0 for no line.
         """
         self.by_reason[reason] += 1
-        told = self._told.get(address)
-        if told is not None and now - told.at < QUIET:
-            told.untold += 1
+        logged = self._logged.get(address)
+        if logged is not None and now - logged.at < QUIET:
+            logged.untold += 1
             return 0
-        if told is None and len(self._told) >= MOST_ADDRESSES:
-            longest_ago = next(iter(self._told))
-            if now - self._told[longest_ago].at < QUIET:
+        if logged is None and len(self._logged) >= MOST_ADDRESSES:
+            longest_ago = next(iter(self._logged))
+            if now - self._logged[longest_ago].at < QUIET:
                 self._others.untold += 1
                 return 0
-            del self._told[longest_ago]
-        self._told.pop(address, None)
-        self._told[address] = _Told(now)
-        return 1 if told is None else 1 + told.untold
+            del self._logged[longest_ago]
+        self._logged.pop(address, None)
+        self._logged[address] = _Logged(now)
+        return 1 if logged is None else 1 + logged.untold
 
     def of_others(self, now: float) -> int:
-        """How many were of addresses too many to tell of each; 0 when it was told of late."""
+        """How many refusals of all other addresses a log line is to tell of now; 0 for no line."""
         if not self._others.untold or now - self._others.at < QUIET:
             return 0
-        untold, self._others = self._others.untold, _Told(now)
+        untold, self._others = self._others.untold, _Logged(now)
         return untold
 
 
 def printable(user_agent: bytes) -> str:
-    """A header's value as the log has it: short, and nothing but visible ASCII and spaces."""
+    """A header's value for the log: short, and only visible ASCII and spaces."""
     text = user_agent.decode("latin-1")[: _MOST_USER_AGENT + 1]
     shown = "".join(each if " " <= each <= "~" else "?" for each in text[:_MOST_USER_AGENT])
     return shown + "…" if len(text) > _MOST_USER_AGENT else shown

@@ -1,7 +1,7 @@
-"""Secrets of clients, and the hashes by which they are kept.
+"""Secrets of clients, and the hashes that are kept of them.
 
-A secret is random and long, so its plain SHA-256 gives nothing away and costs the hot path little;
-a slow hash is for what people make up.
+A secret is random and long. So nobody can guess it from its plain SHA-256, which costs the hot path
+little. A slow hash would be needed only for secrets that people make up.
 """
 
 from hashlib import sha256
@@ -11,10 +11,10 @@ _BYTES = 24  # 192 bits
 
 
 def new_secret() -> str:
-    """Make one; it can stand in a URL and behind `Bearer` as it is (RFC 6750, 2.1: `b64token`)."""
+    """Make a secret that can stand in a URL and after `Bearer` (RFC 6750, 2.1: `b64token`)."""
     return token_urlsafe(_BYTES)
 
 
 def hash_of(secret: bytes) -> bytes:
-    """What is kept of a secret."""
+    """The hash that is kept of a secret."""
     return sha256(secret).digest()

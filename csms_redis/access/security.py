@@ -1,4 +1,4 @@
-"""The access control and the listener's TLS, kept up with the files that make them."""
+"""The security of the listener: access control and TLS, read again when their files change."""
 
 import asyncio
 import ssl
@@ -13,13 +13,19 @@ from csms_redis.settings import AuthSettings, ServerSettings
 
 
 class Security:
-    """Who may come in, and what new connections are protected with."""
+    """Keeps access control and the TLS context as their files say.
+
+    It reads the files and watches them. It does not decide about a request: `AccessControl` does.
+
+    Attributes:
+        access_control: decides who may do what.
+    """
 
     def __init__(self, auth: AuthSettings, server: ServerSettings) -> None:
         """Read the files for the first time.
 
         Raises:
-            BadSettings: one cannot be used.
+            BadSettings: a file cannot be used.
         """
         self.access_control = AccessControl(server.trusted_proxies)
         self._context: ssl.SSLContext | None = None
@@ -41,16 +47,16 @@ class Security:
         return self._context is not None
 
     def context(self) -> ssl.SSLContext | None:
-        """What the next connection is protected with; None for nothing."""
+        """The TLS context of the next connection; None without TLS."""
         return self._context
 
     @property
     def reloads(self) -> list[Callable[[], None]]:
-        """Each looks at some files now, and logs what came of it."""
+        """Functions that read the files again now; each logs what came of it."""
         return [watch.look_now for watch in self._watches]
 
     async def run(self) -> None:
-        """Look at the files until cancelled."""
+        """Watch the files until cancelled."""
         await asyncio.gather(*(watch.run() for watch in self._watches))
 
     def _use(self, context: ssl.SSLContext) -> None:

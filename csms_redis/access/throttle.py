@@ -1,19 +1,19 @@
-"""Failed attempts, slowed for each address; a right credential never comes here."""
+"""Slows failed attempts down, for each address; right credentials never come here."""
 
 from collections import OrderedDict
 from heapq import heappop, heappush
 from typing import Final
 
 BURST: Final = 10
-"""Failures of an address that are answered at once, as after someone's mistake."""
+"""Failures of an address that are answered at once, for anyone makes mistakes."""
 
 INTERVAL: Final = 1.0
-"""Seconds between two answers to failures of an address from then on."""
+"""Seconds between two answers to failures of an address, after the first `BURST`."""
 
 MAX_DELAY: Final = 5.0
-"""Seconds that an answer is held at most; what would wait longer is refused at once.
+"""The most seconds that an answer is held; a failure that would wait longer is refused at once.
 
-Its credentials were found wrong before: only that it is told so waits.
+Credentials are checked before this, so only the answer that they are wrong waits.
 """
 
 _MAX_ADDRESSES = 10_000
@@ -21,10 +21,10 @@ _MAX_HELD = 1000
 
 
 class Throttle:
-    """When each failed attempt is answered (the generic cell rate algorithm, ITU-T I.371).
+    """Decides when each failed attempt is answered (generic cell rate algorithm, ITU-T I.371).
 
-    For each address one number is kept: until when its failures have used up its answers. The
-    longest unheard of is forgotten first.
+    It keeps one number for each address: the time until which its failures have used up its
+    answers. When there are too many addresses, the one that failed the longest ago is forgotten.
     """
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Throttle:
         """Count a failed attempt.
 
         Returns:
-            Seconds until it is to be answered; None where it is to be refused at once, because too
-            many wait already.
+            Seconds until the answer; None where the attempt is to be refused at once, because too
+            many answers wait already.
         """
         until = max(self._used_until.pop(address, 0.0), now) + INTERVAL
         delay = max(0.0, until - now - BURST * INTERVAL)

@@ -1,4 +1,4 @@
-"""TLS on the listener (`[server.tls]`): from the files to a context for new connections."""
+"""TLS of the listener (`[server.tls]`): makes the context of new connections from files."""
 
 import ssl
 from collections.abc import Sequence
@@ -9,52 +9,52 @@ from csms_redis.settings import BadSettings, TlsSettings
 
 
 def named(settings: TlsSettings) -> Sequence[Path]:
-    """The files that make the context."""
+    """The files that the settings name."""
     all_of_them = (settings.certificate_file, settings.key_file, settings.client_ca_file)
     return [file for file in all_of_them if file is not None]
 
 
 def server_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Read the files, with the certificate's among them.
+    """Make the context; the settings must name a certificate file.
 
     Raises:
-        BadSettings: they cannot be read, or are not what they should be.
+        BadSettings: a file cannot be read, or does not hold what it should.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     for file in named(settings):
-        _readable(file)
+        _check_readable(file)
     certificate, key = settings.certificate_file, settings.key_file
     assert certificate is not None  # noqa: S101 the caller saw to it
     try:
-        # the password in vain: without one OpenSSL would ask at the terminal
+        # an empty password, for without one OpenSSL asks for it at the terminal
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
         raise BadSettings(
-            f"server.tls: {certificate} with {key or 'the key in it'}: {_told(error)}"
+            f"server.tls: {certificate} with {key or 'the key in it'}: {_reason(error)}"
         ) from None
     if settings.client_ca_file is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        # A resumed session would spare a client the proof that its certificate still holds.
+        # With a resumed session a client need not prove again that its certificate is valid.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
         try:
             context.load_verify_locations(settings.client_ca_file)
         except (OSError, ValueError) as error:
-            raise BadSettings(f"server.tls: {settings.client_ca_file}: {_told(error)}") from None
+            raise BadSettings(f"server.tls: {settings.client_ca_file}: {_reason(error)}") from None
     return context
 
 
-def _readable(file: Path) -> None:
+def _check_readable(file: Path) -> None:
     try:
         files.read(file)
     except OSError as error:
         raise BadSettings(f"server.tls: {file}: cannot be read: {error.strerror}") from None
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     reason = getattr(error, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
         return "the key is another certificate's"

@@ -4,10 +4,10 @@ from csms_redis.contract.operations import BASE_PATH
 from csms_redis.lookup.targets import ROUTES
 from csms_redis.telemetry.metrics import REDIS_SECONDS, Histogram
 
-LETTER = len(BASE_PATH) + 2
-"""Where a hot route's target has the byte that tells which route it is.
+ROUTE_AT = len(BASE_PATH) + 2
+"""The index of the byte in a lookup's target that tells which of the three routes it is.
 
-To index a list by it is the cheapest way there is to count by route.
+A list that is indexed by that byte is the cheapest way to count by route.
 """
 
 OUTCOMES = ("hit", "read", "stale", "unknown", "error")
@@ -33,7 +33,7 @@ class LookupCounts:
 
     def __init__(self) -> None:
         """Start with nothing."""
-        # each by the byte at LETTER
+        # each by the byte at ROUTE_AT
         self.hit = [0] * 256
         self.read = [0] * 256
         self.stale = [0] * 256
@@ -48,10 +48,10 @@ class LookupCounts:
     def by_route(self) -> dict[tuple[str, str], int]:
         """All lookups, by their route's name and their outcome."""
         return {
-            (route.resource.name, outcome): getattr(self, outcome)[route.before[LETTER]]
+            (route.resource.name, outcome): getattr(self, outcome)[route.before[ROUTE_AT]]
             for route in ROUTES
             for outcome in OUTCOMES
         }
 
 
-assert len({route.before[LETTER] for route in ROUTES}) == len(ROUTES)  # noqa: S101 seen at start
+assert len({route.before[ROUTE_AT] for route in ROUTES}) == len(ROUTES)  # noqa: S101 seen at start

@@ -22,7 +22,7 @@ from csms_redis.lookup.answers import (
     status_tail,
     tail,
 )
-from csms_redis.lookup.counts import LETTER, LookupCounts
+from csms_redis.lookup.counts import ROUTE_AT, LookupCounts
 from csms_redis.lookup.lifetimes import Lifetimes
 from csms_redis.lookup.near_cache import NearCache, UnknownCache
 from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
@@ -258,7 +258,7 @@ class Lookups:
         """
         resource, record_id, target = wanted
         if record_id is None:
-            self.counts.unknown[target[LETTER]] += 1
+            self.counts.unknown[target[ROUTE_AT]] += 1
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
             return None
         now = monotonic()
@@ -267,12 +267,12 @@ class Lookups:
                 kept = source.fresh.get(target)
                 if kept is not None:
                     source.fresh.move_to_end(target)
-                    self.counts.hit[target[LETTER]] += 1
+                    self.counts.hit[target[ROUTE_AT]] += 1
                     answered(OK, kept)
                     return None
                 remembered = source.unknown.until.get(target)
                 if remembered is not None and now < remembered[0]:
-                    self.counts.unknown[target[LETTER]] += 1
+                    self.counts.unknown[target[ROUTE_AT]] += 1
                     answered(NOT_FOUND, remembered[1])
                     return None
         flight = self._flights.get(target) or self._depart(wanted, now)
@@ -552,7 +552,7 @@ class Lookups:
             answer_tail = tail(body)
             if keeper is not None:
                 self._keep(keeper, flight, answer_tail)
-        counted[target[LETTER]] += len(flight.waiters)
+        counted[target[ROUTE_AT]] += len(flight.waiters)
         self._landed.append((_take_waiters(flight), status, answer_tail, flight.asked))
 
     def deliver(self) -> None:
@@ -696,10 +696,10 @@ class Lookups:
     def _fall_back(self, target: bytes, answered: Answered) -> None:
         kept = self._kept(target, monotonic())
         if kept is None:
-            self.counts.error[target[LETTER]] += 1
+            self.counts.error[target[ROUTE_AT]] += 1
             answered(UNAVAILABLE, _UNAVAILABLE)
         else:
-            self.counts.stale[target[LETTER]] += 1
+            self.counts.stale[target[ROUTE_AT]] += 1
             answered(OK, kept)
 
     def _forget(self, target: bytes) -> None:

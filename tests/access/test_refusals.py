@@ -161,7 +161,7 @@ class TestAFlood:
             for number in range(10 * MOST_ADDRESSES)
         )
         assert told == MOST_ADDRESSES
-        assert len(refusals._told) == MOST_ADDRESSES
+        assert len(refusals._logged) == MOST_ADDRESSES
         assert refusals.by_reason[NONE] == 10 * MOST_ADDRESSES
         assert refusals.of_others(101.0) == 9 * MOST_ADDRESSES
         assert refusals.of_others(101.0) == 0
@@ -176,8 +176,8 @@ class TestAFlood:
             assert refusals.add(NONE, f"{number}", 100.0 + number / 1e6) == 1
         assert refusals.add(NONE, "1", 101.0) == 0
         assert refusals.add(NONE, "new", 100.0 + QUIET) == 1
-        assert len(refusals._told) == MOST_ADDRESSES
-        assert "0" not in refusals._told
+        assert len(refusals._logged) == MOST_ADDRESSES
+        assert "0" not in refusals._logged
         assert refusals.add(NONE, "1", 101.0 + QUIET) == 2
 
     def test_one_line_tells_of_the_rest(self, clock: Clock) -> None:

@@ -1,8 +1,9 @@
 """Refusals without a body, for clients that neither read a refusal's body nor close it.
 
-Go's HTTP client keeps the connection of an answer whose body was not read, for good, and one
-descriptor with it; an answer without a body costs it nothing. The gateways of the field only look
-at the status, so their two lookups, of a station's auth and of a certificate, are refused so.
+The gateways of the field look only at the status of a refusal. Go's HTTP client then keeps the
+connection for good, because its body was not read, and loses one descriptor with it. A refusal
+without a body costs that client nothing. So this is how a gateway's two lookups are refused: of a
+station's auth and of a certificate.
 """
 
 import re
@@ -15,7 +16,7 @@ from csms_redis.lookup.front.request_heads import MAX_HEAD
 from csms_redis.settings import ApiSettings
 
 MOST: Final = 2 * MAX_HEAD
-"""Bytes of a request's begin that `begun` needs."""
+"""Bytes from the begin of a request that `begun` needs to see."""
 
 _METHOD_AND_TARGET = re.compile(rb"\s*+([!-~]++) ++([^\r\n]*+)")
 _VERSION = re.compile(rb" HTTP/[0-9]\.[0-9]$")
@@ -23,37 +24,40 @@ _USER_AGENT = re.compile(rb"\n(?i:user-agent):[ \t]*+([^\r\n]*+)")
 
 
 class Bodiless:
-    """Who is refused without a body, and what."""
+    """Decides whose refusals have no body, and of which requests.
+
+    It only decides; who writes the answer leaves the body out.
+    """
 
     def __init__(self, agents: Iterable[str]) -> None:
-        """Know whom.
+        """Take the clients from the setting `api.bodiless_refusals_for`.
 
         Args:
-            agents: what the `User-Agent` of such clients begins with.
+            agents: what the `User-Agent` of such a client begins with.
         """
         self._agents = tuple(agent.encode() for agent in agents)
 
     def agent(self, user_agent: bytes) -> bool:
-        """Whether a client is one of them."""
+        """Whether a client with this `User-Agent` is such a client."""
         return user_agent.startswith(self._agents)
 
     def refusal(self, method: str, target: bytes, user_agent: bytes, status: int) -> bool:
-        """Whether an answer, which is not 200, refuses one of them what a gateway looks up.
+        """Whether an answer refuses a gateway's lookup to such a client.
 
         Args:
             method: of the request.
             target: of the request, its path and query.
             user_agent: the header's value; empty without one.
-            status: of the answer.
+            status: of the answer; not 200.
         """
         no_other_operation = method in {"GET", "HEAD"} or status == HTTPStatus.METHOD_NOT_ALLOWED
         return no_other_operation and self.agent(user_agent) and _is_lookup(target)
 
     def begun(self, data: bytes) -> bool:
-        """Whether bytes that make no request, or not yet, are what one of them looks up.
+        """Whether bytes that make no request, or not yet, are a gateway's lookup by such a client.
 
-        Where the request's line is too long to see who asks, they are: stations choose their ids,
-        and a gateway looks up whatever it is given.
+        Where the request's line is so long that nobody sees who asks, the answer is yes: a station
+        chooses its own id, and a gateway looks up whatever id it is given.
 
         Args:
             data: what has arrived, or the first `MOST` bytes of it.
@@ -71,8 +75,8 @@ class Bodiless:
 def _is_lookup(target: bytes) -> bool:
     """Whether a gateway means to look up a station's auth or a certificate.
 
-    Also where its address for this service has a wrong path, and where an id has a `/` or a `?`
-    that it did not escape.
+    It may mean so with another target too: its setting of this service's address may have a wrong
+    path, and it may not escape a `/` or a `?` in an id.
     """
     path = target.partition(b"?")[0]
     for meant in (path, target, unquote_to_bytes(path)):

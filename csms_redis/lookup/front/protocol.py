@@ -8,7 +8,8 @@ ends.
 
 The methods stand in the order in which a request meets them: the transport's callbacks, the answer
 from memory, the lookup, the hand-over; last what `Connections` does with a connection. `State` and
-its transitions stand at the top of `connection`.
+its transitions stand at the top of `connection`. This file is longer than the others, so that the
+way of a request is read in one place.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from csms_redis.lookup.answers import (
     status_tail,
     without_body,
 )
-from csms_redis.lookup.counts import LETTER
+from csms_redis.lookup.counts import ROUTE_AT
 from csms_redis.lookup.front.connection import (
     CLOSING,
     HANDED_OVER,
@@ -55,7 +56,7 @@ _GATEWAY = Role.GATEWAY
 _GET = b"GET "
 _TARGET_AT = len(_GET)
 _VERSION = b" HTTP/1."
-_OF_TOKEN = targets.wanted(TOKEN, "")[2][LETTER]  # no gateway looks one up
+_OF_TOKEN = targets.wanted(TOKEN, "")[2][ROUTE_AT]  # no gateway looks one up
 _TIMED_OUT = status_tail(
     HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it again."
 )
@@ -177,7 +178,7 @@ class LookupProtocol(ClientConnection):
                 source.fresh.move_to_end(target)
                 transport = cast("asyncio.Transport", self._transport)
                 transport.write(self._server.heads.ok[style] + kept)
-                self._hits[target[LETTER]] += 1
+                self._hits[target[ROUTE_AT]] += 1
                 queue = self._connections.idle
                 break
             remembered = source.unknown.until.get(target)
@@ -185,7 +186,7 @@ class LookupProtocol(ClientConnection):
                 if now >= source.lease_until:
                     return False
                 transport = cast("asyncio.Transport", self._transport)
-                tail, letter = remembered[1], target[LETTER]
+                tail, letter = remembered[1], target[ROUTE_AT]
                 if style & BODILESS and letter != _OF_TOKEN:
                     tail = NO_BODY
                 transport.write(self._server.heads.of(NOT_FOUND, style) + tail)

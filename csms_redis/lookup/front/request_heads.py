@@ -1,14 +1,14 @@
-"""Which requests the front protocol may read itself.
+"""Reads the head of a request, where its form is narrow enough that no two parsers differ.
 
-It takes only a narrow form of HTTP/1.1 that no two parsers can read differently: a request line in
-capitals, visible ASCII and single spaces; header lines of a token, a colon and printable ASCII,
-ended by CRLF, each name once but for what each proxy on the way may add; a body only behind a plain
-Content-Length. Everything else is "odd" and is left to aiohttp, whole. Regular expressions decide
-this in C code, and the same lines seen again (a gateway's headers hardly change) are known by a
-dictionary look-up.
+The narrow form is: a request line of a method in capitals, a target of visible ASCII, and single
+spaces; header lines of a token, a colon and printable ASCII, each ended by CRLF; each name once,
+but for those that each proxy on the way may add; a body only with a plain Content-Length. A request
+in any other form is "odd", and is left to aiohttp as a whole.
 
-The design names httptools for this. It calls back into Python for each header, and takes more than
-this narrow form, so that what it lets pass would have to be checked here all the same.
+Regular expressions decide this in C code, and lines that were read before cost one dictionary
+look-up, because a gateway's headers hardly change. httptools is not used for two reasons: it calls
+back into Python for each header, and it takes more than the narrow form, so that what it lets pass
+would have to be checked here all the same.
 """
 
 import re
@@ -35,8 +35,8 @@ _HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)
 _LENGTH = re.compile(rb"[0-9]{1,12}")
 _CONNECTION = {b"keep-alive": True, b"close": False}
 _METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"])
-# They change what the bytes that follow mean, or aiohttp makes more of them than the front does:
-# Proxy-Connection is a Connection to it, and Sec-WebSocket-Key1 an error.
+# These headers change what the bytes that follow mean, or aiohttp takes them for more than is meant
+# here: Proxy-Connection for a Connection, Sec-WebSocket-Key1 for an error.
 _LEFT_TO_AIOHTTP = frozenset(
     [
         b"transfer-encoding",
@@ -49,8 +49,9 @@ _LEFT_TO_AIOHTTP = frozenset(
         b"sec-websocket-key1",
     ]
 )
-# Proxies and tracing add them, each perhaps a line of its own (HAProxy's `option forwardfor` does).
-# They say nothing about the answer to a request that is let in, and may differ in each.
+# Proxies and tracing add these headers, each proxy perhaps in a line of its own (HAProxy's `option
+# forwardfor` does). They change nothing about the answer to a request that is admitted, and their
+# values may differ in each request.
 _ADDED = (
     *(b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip"),
     *(b"traceparent", b"tracestate", b"x-request-id", b"x-amzn-trace-id"),
@@ -61,9 +62,9 @@ _MAX_ADDED = 16  # lines; with _MAX_HEADERS below the number of headers that aio
 
 
 class Meaning(NamedTuple):
-    """What the headers say."""
+    """What the headers of a request say."""
 
-    style: Style  # of the answer
+    style: Style  # how to answer
     body: int | None  # bytes of the body; None without Content-Length
     authorization: bytes | None
     forwarding: Forwarding
@@ -75,7 +76,7 @@ class RequestHead(NamedTuple):
 
     method: bytes
     target: bytes
-    style: Style
+    style: Style  # how to answer
     size: int  # bytes of the head
     body: int | None  # bytes of the body; None without Content-Length
     authorization: bytes | None
@@ -89,7 +90,11 @@ class RequestHead(NamedTuple):
 
 
 def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
-    """Read the head that `data` begins with; "unfinished" where more must arrive first."""
+    """Read the head that `data` begins with.
+
+    Returns:
+        The head; "unfinished" where more must arrive first; "odd" for another form.
+    """
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
     if end < 0:
         return "unfinished" if len(data) < MAX_HEAD and _may_become_a_head(data) else "odd"
@@ -105,10 +110,10 @@ def read_head(data: bytes) -> RequestHead | Literal["odd", "unfinished"]:
 
 
 def without_added(headers: bytes) -> bytes:
-    """The headers without those that may differ in each request; what is no head stays as it is.
+    """The headers without those that may differ in each request.
 
-    When what is left has been read in the narrow form, the whole is in it too, and is answered
-    alike: lines of that form were taken out from between others.
+    When the rest is in the narrow form, so is the whole, for only lines of that form were taken
+    out. So both are answered alike. What is no head stays as it is.
 
     Args:
         headers: of a request, from the minor version to the empty line.
@@ -122,7 +127,7 @@ def without_added(headers: bytes) -> bytes:
 def _read_headers(minor: bytes, lines: bytes) -> Meaning | None:
     """What the headers say; None for odd ones.
 
-    A client's headers hardly change, so they are known again.
+    The results are kept, because a client's headers hardly change.
     """
     named = _by_name(lines)
     if named is None or named.keys() & _LEFT_TO_AIOHTTP:
@@ -159,7 +164,7 @@ def _read_headers(minor: bytes, lines: bytes) -> Meaning | None:
 def _by_name(lines: bytes) -> dict[bytes, bytes] | None:
     """The headers' values by their names in lower case; None for odd ones.
 
-    What may be repeated is joined as RFC 9110 says it in 5.3.
+    The values of a header that may be repeated are joined by commas (RFC 9110, 5.3).
     """
     if not _HEADERS.fullmatch(lines):
         return None

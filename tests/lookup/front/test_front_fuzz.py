@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csms_redis.lookup.answers import OK, tail
-from csms_redis.lookup.front.connection import TRANSITIONS, ClientConnection, State
+from csms_redis.lookup.front.connection import TRANSITIONS, State
 from csms_redis.lookup.front.connections import LINGER
 from csms_redis.lookup.front.protocol import LookupProtocol
 from tests.support.front_requests import STREAMS, cut, mutated
@@ -60,21 +60,6 @@ async def site(clock: Clock) -> AsyncIterator[Site]:
     async with running_site(lingering=0.001) as running:
         running.lookups.slow.add(b"/api/v0/cs/slow/auth")
         yield running
-
-
-@pytest.fixture
-def transitions(monkeypatch: pytest.MonkeyPatch) -> set[tuple[State, State]]:
-    """Which state of a connection followed which."""
-    seen: set[tuple[State, State]] = set()
-    slot: Any = ClientConnection.__dict__["_state"]
-
-    def change(connection: ClientConnection, state: State) -> None:
-        if hasattr(connection, "_state"):
-            seen.add((slot.__get__(connection), state))
-        slot.__set__(connection, state)
-
-    monkeypatch.setattr(ClientConnection, "_state", property(slot.__get__, change))
-    return seen
 
 
 async def send(client: Client, data: bytes) -> None:
