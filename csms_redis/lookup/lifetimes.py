@@ -37,9 +37,9 @@ class Lifetimes:
 
     __slots__ = (
         "_asks_fields",
-        "_changed",
         "_db",
         "_fields_end",
+        "changed_keys",
         "problem",
         "volatile",
     )
@@ -55,11 +55,11 @@ class Lifetimes:
         self._db = db
         self._fields_end = True  # whether some field is known to have one
         self._asks_fields = True
-        self._changed: set[bytes] = set()  # keys, since the reply that said there was none
+        self.changed_keys: set[bytes] = set()  # keys, since the reply that said there was none
 
     def replied(self, reply: Any) -> None:
         """Take the reply of `INFO keyspace`."""
-        self._changed.clear()
+        self.changed_keys.clear()
         try:
             counts = volatile(self._numbers(reply.decode()))
         except (AttributeError, TypeError, ValueError):
@@ -85,14 +85,14 @@ class Lifetimes:
         if keys is None:
             self.volatile = True
             return True
-        first = not self._changed
-        self._changed.update(keys)
-        self.volatile = len(self._changed) > _MOST_CHANGED
+        first = not self.changed_keys
+        self.changed_keys.update(keys)
+        self.volatile = len(self.changed_keys) > _MOST_CHANGED
         return first
 
     def asked(self, key: bytes) -> bool:
         """Whether the time left must be read together with a record."""
-        return self.volatile or key in self._changed
+        return self.volatile or key in self.changed_keys
 
     def questions(self, key: bytes, fields: tuple[bytes, ...]) -> list[bytes]:
         """The commands that ask for the time left of a hash, and of its fields."""

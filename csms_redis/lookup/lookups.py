@@ -97,46 +97,28 @@ class Source:
         return 3 if self.lifetimes is not None and self.lifetimes.volatile else 1
 
 
-class Waiter:
-    """Who waits for the answer of a flight."""
+class Flight:
+    """A read of Redis under way, and those who wait for it.
 
-    __slots__ = ("answered", "deadline", "flight", "queue")
-
-    def __init__(
-        self, flight: "_Flight", answered: Answered, deadline: float, queue: "_Queue"
-    ) -> None:
-        """Wait for a flight."""
-        self.flight = flight
-        self.answered = answered
-        self.deadline = deadline
-        self.queue = queue
-        flight.waiters[self] = queue[self] = None
-
-    def waits(self, deadline: float, queue: "_Queue") -> None:
-        """Wait until `deadline` (monotonic seconds), in a queue of those who wait as long."""
-        self.deadline = deadline
-        self.queue = queue
-        queue[self] = None
-
-
-_Queue: TypeAlias = dict[Waiter, None]  # in the order of their deadlines
-
-
-class _Flight:
-    """A read of Redis under way, and those who wait for it."""
+    It is itself the place of the first who waits. Nearly all flights have one: an object for each
+    who waits would cost a miss about a tenth.
+    """
 
     __slots__ = (
         "_lookups",
+        "answered",
         "asked",
         "attached",
         "command",
+        "deadline",
         "end",
+        "joined",
         "key",
+        "queue",
         "redirections",
         "resource",
         "source",
         "target",
-        "waiters",
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 each is a word about the read
@@ -157,11 +139,66 @@ class _Flight:
         self.source: Source | None = None  # through which it was sent last
         self.end = inf  # of what is read (monotonic seconds)
         self.redirections = 0
-        self.waiters: _Queue = {}
         self.attached = True  # whether others may join it, and its answer be kept
+        self.answered: Answered | None = None  # of the first who waits, while it does
+        self.deadline = inf  # of the first (monotonic seconds)
+        self.queue: _Queue = _NO_QUEUE  # in which the first is
+        self.joined: _Joiners = _NO_JOINERS  # who came later
+
+    @property
+    def waits(self) -> bool:
+        """Whether anybody waits."""
+        return self.answered is not None or bool(self.joined)
+
+    def join(self, answered: Answered, deadline: float, queue: "_Queue") -> "Joined":
+        """Make a place for another who waits."""
+        place = Joined(self, answered, deadline, queue)
+        if self.joined is _NO_JOINERS:
+            self.joined = {}
+        self.joined[place] = queue[place] = None
+        return place
+
+    def end_waiting(self) -> "tuple[Answered | None, _Joiners]":
+        """Take out all who wait: they are answered now."""
+        first = self.answered
+        if first is not None:
+            self.answered = None
+            del self.queue[self]
+        joined = self.joined
+        if joined:
+            self.joined = _NO_JOINERS
+            for waiter in joined:
+                del waiter.queue[waiter]
+        return first, joined
 
     def replied(self, reply: Any) -> None:
+        """Take the reply."""
         self._lookups.landed(self, reply)
+
+
+class Joined:
+    """The place of one who waits for a flight that others had asked for."""
+
+    __slots__ = ("answered", "deadline", "flight", "queue")
+
+    def __init__(
+        self, flight: Flight, answered: Answered, deadline: float, queue: "_Queue"
+    ) -> None:
+        """Wait for a flight until `deadline` (monotonic seconds), in a queue of such."""
+        self.flight = flight
+        self.answered = answered
+        self.deadline = deadline
+        self.queue = queue
+
+
+Waiter: TypeAlias = Flight | Joined
+"""The place of one who waits."""
+
+_Queue: TypeAlias = dict[Waiter, None]  # in the order of their deadlines
+_Joiners: TypeAlias = dict[Joined, None]  # in the order in which they came
+_NO_QUEUE: _Queue = {}  # stays empty, as the next
+_NO_JOINERS: _Joiners = {}
+_ABSENT = object()
 
 
 class _TimeLeft:
@@ -169,7 +206,7 @@ class _TimeLeft:
 
     __slots__ = ("_flight", "_lifetimes")
 
-    def __init__(self, flight: _Flight, lifetimes: Lifetimes) -> None:
+    def __init__(self, flight: Flight, lifetimes: Lifetimes) -> None:
         self._flight = flight
         self._lifetimes = lifetimes
 
@@ -202,14 +239,6 @@ class _Read:
         return self._format % (len(key), key)
 
 
-def _take_waiters(flight: _Flight) -> _Queue:
-    """Those who wait for a flight, who are to be answered now."""
-    waiters, flight.waiters = flight.waiters, {}
-    for waiter in waiters:
-        del waiter.queue[waiter]
-    return waiters
-
-
 class Lookups:
     """Answers to lookups, and what keeps them true."""
 
@@ -237,12 +266,13 @@ class Lookups:
         self._prefix = prefix
         self._topology = topology
         self._source_of: dict[Address, Source] = {}
-        self._flights: dict[bytes, _Flight] = {}
-        self._backlog: dict[_Flight, None] = {}  # waiting for a connection
-        self._again: list[_Flight] = []  # to be sent again soon, for their keys were elsewhere
+        self._flights: dict[bytes, Flight] = {}
+        self._backlog: dict[Flight, None] = {}  # waiting for a connection
+        self._again: list[Flight] = []  # to be sent again soon, for their keys were elsewhere
         self._impatient: _Queue = {}  # who could be told what was known before
         self._patient: _Queue = {}
-        self._landed: list[tuple[_Queue, int, bytes, float]] = []
+        # each with who waited, the status, the tail, and when it was asked
+        self._landed: list[tuple[Answered | None, _Joiners, int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._dropper: asyncio.TimerHandle | None = None  # of what ends next
         self._drops_at = inf  # (monotonic seconds)
@@ -262,6 +292,7 @@ class Lookups:
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
             return None
         now = monotonic()
+        known_before = bool(self.cache.old)  # whether anything is that is not fresh any more
         for source in self.sources:
             if now < source.lease_until:
                 kept = source.fresh.get(target)
@@ -275,23 +306,41 @@ class Lookups:
                     self.counts.unknown[target[ROUTE_AT]] += 1
                     answered(NOT_FOUND, remembered[1])
                     return None
-        flight = self._flights.get(target) or self._depart(wanted, now)
-        if flight is not None and self._sweeper is None:
-            self._sweep_later()
-        if flight is not None and self._kept(target, now) is None:
-            return Waiter(flight, answered, now + self._timeout, self._patient)
-        if flight is None or flight.source is None or now - flight.asked >= self._patience:
-            # Redis is away, or slow: others waited in vain for this one
+            elif source.fresh:
+                known_before = True
+        return self._wait(wanted, answered, now, known_before=known_before)
+
+    def _wait(
+        self, wanted: Wanted, answered: Answered, now: float, *, known_before: bool
+    ) -> Waiter | None:
+        target = wanted[2]
+        under_way = self._flights.get(target)
+        flight = self._depart(wanted, now) if under_way is None else under_way
+        if flight is None:
             self._fall_back(target, answered)
             return None
-        return Waiter(flight, answered, now + self._patience, self._impatient)
+        if self._sweeper is None:
+            self._sweep_later()
+        deadline, queue = now + self._timeout, self._patient
+        if known_before and self._kept(target, now) is not None:
+            if flight.source is None or now - flight.asked >= self._patience:
+                # Redis is away, or slow: others waited in vain for this one
+                self._fall_back(target, answered)
+                return None
+            deadline, queue = now + self._patience, self._impatient
+        if under_way is not None:
+            return flight.join(answered, deadline, queue)
+        flight.answered = answered
+        flight.deadline = deadline
+        flight.queue = queue
+        queue[flight] = None
+        return flight
 
     def leave(self, waiter: Waiter) -> None:
         """Wait no more: nobody is there who would take the answer."""
-        flight = waiter.flight
-        if waiter in flight.waiters:
-            del flight.waiters[waiter], waiter.queue[waiter]
-            if not flight.waiters:
+        if waiter.queue.pop(waiter, _ABSENT) is None:
+            flight = _take_place(waiter)
+            if not flight.waits:
                 self._deserted(flight)
 
     async def find(self, resource: Resource, record_id: str | None) -> bytes:
@@ -500,7 +549,7 @@ class Lookups:
         backlog, self._backlog = self._backlog, {}
         again, self._again = self._again, []
         for flight in (*backlog, *again):
-            if flight.waiters and not self._send(flight):
+            if flight.waits and not self._send(flight):
                 self._backlog[flight] = None
 
     def _source_through(self, connection: ReadConnection) -> Source | None:
@@ -511,7 +560,7 @@ class Lookups:
 
     # Flights
 
-    def landed(self, flight: _Flight, reply: Any) -> None:
+    def landed(self, flight: Flight, reply: Any) -> None:
         """Keep the answer of a flight if it may be kept, and have it delivered."""
         resource = flight.resource
         if type(reply) is not list or len(reply) != len(resource.asked):
@@ -540,10 +589,7 @@ class Lookups:
         if body is None:
             status = NOT_FOUND
             counted = self.counts.unknown
-            answer_tail = NOT_FOUND_TAILS[resource]
-            self.cache.drop(target)
-            if keeper is not None:
-                keeper.unknown.put(target, answer_tail)
+            answer_tail = self._found_none(flight, keeper)
         else:
             status = OK
             counted = self.counts.read
@@ -551,9 +597,19 @@ class Lookups:
                 counted = self.counts.stale
             answer_tail = tail(body)
             if keeper is not None:
-                self._keep(keeper, flight, answer_tail)
-        counted[target[ROUTE_AT]] += len(flight.waiters)
-        self._landed.append((_take_waiters(flight), status, answer_tail, flight.asked))
+                self.cache.put(keeper.generation, target, answer_tail, flight.end)
+                if flight.end < inf:
+                    self._drop_later()
+        first, joined = flight.end_waiting()
+        counted[target[ROUTE_AT]] += (first is not None) + len(joined)
+        self._landed.append((first, joined, status, answer_tail, flight.asked))
+
+    def _found_none(self, flight: Flight, keeper: Source | None) -> bytes:
+        answer_tail = NOT_FOUND_TAILS[flight.resource]
+        self.cache.drop(flight.target)
+        if keeper is not None:
+            keeper.unknown.put(flight.target, answer_tail)
+        return answer_tail
 
     def deliver(self) -> None:
         """Answer those whose flights have landed.
@@ -565,12 +621,14 @@ class Lookups:
         if not landed:
             return
         now = monotonic()
-        for waiters, status, answer_tail, asked in landed:
+        for first, joined, status, answer_tail, asked in landed:
             self.counts.read_seconds.observe(now - asked)
-            for waiter in waiters:
+            if first is not None:
+                first(status, answer_tail)
+            for waiter in joined:
                 waiter.answered(status, answer_tail)
 
-    def _depart(self, wanted: Wanted, now: float) -> _Flight | None:
+    def _depart(self, wanted: Wanted, now: float) -> Flight | None:
         """Begin a read; None where too many are under way, or what is known is to do."""
         resource, record_id, target = wanted
         key = self._reads[resource].before + (record_id or b"")
@@ -586,13 +644,18 @@ class Lookups:
 
     def _fly(
         self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
-    ) -> _Flight:
+    ) -> Flight:
         """Begin a read; without a source it waits for one."""
         command = self._reads[resource].command(key)
-        flight = _Flight(self, resource, target, key, command, now)
+        flight = Flight(self, resource, target, key, command, now)
         self._flights[target] = flight
         if source is None:
             self._backlog[flight] = None
+        elif (lifetimes := source.lifetimes) is None or not (
+            lifetimes.volatile or lifetimes.changed_keys
+        ):
+            flight.source = source
+            source.connection.send(command, flight)
         else:
             self._send_through(source, flight)
         return flight
@@ -601,7 +664,7 @@ class Lookups:
         master = self._topology.owner(key)
         return None if master is None else self._source_of.get(master)
 
-    def _send(self, flight: _Flight, to: Address | None = None) -> bool:
+    def _send(self, flight: Flight, to: Address | None = None) -> bool:
         """Send a flight to its key's master, or to a server that was named; whether that is up."""
         source = self._source_for(flight.key) if to is None else self._source_of.get(to)
         if source is None:
@@ -611,7 +674,7 @@ class Lookups:
         self._send_through(source, flight)
         return True
 
-    def _send_through(self, source: Source, flight: _Flight) -> None:
+    def _send_through(self, source: Source, flight: Flight) -> None:
         flight.source = source
         lifetimes = source.lifetimes
         # a detached flight's answer is not kept, and of what ASKING allows there may be one
@@ -621,11 +684,11 @@ class Lookups:
                 source.connection.send(question, _TimeLeft(flight, lifetimes))
         source.connection.send(flight.command, flight)
 
-    def _failed(self, flight: _Flight, reply: Any) -> None:
+    def _failed(self, flight: Flight, reply: Any) -> None:
         if isinstance(reply, ConnectionBroken) or (
             isinstance(reply, ReadError) and reply.code in _ELSEWHERE
         ):
-            if flight.waiters and self._try_elsewhere(flight, reply):
+            if flight.waits and self._try_elsewhere(flight, reply):
                 return
         elif not isinstance(reply, ReadError) or reply.code in NOT_THE_MASTER:
             assert flight.source is not None  # noqa: S101 it gave the reply
@@ -634,7 +697,7 @@ class Lookups:
             self.cache.drop(flight.target)  # Redis can be read, and there the record is no more
         self._give_up(flight)
 
-    def _try_elsewhere(self, flight: _Flight, error: ReadError) -> bool:
+    def _try_elsewhere(self, flight: Flight, error: ReadError) -> bool:
         """Send a flight where its key is now, or let it wait; whether one was possible."""
         source = flight.source
         flight.source = None
@@ -654,7 +717,7 @@ class Lookups:
                 return True
         return self._send_again(flight)
 
-    def _send_again(self, flight: _Flight) -> bool:
+    def _send_again(self, flight: Flight) -> bool:
         if len(self._backlog) + len(self._again) >= self._max_in_flight:
             return False
         if self._source_for(flight.key) is None:
@@ -663,15 +726,18 @@ class Lookups:
             self._again.append(flight)
         return True
 
-    def _give_up(self, flight: _Flight) -> None:
+    def _give_up(self, flight: Flight) -> None:
         """Answer those who wait for a flight that will not land."""
         if flight.attached:
             self._detach(flight.target)
         self._backlog.pop(flight, None)
-        for waiter in _take_waiters(flight):
+        first, joined = flight.end_waiting()
+        if first is not None:
+            self._fall_back(flight.target, first)
+        for waiter in joined:
             self._fall_back(flight.target, waiter.answered)
 
-    def _deserted(self, flight: _Flight) -> None:
+    def _deserted(self, flight: Flight) -> None:
         """Nobody waits for a flight any more; what was sent stays attached.
 
         Who asks again joins it, and its reply is kept, so that a Redis slower than `lookup.timeout`
@@ -682,7 +748,7 @@ class Lookups:
 
     def _answer_stale(self) -> None:
         for flight in [*self._backlog, *self._again]:
-            if flight.waiters and self.cache.stale(flight.target) is not None:
+            if flight.waits and self.cache.stale(flight.target) is not None:
                 self._give_up(flight)
 
     def _kept(self, target: bytes, now: float) -> bytes | None:
@@ -712,11 +778,6 @@ class Lookups:
         flight = self._flights.pop(target, None)
         if flight is not None:
             flight.attached = False
-
-    def _keep(self, keeper: Source, flight: _Flight, answer_tail: bytes) -> None:
-        self.cache.put(keeper.generation, flight.target, answer_tail, flight.end)
-        if flight.end < inf:
-            self._drop_later()
 
     def _drop_later(self) -> None:
         """Drop what ends next at its end."""
@@ -755,7 +816,7 @@ class Lookups:
         more = False
         again, self._again = self._again, []
         for flight in again:
-            if flight.waiters and not self._send(flight):
+            if flight.waits and not self._send(flight):
                 self._backlog[flight] = None
         now = monotonic()
         for queue in (self._impatient, self._patient):
@@ -772,14 +833,26 @@ class Lookups:
             self._sweeper = None
 
     def _time_is_over(self, waiter: Waiter, now: float) -> None:
-        flight = waiter.flight
-        if waiter not in flight.waiters:
+        if waiter.queue.pop(waiter, _ABSENT) is not None:
             return  # answered meanwhile
-        del waiter.queue[waiter]
+        flight = waiter if isinstance(waiter, Flight) else waiter.flight
         if waiter.queue is self._impatient and self._kept(flight.target, now) is None:
-            waiter.waits(now + self._timeout, self._patient)  # what was known has ended
+            # what was known has ended
+            waiter.deadline, waiter.queue = now + self._timeout, self._patient
+            self._patient[waiter] = None
             return
-        del flight.waiters[waiter]
-        if not flight.waiters:
+        answered = waiter.answered
+        _take_place(waiter)
+        if not flight.waits:
             self._deserted(flight)
-        self._fall_back(flight.target, waiter.answered)
+        if answered is not None:
+            self._fall_back(flight.target, answered)
+
+
+def _take_place(waiter: Waiter) -> Flight:
+    """Make one who waits, and is in no queue any more, wait no more for the flight."""
+    if isinstance(waiter, Flight):
+        waiter.answered = None
+        return waiter
+    del waiter.flight.joined[waiter]
+    return waiter.flight

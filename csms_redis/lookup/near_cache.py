@@ -130,7 +130,7 @@ class NearCache:
         generation.size += size
         if end < inf:
             self._keep_end(target, end)
-        while self.size > self.max_bytes or len(self) > self.max_entries:
+        while self._is_over():
             self._evict()
 
     def drop(self, target: bytes) -> None:
@@ -202,6 +202,18 @@ class NearCache:
     def stale_targets(self) -> list[bytes]:
         """The targets of everything that is stale."""
         return [target for old in self.old for target in old.entries]
+
+    def _is_over(self) -> bool:
+        # `size` and `len` in one: asked with each answer that is kept
+        entries = 0
+        size = len(self._end_of) * _END
+        for generation in self._filling:
+            entries += len(generation.entries)
+            size += generation.size
+        for generation in self.old:
+            entries += len(generation.entries)
+            size += generation.size
+        return size > self.max_bytes or entries > self.max_entries
 
     def _evict(self) -> None:
         self.evictions += 1
