@@ -160,7 +160,7 @@ class TestStandalone:
     def test_without_hmget(self, empty: Standalone) -> None:
         """Not ready, with the reason in the log and in the reply."""
         permit(empty.nodes, ON_REDIS, "+hmget")
-        with service_as(empty) as service:
+        with service_as(empty, lookup__timeout="0.5") as service:
             (line,) = logged(service, "Redis cannot be reached")
             assert line["reason"] == "its user may not run what a lookup needs"
             reply = service.request("GET", "/health/ready")

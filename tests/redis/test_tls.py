@@ -88,7 +88,7 @@ class TestItWorks:
         """The port speaks nothing else."""
         with Standalone(tls="server") as one:
             url = one.url.replace("rediss://", "redis://")
-            with running_service(redis__url=url) as service:
+            with running_service(redis__url=url, **QUICK) as service:
                 assert reason(service)
 
     def test_over_ipv6(self) -> None:
@@ -113,31 +113,35 @@ def one() -> Iterator[Standalone]:
         yield running
 
 
+QUICK = {"lookup__timeout": "0.5"}
+"""For a service that never reaches Redis: what is asked of it is refused soon."""
+
+
 class TestItDoesNot:
     """The service starts, is not ready, says why in one line, and answers 503."""
 
     def test_another_authority(self, one: Standalone, tmp_path: Path) -> None:
         other = Authority(tmp_path, "other").ca
-        with running_service(redis__url=one.url, redis__tls_ca_file=str(other)) as service:
+        with running_service(redis__url=one.url, redis__tls_ca_file=str(other), **QUICK) as service:
             assert "certificate is refused" in reason(service)
 
     def test_the_systems_authorities(self, one: Standalone) -> None:
         """They did not issue it."""
-        with running_service(redis__url=one.url) as service:
+        with running_service(redis__url=one.url, **QUICK) as service:
             assert "certificate is refused" in reason(service)
 
     def test_another_name(self, one: Standalone) -> None:
         """Unless the name does not count; the authority still does."""
         with _named(one, "redis.example.com") as url:
             settings = one.settings | {"redis__url": url}
-            with running_service(**settings) as service:
+            with running_service(**settings, **QUICK) as service:
                 assert "mismatch" in reason(service).lower()
             settings["redis__tls_check_hostname"] = "false"
             with running_service(**settings) as service:
                 wait_for(lambda: ready(service), "ready")
                 assert service.post("/cs/cs001", {"securityProfile": 2}).status == 201
             settings.pop("redis__tls_ca_file")
-            with running_service(**settings) as service:
+            with running_service(**settings, **QUICK) as service:
                 assert "certificate is refused" in reason(service)
 
     def test_a_name_is_checked_as_such(self, one: Standalone) -> None:
@@ -152,20 +156,20 @@ class TestItDoesNot:
         """None, and another authority's."""
         with Standalone(tls="mutual") as one:
             ca = {"redis__url": one.url, "redis__tls_ca_file": str(one.authority.ca)}
-            with running_service(**ca) as service:
+            with running_service(**ca, **QUICK) as service:
                 assert reason(service)
             pair = Authority(tmp_path, "other").issue("stranger")
             stranger = {
                 "redis__tls_cert_file": str(pair.certificate),
                 "redis__tls_key_file": str(pair.key),
             }
-            with running_service(**ca, **stranger) as service:
+            with running_service(**ca, **stranger, **QUICK) as service:
                 assert reason(service)
 
     def test_redis_does_not_speak_it(self) -> None:
         with Standalone() as one:
             url = one.url.replace("redis://", "rediss://")
-            with running_service(redis__url=url) as service:
+            with running_service(redis__url=url, **QUICK) as service:
                 assert reason(service)
 
     @pytest.mark.parametrize("start", [SentinelGroup, ClusterGroup])

@@ -271,7 +271,7 @@ def test_a_layout_that_is_not_ours_is_swapped_in(valkey: Valkey, *, tracked: boo
         store(live, GONE, SECRET)
         other.set("layout", "2")
         store(other, GONE, {"securityProfile": 2})
-        entries = {} if tracked else {"lookup__cache_entries": "0"}
+        entries = {} if tracked else {"lookup__cache_entries": "0", "lookup__timeout": "1"}
         with running_service(redis__url=valkey.url, **entries) as service:
             wait_for(lambda: ready(service), "ready")
             assert profile(service, GONE) == 1

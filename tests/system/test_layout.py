@@ -18,6 +18,7 @@ from tests.topologies.topology import Topology
 KEY = "a:layout"
 STATION = "a:cs:cs001"
 PREFIX = {"redis__key_prefix": "a:"}
+QUICK = {"lookup__timeout": "1"}  # seconds until it says that Redis is not used
 
 
 @pytest.fixture(scope="module", params=[Standalone, ClusterGroup], ids=["standalone", "cluster"])
@@ -44,7 +45,7 @@ def owner(topology: Topology, key: str = KEY) -> Node:
 
 
 def served(topology: Topology) -> AbstractContextManager[Service]:
-    return running_service(**topology.settings, **PREFIX)
+    return running_service(**topology.settings, **PREFIX, **QUICK)
 
 
 def serve_to_its_end(topology: Topology, home: Path) -> subprocess.CompletedProcess[bytes]:
@@ -193,7 +194,7 @@ def test_another_version_that_appears_while_it_serves(topology: Topology, *, tra
     """From when the change is heard, or after the next loss at the latest, nothing is written."""
     owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
     entries = {} if tracked else {"lookup__cache_entries": "0"}
-    with running_service(**topology.settings, **PREFIX, **entries) as service:
+    with running_service(**topology.settings, **PREFIX, **QUICK, **entries) as service:
         wait_for(lambda: ready(service), "ready")
         assert service.post("/cs/cs002", {"securityProfile": 2}).status == 201
         owner(topology).call("SET", KEY, "2")

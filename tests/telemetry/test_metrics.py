@@ -58,7 +58,7 @@ def lookups(service: Service, route: str, outcome: str) -> float:
 @pytest.fixture
 def own(start_service: StartService, valkey: Valkey) -> Service:
     """A service that nobody else asks."""
-    service = start_service(redis__url=valkey.url, lookup__stale_if_error="60")
+    service = start_service(redis__url=valkey.url, lookup__stale_if_error="60", lookup__timeout="1")
     wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
     return service
 

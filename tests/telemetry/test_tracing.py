@@ -200,7 +200,7 @@ def test_the_caller_decides_whether_else_a_share(collector: Collector) -> None:
 
 
 def test_what_fails_says_so(collector: Collector, valkey: Valkey) -> None:
-    with traced(collector, redis__url=valkey.url) as service:
+    with traced(collector, redis__url=valkey.url, lookup__timeout="1") as service:
         valkey.freeze()
         assert look_up(service, "/token/a") == 503
         assert register(service) == 503

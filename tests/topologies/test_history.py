@@ -418,7 +418,7 @@ def small(*urls: str, seed: int) -> Workload:
 
 def test_a_fault_without_loss(one: Standalone, start_service: StartService) -> None:
     """Redis is killed and comes back with all that it acknowledged."""
-    service = start_service(**one.settings)
+    service = start_service(**one.settings, lookup__timeout="0.5")
     with small(service.url, seed=1) as load:
         load.start()
         load.wait_for_writes()
