@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line `csms-redis`: which commands there are."""
 
 import sys
 from importlib import import_module
@@ -20,27 +20,27 @@ _COMMANDS = {
     "token": "token:token",
     "certificate": "certificate:certificate",
 }
-"""Where each command is, in csms_redis.commands, in the order of the help."""
+"""The module of each command, in csms_redis.commands, and its name there; in the help's order."""
 
 
 class _Commands(click.Group):
-    """Imports the command that is asked for: all of them together take half a second."""
+    """Imports only the command that is run: to import them all takes half a second."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, for the help and for what to propose."""
+        """Give the names of all commands, in the order of the help."""
         del ctx
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One by its name."""
+        """Import one command; None if there is none of this name."""
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        if sys.argv[1:2] == ["serve"]:  # as a process of its own
+        if sys.argv[1:2] == ["serve"]:  # not when a test calls main
             early_signals.obey()
         module, _, name = _COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(f"csms_redis.commands.{module}"), name)
-        assert isinstance(found, click.Command)  # noqa: S101 as the table says
+        assert isinstance(found, click.Command)  # noqa: S101 the table names commands
         return found
 
 

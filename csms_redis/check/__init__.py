@@ -1,4 +1,4 @@
-"""Whether the service would run well, and keep what it acknowledges: `csms-redis check`."""
+"""`csms-redis check`: would the service work, and would it keep the writes that it acknowledges?"""
 
 from csms_redis.check.finding import Finding, Level
 from csms_redis.check.report import check

@@ -1,4 +1,4 @@
-"""Whether strangers are kept out, and secrets are safe where they lie and on their way."""
+"""Are strangers kept out, and are secrets safe in their files and on the network?"""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.settings import AuthSettings, BadSettings, Role, ServerSettings, TlsSettings
 
 _SOON = dt.timedelta(days=30)
-_ROTATED = 2  # secrets of a client that hold at once
+_MAX_SECRETS = 2  # of a client: the old and the new, while they are exchanged
 _GUESSES = ("", "admin", "changeme", "csms", "password", "secret", "test")
 
 
 def access(auth: AuthSettings, server: ServerSettings) -> Iterator[Finding]:
-    """Look at `[auth]` and `[server.tls]`, and at the files they name."""
+    """Check `[auth]`, `[server.tls]` and the files that they name."""
     local = is_loopback(server.host)
     if auth.clients:
         yield from _clients(auth)
@@ -51,7 +51,7 @@ def _clients(auth: AuthSettings) -> Iterator[Finding]:
 def _client(client: Client) -> Iterator[Finding]:
     if not client.hashes:
         yield warning("auth", f"{client.name} has no secret: it cannot call")
-    if len(client.hashes) > _ROTATED:
+    if len(client.hashes) > _MAX_SECRETS:
         yield warning("auth", f"{client.name} has {len(client.hashes)} secrets: take out the old")
     if {hash_of(guess.encode()) for guess in (*_GUESSES, client.name)} & set(client.hashes):
         yield warning(

@@ -1,4 +1,4 @@
-"""Whether secrets go over a network in the open."""
+"""Does a password go over a network unencrypted?"""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,9 +17,9 @@ def exposure(hosts: Iterable[str], url: RedisUrl, *, password: bool) -> Iterator
     """Warn of a password that is sent to another machine without TLS.
 
     Args:
-        hosts: that are connected to.
-        url: that names them.
-        password: whether there is one.
+        hosts: that the service connects to.
+        url: which names some of them, and whether TLS is used.
+        password: whether a password is sent.
     """
     remote = next((host for host in hosts if not is_loopback(host)), None)
     if password and remote is not None and not url.tls and url.kind in _ENCRYPTED:

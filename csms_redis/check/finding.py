@@ -1,20 +1,26 @@
-"""One line of the report."""
+"""A finding: one line of the report."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How much a finding matters."""
+    """What an operator has to do about a finding: nothing, something soon, something first."""
 
     OK = "ok"
-    WARNING = "warning"  # it runs, but records could be lost or something was not looked at
-    ERROR = "error"  # it would not work
+    WARNING = "warning"  # the service works, but records could be lost, or something is not known
+    ERROR = "error"  # the service would not work
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; it never holds a password."""
+    """One line of the report. No attribute ever has a password in it.
+
+    Attributes:
+        level: how much the finding matters.
+        about: the setting or the thing, one word; monitoring may search for it.
+        text: what is found, and what to do.
+    """
 
     level: Level
     about: str
@@ -22,15 +28,15 @@ class Finding:
 
 
 def ok(about: str, text: str) -> Finding:
-    """Nothing needs to be done."""
+    """Report something that is as it should be."""
     return Finding(Level.OK, about, text)
 
 
 def warning(about: str, text: str) -> Finding:
-    """Something should be done."""
+    """Report something that works, but should be changed."""
     return Finding(Level.WARNING, about, text)
 
 
 def error(about: str, text: str) -> Finding:
-    """Something must be done."""
+    """Report something that does not work."""
     return Finding(Level.ERROR, about, text)

@@ -1,20 +1,20 @@
-"""Whether an acknowledged write outlives its master: what replicas there are and must confirm."""
+"""Does an acknowledged write outlive its master? Which replicas there are, and which confirm it."""
 
 from collections.abc import Iterator, Sequence
 
 from csms_redis.check.finding import Finding, error, ok, warning
-from csms_redis.check.look import Look
+from csms_redis.check.inspection import Server
 from csms_redis.settings import RedisSettings
 
-_LATE = 1.5
-"""Seconds within which what appendfsync everysec keeps is on the disk, and a replica says so."""
+_EVERYSEC_CONFIRMS = 1.5
+"""Seconds until a server with appendfsync everysec confirms that a write is on its disk."""
 
 
-def cut_off(master: Look, waited_for: int) -> Finding:
-    """Say whether a master that is cut off from its replicas goes on acknowledging writes.
+def cut_off(master: Server, waited_for: int) -> Finding:
+    """Report whether a master that is cut off from its replicas goes on acknowledging writes.
 
     Args:
-        master: behind sentinels.
+        master: that sentinels watch, inspected.
         waited_for: `redis.wait_replicas`.
     """
     about = "min-replicas"
@@ -33,13 +33,13 @@ def cut_off(master: Look, waited_for: int) -> Finding:
     )
 
 
-def replicas(masters: Sequence[Look], waited_for: int, *, fails_over: bool) -> Iterator[Finding]:
-    """Say what `redis.wait_replicas` makes of the replicas that there are.
+def replicas(masters: Sequence[Server], waited_for: int, *, fails_over: bool) -> Iterator[Finding]:
+    """Report whether `redis.wait_replicas` suits the replicas that there are.
 
     Args:
-        masters: that were looked at.
+        masters: all of them, inspected.
         waited_for: `redis.wait_replicas`.
-        fails_over: whether a replica is to take over by itself.
+        fails_over: whether a replica takes over without an operator.
     """
     if not masters:
         return
@@ -66,27 +66,27 @@ def replicas(masters: Sequence[Look], waited_for: int, *, fails_over: bool) -> I
         yield ok(about, f"{waited_for}: what was acknowledged is at every replica")
 
 
-def disks(master: Look, found: Sequence[Look], settings: RedisSettings) -> Iterator[Finding]:
-    """Say whether writes can be confirmed as `redis.wait_for_disk` wants it (WAITAOF).
+def disks(master: Server, found: Sequence[Server], settings: RedisSettings) -> Iterator[Finding]:
+    """Report whether writes can be confirmed as `redis.wait_for_disk` demands (WAITAOF).
 
     Args:
-        master: that was looked at.
-        found: its replicas, looked at as far as that worked.
+        master: inspected.
+        found: its replicas, inspected if they could be reached.
         settings: of the service.
     """
     about = "wait_for_disk"
-    looks = [look for look in (master, *found) if look.info]
-    mute = [look for look in looks if not _tells_of_its_disk(look)]
-    late = [look for look in looks if look.config.get("appendfsync") == "everysec"]
+    servers = [server for server in (master, *found) if server.info]
+    mute = [server for server in servers if not _tells_of_its_disk(server)]
+    late = [server for server in servers if server.config.get("appendfsync") == "everysec"]
     if master in mute or len(found) - len(mute) < settings.wait_replicas:
-        for look in mute:
+        for server in mute:
             yield error(
                 about,
-                f"{look.address} never confirms that a write is on its disk: writes to "
+                f"{server.address} never confirms that a write is on its disk: writes to "
                 f"{master.address} are answered 503; set appendonly yes and appendfsync always",
             )
     elif late:
-        in_vain = settings.wait_timeout < _LATE
+        in_vain = settings.wait_timeout < _EVERYSEC_CONFIRMS
         yield warning(
             about,
             f"{late[0].address} has appendfsync everysec: writes to {master.address} wait up to a "
@@ -95,8 +95,8 @@ def disks(master: Look, found: Sequence[Look], settings: RedisSettings) -> Itera
         )
 
 
-def _tells_of_its_disk(look: Look) -> bool:
-    return look.info.get("aof_enabled") == "1" and look.config.get("appendfsync") != "no"
+def _tells_of_its_disk(server: Server) -> bool:
+    return server.info.get("aof_enabled") == "1" and server.config.get("appendfsync") != "no"
 
 
 def _count(number: int) -> str:

@@ -1,11 +1,11 @@
-"""The whole report: the settings, each master, and what replicas make of an acknowledgement."""
+"""The whole report: the settings, each master, the stored records, and the replicas."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from csms_redis.check.access import access
 from csms_redis.check.exposure import exposure
 from csms_redis.check.finding import Finding, error, ok
-from csms_redis.check.look import Look
+from csms_redis.check.inspection import Server
 from csms_redis.check.replication import cut_off, disks, replicas
 from csms_redis.check.rights import Rights
 from csms_redis.check.server import (
@@ -34,89 +34,97 @@ _TRIED: Mapping[Kind, Sequence[str]] = {
     "sentinel": _NO_CLUSTER,
     "cluster": ("", "cluster"),
 }
-"""The modes of servers that the service would use, by the kind of the URL."""
+"""The modes of a server at which commands are tried, by the kind of the URL."""
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at the settings and at the Redis they name; no record is changed.
+    """Check the settings and the Redis that they name; no record is changed.
+
+    Yields:
+        Each finding as soon as it is known.
 
     Raises:
-        BadSettings: `redis.url`, or what belongs to it, cannot be used.
+        BadSettings: `redis.url`, or a setting that goes with it, cannot be used.
     """
     topology = configured(settings.redis)
     yield ok("settings", "valid")
     for finding in access(settings.auth, settings.server):
         yield finding
     if topology is None:
-        async for finding in _look_at_embedded(settings.redis):
+        async for finding in _inspect_embedded(settings.redis):
             yield finding
         return
     try:
         await topology.look()
-        async for finding in _look_at(topology, settings.redis):
+        async for finding in _inspect(topology, settings.redis):
             yield finding
     finally:
         await topology.close()
 
 
-async def _look_at_embedded(settings: RedisSettings) -> AsyncIterator[Finding]:
+async def _inspect_embedded(settings: RedisSettings) -> AsyncIterator[Finding]:
     data_dir = settings.data_dir.absolute()
-    look = Look(Address(path=EmbeddedValkey(data_dir).socket), settings.timeout)
+    server = Server(Address(path=EmbeddedValkey(data_dir).socket), settings.timeout)
     try:
-        await look.reach()
+        await server.reach()
     except Unavailable as unavailable:
-        if look.nobody_listens(unavailable):
+        if server.nobody_listens(unavailable):
             yield ok("redis", f"embedded, not running: csms-redis serve starts it in {data_dir}")
             return
-    async for finding in _look_at_server(look):
+    async for finding in _inspect_server(server):
         yield finding
-    yield await stored_layout(Standalone(look.address), settings)
+    yield await stored_layout(Standalone(server.address), settings)
 
 
-async def _look_at(topology: Topology, settings: RedisSettings) -> AsyncIterator[Finding]:
+async def _inspect(topology: Topology, settings: RedisSettings) -> AsyncIterator[Finding]:
     url = parse(settings.url.get_secret_value())
     for finding in (*hash_tag(settings.key_prefix, url.kind), *_exposure(url, settings, topology)):
         yield finding
     if topology.problem is not None:
         yield error("redis", f"{topology}: {topology.problem}")
-    looks = [Look(master, settings.timeout) for master in topology.masters]
-    for look in looks:
-        async for finding in _look_at_master(look, topology, url, settings):
+    servers = [Server(master, settings.timeout) for master in topology.masters]
+    for server in servers:
+        async for finding in _inspect_master(server, topology, url, settings):
             yield finding
-    if looks and topology.problem is None:
+    if servers and topology.problem is None:
         yield await stored_layout(topology, settings)
-    async for finding in _look_at_replicas([look for look in looks if look.info], url, settings):
+    async for finding in _inspect_replicas(
+        [server for server in servers if server.info], url, settings
+    ):
         yield finding
 
 
-async def _look_at_master(
-    look: Look, topology: Topology, url: RedisUrl, settings: RedisSettings
+async def _inspect_master(
+    server: Server, topology: Topology, url: RedisUrl, settings: RedisSettings
 ) -> AsyncIterator[Finding]:
-    async for finding in _look_at_server(look):
+    async for finding in _inspect_server(server):
         yield finding
-    for finding in role(look.info, url.kind):
+    for finding in role(server.info, url.kind):
         yield finding
-    if look.answers and look.mode in _TRIED[url.kind] and look.info.get("role") != "slave":
-        async for finding in Rights(look, topology, settings).try_all():
+    if server.answers and server.mode in _TRIED[url.kind] and server.info.get("role") != "slave":
+        async for finding in Rights(server, topology, settings).try_all():
             yield finding
-    if url.kind == "sentinel" and look.info:
-        yield cut_off(look, settings.wait_replicas)
+    if url.kind == "sentinel" and server.info:
+        yield cut_off(server, settings.wait_replicas)
 
 
-async def _look_at_server(look: Look) -> AsyncIterator[Finding]:
-    async for finding in look.look():
+async def _inspect_server(server: Server) -> AsyncIterator[Finding]:
+    async for finding in server.inspect():
         yield finding
-    if look.info:
-        yield version(look.info)
-        for finding in persistence(look.info, look.config):
+    if server.info:
+        yield version(server.info)
+        for finding in persistence(server.info, server.config):
             yield finding
-        yield eviction(look.info)
-        for finding in (*lifetimes(look.info, look.address.db), *memory(look.info)):
+        yield eviction(server.info)
+        for finding in (
+            *lifetimes(server.info, server.address.db),
+            *memory(server.info),
+        ):
             yield finding
 
 
-async def _look_at_replicas(
-    masters: list[Look], url: RedisUrl, settings: RedisSettings
+async def _inspect_replicas(
+    masters: list[Server], url: RedisUrl, settings: RedisSettings
 ) -> AsyncIterator[Finding]:
     fails_over = url.kind in _FAIL_OVER
     for finding in replicas(masters, settings.wait_replicas, fails_over=fails_over):
@@ -125,8 +133,8 @@ async def _look_at_replicas(
         for master in masters:
             found = master.replicas()
             for replica in found:
-                async for _ in replica.look():
-                    pass  # one that cannot be looked at is behind a network that only masters see
+                async for _ in replica.inspect():
+                    pass  # a replica may be reachable for its master only: that is no finding
             for finding in disks(master, found, settings):
                 yield finding
 

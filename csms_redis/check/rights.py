@@ -1,8 +1,8 @@
-"""Whether Redis does what the service asks of it: each command is tried, at each kind of key.
+"""Does Redis carry out what the service asks of it? Each command is tried at each kind of key.
 
-Nothing is changed. What writes is tried at keys that are not there, whose ids no record can have;
-where it must write to be tried, one script makes such a key and takes it away again, so that nobody
-sees it.
+No record is changed. A command that writes is tried at a key that does not exist, with an id that
+no record can have. HSET can be tried only by writing: one script makes such a key and removes it
+again, so that nobody sees it.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import AskError, RedisError, ResponseError, TryAgainError
 
 from csms_redis.check.finding import Finding, Level, ok
-from csms_redis.check.look import Look
+from csms_redis.check.inspection import Server
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.connections import Command
 from csms_redis.redis.node import Node
@@ -32,8 +32,8 @@ _LISTINGS = "listings and exports end with an error"
 _WAITS = "no write is confirmed, each is answered 503"
 _FIELD = b"check"
 
-# What a write does, in its order (see registry.resource): what follows HSET first, at a key that
-# is not there. HSET comes last, and what it makes is taken away by what is known to be allowed.
+# The commands of a write (see registry.resource), but in another order: HSET is tried last, when it
+# is known that HDEL is allowed and can remove what HSET makes.
 _TRIES = """
 local key, field = KEYS[1], ARGV[1]
 local refused = {}
@@ -65,10 +65,10 @@ class _Need:
 
     Attributes:
         command: with arguments that change nothing.
-        right: its name among the rights.
-        breaks: what does not work without it.
+        right: the command's name in a user's rights.
+        breaks: what does not work without the command.
         level: how bad that is.
-        pattern: of the keys that it is tried at; empty for none.
+        pattern: of the keys that the command is tried at; empty for a command without a key.
     """
 
     command: Command
@@ -79,19 +79,19 @@ class _Need:
 
 
 class Rights:
-    """What one master lets the service's user do."""
+    """Tries at one master what the service's user may do there."""
 
-    def __init__(self, look: Look, topology: Topology, settings: RedisSettings) -> None:
-        """Try it at a master that was looked at, and answers."""
-        self._look = look
+    def __init__(self, server: Server, topology: Topology, settings: RedisSettings) -> None:
+        """Try commands at a master that was inspected, and answers."""
+        self._server = server
         self._topology = topology
         self._settings = settings
         self._prefix = settings.key_prefix.encode()
         self._within = settings.timeout
 
     async def try_all(self) -> AsyncIterator[Finding]:
-        """Say what is refused, what that breaks, and what to do."""
-        node = Node(self._look.address, max_connections=1)
+        """Report which commands are refused, what that breaks, and what to do."""
+        node = Node(self._server.address, max_connections=1)
         refused: dict[str, Finding] = {}
         try:
             for need in self._needs():
@@ -105,7 +105,7 @@ class Rights:
         for finding in refused.values():
             yield finding
         if not refused:
-            yield ok("rights", f"{self._look.address} does all that the service asks of it")
+            yield ok("rights", f"{self._server.address} does all that the service asks of it")
 
     def _needs(self) -> Iterator[_Need]:
         for resource, paths in _KINDS.items():
@@ -119,7 +119,7 @@ class Rights:
             yield _Need(fields, "hpttl", end, Level.WARNING, pattern)
         for name, unknown in _OURS.items():
             key = self._prefix + name
-            for command in (("GET", key), ("SET", key, "", "NX", "XX")):  # both change nothing
+            for command in (("GET", key), ("SET", key, "", "NX", "XX")):  # neither changes anything
                 right, pattern = command[0].lower(), f"~{key.decode()}"
                 yield _Need(command, right, unknown, Level.WARNING, pattern)
         yield _Need(("SCAN", 0, "COUNT", 1, "TYPE", "hash"), "scan", _LISTINGS, Level.WARNING)
@@ -157,7 +157,7 @@ class Rights:
         return []
 
     async def _reply(self, node: Node, command: Command) -> Any:
-        """What is said to a command; `_SILENT` where the other side hangs up on it, or is mute."""
+        """Send a command; the reply is `_SILENT` if the connection is closed or stays silent."""
         try:
             (reply,) = await node.ask(command, within=self._within)
         except Unavailable:
@@ -165,7 +165,7 @@ class Rights:
         return reply
 
     def _refused(self, need: _Need, error: RedisError) -> list[Finding]:
-        """What is found where a command is not carried out; nothing where it could be."""
+        """Report a command that is refused; report nothing if it could be carried out elsewhere."""
         about = need.right
         if error is _SILENT:
             why, todo = "it hangs up", "let the proxy pass it on, or name Redis itself"
@@ -178,21 +178,21 @@ class Rights:
             elif why == "NOPERM":
                 todo = f"give the user +{need.right}"
             elif _UNKNOWN.search(str(error)):
-                if about == "hpttl":  # where there is none, no field has an end
+                if about == "hpttl":  # a server without it gives no field a time to live
                     return []
                 why, todo = "it has no such command", _no_such_command(need.right)
             elif need.right in _WRITING:
                 about, todo = "writes", _TO_DO.get(why, "see the log of Redis")
             else:
-                return []  # it could have been carried out, at another key or with other arguments
+                return []  # the same command may work at another key, or with other arguments
         name = need.right.replace("|", " ").upper()
-        text = f"{self._look.address} refuses {name} ({why}): {need.breaks}; {todo}"
+        text = f"{self._server.address} refuses {name} ({why}): {need.breaks}; {todo}"
         return [Finding(need.level, about, text)]
 
     def _key(self, resource: Resource) -> bytes:
-        """One that no record can have, in a slot of the master."""
+        """A key that no record can have, in a slot of the master."""
         start = resource.key(self._prefix, "\0check")
-        return self._topology.sample_key(self._look.address, start) or start
+        return self._topology.sample_key(self._server.address, start) or start
 
     def _pattern(self, resource: Resource) -> str:
         return f"~{resource.key(self._prefix, '').decode()}*"

@@ -1,4 +1,4 @@
-"""What one server is, and what its own settings mean for what it acknowledges."""
+"""What one server is, and whether its own settings keep the writes that it acknowledges."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")
 
 
 def hash_tag(prefix: str, kind: Kind) -> Iterator[Finding]:
-    """Say whether a prefix puts all keys into one slot of a cluster."""
+    """Report a key prefix that puts all keys into one slot of a cluster."""
     if kind == "cluster" and _HASH_TAG.match(prefix):
         yield warning(
             "key_prefix",
@@ -22,14 +22,14 @@ def hash_tag(prefix: str, kind: Kind) -> Iterator[Finding]:
 
 
 def version(info: Mapping[str, str]) -> Finding:
-    """Name the server; Valkey says which Redis it equals and, apart from it, its own version."""
+    """Name the server and its version; for Valkey its own, not the Redis version it stands for."""
     if valkey := info.get("valkey_version"):
         return ok("version", f"Valkey {valkey}")
     return ok("version", f"Redis {info.get('redis_version', 'of an unknown version')}")
 
 
 def role(info: Mapping[str, str], kind: Kind) -> Iterator[Finding]:
-    """Refuse what is not what `redis.url` takes it for, or takes no writes.
+    """Report a server that is not what `redis.url` says, or that refuses writes.
 
     Args:
         info: of INFO.
@@ -45,11 +45,11 @@ def role(info: Mapping[str, str], kind: Kind) -> Iterator[Finding]:
 
 
 def persistence(info: Mapping[str, str], config: Mapping[str, str]) -> Iterator[Finding]:
-    """Say what of the acknowledged writes would be lost in a crash.
+    """Report which acknowledged writes a crash would lose.
 
     Args:
         info: of INFO.
-        config: of CONFIG GET; what is not known is not in it.
+        config: of CONFIG GET; a setting that is not known is left out.
     """
     if info.get("aof_enabled") != "1":
         yield _without_append_only_file(config.get("save"))
@@ -79,11 +79,11 @@ def persistence(info: Mapping[str, str], config: Mapping[str, str]) -> Iterator[
 
 
 def lifetimes(info: Mapping[str, str], db: int) -> Iterator[Finding]:
-    """Say what ends by itself in the database that is used: no record should.
+    """Report keys with a time to live: no record should have one.
 
     Args:
         info: of INFO.
-        db: the database's number.
+        db: the number of the database that is used.
     """
     try:
         counts = volatile(info.get(f"db{db}", ""))
@@ -109,7 +109,7 @@ def _without_append_only_file(save: str | None) -> Finding:
 
 
 def eviction(info: Mapping[str, str]) -> Finding:
-    """Say whether Redis would throw records away when its memory is full."""
+    """Report whether Redis evicts records when its memory is full."""
     policy = info.get("maxmemory_policy")
     about = "maxmemory-policy"
     if policy is None:
@@ -118,7 +118,7 @@ def eviction(info: Mapping[str, str]) -> Finding:
         return ok(about, "noeviction: when memory is full, writes are refused and nothing is lost")
     remedy = "set maxmemory-policy noeviction"
     if policy.startswith("volatile-"):
-        # The registry's records have no expiry, but what shares the Redis may have.
+        # The registry's records have no time to live, but others in the same Redis may have one.
         return warning(about, f"{policy}: evicts keys that expire when memory is full; {remedy}")
     limit = info.get("maxmemory_human", "0B")
     when = f"at maxmemory {limit}" if limit != "0B" else "once maxmemory is set"
@@ -126,10 +126,10 @@ def eviction(info: Mapping[str, str]) -> Finding:
 
 
 def memory(info: Mapping[str, str]) -> Iterator[Finding]:
-    """Say whether memory is full, or nearly so, where nothing is thrown away for a write.
+    """Report memory that is full or nearly full, if no records are evicted then.
 
     Args:
-        info: of INFO; what clients and files are being sent is not counted, as Redis does not.
+        info: of INFO. Redis does not count its output buffers, so they are not counted here.
     """
     try:
         limit = int(info.get("maxmemory", 0))

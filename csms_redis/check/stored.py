@@ -1,4 +1,4 @@
-"""Whether the records have a layout that this version knows."""
+"""Are the records stored in a layout that this version knows?"""
 
 from redis.exceptions import ResponseError
 
@@ -12,7 +12,7 @@ from csms_redis.settings import RedisSettings
 
 
 async def stored_layout(topology: Topology, settings: RedisSettings) -> Finding:
-    """Read the version that stands beside the records."""
+    """Report the version of the layout, which is stored beside the records."""
     redis = plain_client(settings, topology)
     try:
         version = await Layout(redis, settings.key_prefix.encode()).stored()

@@ -1,4 +1,4 @@
-"""`csms-redis check`."""
+"""`csms-redis check`: the report, printed line by line."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ import click
 import structlog
 
 from csms_redis.check import Finding, Level, check
+from csms_redis.commands.exits import FAILED
 from csms_redis.commands.inputs import config_option
 from csms_redis.settings import BadSettings, load
 
@@ -18,27 +19,28 @@ from csms_redis.settings import BadSettings, load
 def check_command(config: Path | None) -> None:
     """Check the settings and the Redis they name.
 
-    Can it be reached, does it let the service do all that it does, and could it lose what was
-    acknowledged? One line a finding: ok, warning or error, what it is about, and what to do. The
-    exit code is 1 after an error, else 0. No record is changed; each command is tried at keys that
-    no record can have.
+    Can Redis be reached, does it let the service do all that the service needs, and could it lose
+    writes that were acknowledged? Each finding is one line: ok, warning or error, what the finding
+    is about, and what to do. The exit code is 1 if there is an error, else 0. No record is changed;
+    each command is tried at keys that no record can have.
     """
-    # What goes wrong is a finding, not also a line of the log.
+    # A failure is a finding of the report, and not also a line of the log.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    worked = asyncio.run(_report(config))
-    sys.exit(0 if worked else 1)
+    levels = asyncio.run(_print_report(config))
+    sys.exit(FAILED if Level.ERROR in levels else 0)
 
 
-async def _report(config: Path | None) -> bool:
-    worked = True
+async def _print_report(config: Path | None) -> set[Level]:
+    """Print each finding as soon as it is known; return the levels of all."""
+    levels = set()
     try:
         async for finding in check(load(config)):
-            worked &= finding.level is not Level.ERROR
+            levels.add(finding.level)
             _print(finding)
     except BadSettings as error:
+        levels.add(Level.ERROR)
         _print(Finding(Level.ERROR, "settings", str(error)))
-        worked = False
-    return worked
+    return levels
 
 
 def _print(finding: Finding) -> None:

@@ -1,4 +1,4 @@
-"""`csms-redis hash-password`, `hash-certificate` and `new-secret`."""
+"""`csms-redis hash-password`, `hash-certificate` and `new-secret`: none of them needs Redis."""
 
 import sys
 from pathlib import Path
@@ -13,10 +13,11 @@ from csms_redis.contract.passwords import base64_sha256
 
 @click.command("hash-password")
 def hash_password() -> None:
-    """Print a password's base64SHA256Password.
+    """Print the base64SHA256Password of a password.
 
-    The password is asked for, or read from standard input when that is not a terminal (one
-    newline at its end is not part of it). It is never an argument, which others could see.
+    The password is asked for; if standard input is not a terminal, the password is read from it
+    (one line end after the password is not part of it). It is never an argument, because others on
+    this machine could see it.
     """
     if sys.stdin.isatty():
         password = click.prompt(
@@ -31,7 +32,7 @@ def hash_password() -> None:
 def new_secret_command() -> None:
     """Make a secret for a client of [auth].
 
-    Two lines: the secret, which is the client's and stands nowhere else, and its hash, for the
+    Two lines are printed: the secret, which only the client keeps, and the secret's hash, for the
     client's secret_file or secret_hashes.
     """
     secret = new_secret()
@@ -42,10 +43,10 @@ def new_secret_command() -> None:
 @click.command("hash-certificate")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def hash_certificate(files: tuple[Path, ...]) -> None:
-    """Print the hashes that look certificates up.
+    """Print the hashes by which certificates are looked up.
 
-    One line a FILE: base64url without padding (for a URL), padded base64, its name. It is PEM;
-    its first certificate counts.
+    Each FILE is PEM, and its first certificate counts. It gives one line: the hash in base64url
+    without padding (for a URL), the hash in padded base64, and the file's name.
     """
     failed = False
     for file in files:

@@ -11,6 +11,6 @@ from csms_redis.contract.openapi import document
 def openapi_command() -> None:
     """Print the API's OpenAPI document as JSON.
 
-    It is the one that the service has at /api/openapi.json.
+    The service has the same document at /api/openapi.json.
     """
     click.echo(orjson.dumps(document(__version__), option=orjson.OPT_INDENT_2).decode())

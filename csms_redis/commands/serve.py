@@ -1,4 +1,4 @@
-"""`csms-redis serve`."""
+"""`csms-redis serve`: the service, from the command line to its end."""
 
 import asyncio
 from pathlib import Path
@@ -29,7 +29,8 @@ def serve_command(
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    Settings come from these options, then the environment (CSMS_SERVER__PORT), then config.toml.
+    A setting comes from these options, else from the environment (as CSMS_SERVER__PORT), else from
+    config.toml.
     """
     settings = read_settings(
         config, {"server": {"host": host, "port": port}, "redis": {"data_dir": data_dir}}

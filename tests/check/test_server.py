@@ -126,7 +126,7 @@ class TestCheck:
     def test_info_is_not_permitted(self, tmp_path: Path) -> None:
         """A warning that names what was not looked at."""
         with valkey(tmp_path / "v") as port:
-            redis_cli(port, "ACL", "SETUSER", "joe", "on", f">{PASSWORD}", "~*", "+ping", "+hello")
+            redis_cli(port, "ACL", "SETUSER", "joe", "on", f">{PASSWORD}", "~*", "+@all", "-info")
             code, found = findings(tmp_path, _url(port, "joe", _quoted()))
         assert found["info"] == (
             "warning",

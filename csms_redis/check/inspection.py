@@ -1,4 +1,4 @@
-"""A look at one server: what INFO and CONFIG GET say, or why they do not."""
+"""The inspection of one server: what INFO and CONFIG GET say, or why they say nothing."""
 
 import os
 import re
@@ -25,18 +25,21 @@ _CONFIG = (
 _REPLICA = re.compile(r"slave\d+")
 
 
-class Look:
-    """At one server.
+class Server:
+    """One server, and what it says of itself.
+
+    It asks the server, and reports only what kept it from asking. What the answers mean is judged
+    by the modules `server`, `replication` and `rights`.
 
     Attributes:
         address: of the server.
-        answers: whether it was reached, whatever it may be.
-        info: what INFO says; empty where it is not known.
-        config: what CONFIG GET says of what matters here; what is not known is not in it.
+        answers: whether the server answered at all, even with an error.
+        info: what INFO says, by name; empty if that is not known.
+        config: what CONFIG GET says, by name; a setting that is not known is left out.
     """
 
     def __init__(self, address: Address, timeout: float) -> None:
-        """Take each answer within `timeout` seconds."""
+        """Wait `timeout` seconds for each answer."""
         self.address = address
         self.answers = False
         self.info: dict[str, str] = {}
@@ -44,10 +47,10 @@ class Look:
         self._timeout = timeout
 
     async def reach(self) -> None:
-        """See whether it answers.
+        """Check that the server answers.
 
         Raises:
-            Unavailable: it does not.
+            Unavailable: the server does not answer.
         """
         node = Node(self.address, max_connections=1)
         try:
@@ -55,9 +58,9 @@ class Look:
         finally:
             await node.close()
 
-    async def look(self) -> AsyncIterator[Finding]:
-        """Fill `info` and `config`; what kept them empty is found."""
-        # one command after the other needs one connection
+    async def inspect(self) -> AsyncIterator[Finding]:
+        """Fill `info` and `config`; report what kept them empty."""
+        # one connection is enough for one command after the other
         node = Node(self.address, max_connections=1)
         try:
             await self._reach(node)
@@ -72,12 +75,12 @@ class Look:
             await node.close()
 
     async def _reach(self, node: Node) -> None:
-        """See whether it answers, be it with an error."""
+        """Check that the server answers, even with an error."""
         try:
-            # what no user can be forbidden to ask
+            # HELLO is never forbidden by a user's rights
             (reply,) = await node.ask(("HELLO",), within=self._timeout)
         except Unavailable as unavailable:
-            # a proxy may hang up on it, and not on what each of them knows
+            # a proxy may close the connection at HELLO, but every proxy knows PING
             try:
                 (reply,) = await node.ask(("PING",), within=self._timeout)
             except Unavailable:
@@ -89,7 +92,7 @@ class Look:
         try:
             self.info = parse_info(await node.read("INFO", within=self._timeout))
         except Unavailable as unavailable:
-            yield _not_looked_at(
+            yield _not_inspected(
                 "INFO",
                 "version, persistence, eviction policy, memory and replicas",
                 unavailable,
@@ -100,35 +103,35 @@ class Look:
             try:
                 reply = await node.read("CONFIG", "GET", name, within=self._timeout)
             except Unavailable as unavailable:
-                yield _not_looked_at("CONFIG GET", ", ".join(_CONFIG), unavailable)
+                yield _not_inspected("CONFIG GET", ", ".join(_CONFIG), unavailable)
                 return
             texts = [word.decode("utf-8", "replace") for word in reply]
             self.config |= dict(zip(texts[::2], texts[1::2], strict=True))
 
     @property
     def mode(self) -> str:
-        """`standalone`, `cluster` or `sentinel`; empty where it is not known."""
+        """`standalone`, `cluster` or `sentinel`; empty if that is not known."""
         return self.info.get("redis_mode") or self.info.get("server_mode", "")  # Redis', Valkey's
 
-    def replicas(self) -> "list[Look]":
-        """Those that are connected and have all its data, to be looked at."""
+    def replicas(self) -> "list[Server]":
+        """The replicas that are connected and have all data of this server, not yet inspected."""
         found = []
         for name, value in self.info.items():
             if _REPLICA.fullmatch(name):
-                told = dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair)
+                state = dict(pair.split("=", 1) for pair in value.split(",") if "=" in pair)
                 with suppress(KeyError, ValueError):
-                    if told["state"] == "online":
-                        address = self.address.at(told["ip"], int(told["port"]))
-                        found.append(Look(address, self._timeout))
+                    if state["state"] == "online":
+                        address = self.address.at(state["ip"], int(state["port"]))
+                        found.append(Server(address, self._timeout))
         return found
 
     def nobody_listens(self, unavailable: Unavailable) -> bool:
-        """Whether there is no socket, or one that a killed server left."""
+        """Whether there is no socket file, or one that a killed server left behind."""
         gone = (FileNotFoundError, ConnectionRefusedError)
         return any(isinstance(cause, gone) for cause in _causes(unavailable))
 
     def _reason(self, unavailable: Unavailable) -> str:
-        """Why there is no answer, in words that are not the server's: they may be a password."""
+        """Say why there is no answer, but not in the server's words: they may show a password."""
         match unavailable.__cause__:
             case AuthenticationError() as refused:
                 return (
@@ -154,14 +157,14 @@ class Look:
                 break
             if isinstance(cause, OSError) and (cause.errno or cause.strerror):
                 number = cause.errno or 0
-                told = os.strerror(number) if number > 0 else cause.strerror or ""
-                return f"cannot be reached: {told.lower()}"
+                text = os.strerror(number) if number > 0 else cause.strerror or ""
+                return f"cannot be reached: {text.lower()}"
         if self.address.tls:
             return "closed the connection: does it demand a certificate (redis.tls_cert_file)?"
         return "closed the connection: is it a Redis, and is TLS (rediss://) used on both sides?"
 
 
-def _not_looked_at(
+def _not_inspected(
     command: str, what: str, unavailable: Unavailable, *, breaks: str = ""
 ) -> Finding:
     match unavailable.__cause__:
