@@ -1,7 +1,8 @@
 """Blocking work that may never end, on threads that nothing waits for.
 
-The event loop's own threads are joined when the loop and the interpreter end. One that waits for a
-name server or for a dead network mount would hold up the end for as long as that takes.
+At their end, the event loop and the interpreter wait for the threads of the loop. A thread that
+waits for a name server, or for a dead network mount, would hold up the end of the process. The
+threads here do not.
 """
 
 import asyncio
@@ -11,17 +12,17 @@ from threading import Thread
 from typing import Final, Generic, TypeVar
 
 _KEPT: Final = 5.0
-"""Seconds that a result which came too late waits for who asks next."""
+"""Seconds that a result is kept for the next caller, if it came too late for the others."""
 
 _GIVEN_UP: Final = 600.0
-"""Seconds after which work is begun anew that has not ended: what it waits for may be gone."""
+"""Seconds after which work that has not ended is begun anew: what it waits for may be gone."""
 
 _K = TypeVar("_K", bound=Hashable)
 _T = TypeVar("_T")
 
 
 def start(work: Callable[[], _T]) -> "asyncio.Future[_T]":
-    """Begin some work on a daemon thread; once the future is cancelled, its result is dropped."""
+    """Begin some work on a daemon thread; if the future is cancelled, the result is dropped."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
 
@@ -47,23 +48,23 @@ def start(work: Callable[[], _T]) -> "asyncio.Future[_T]":
 
 
 async def run(work: Callable[[], _T]) -> _T:
-    """Do some work on a daemon thread, which a cancellation leaves to itself."""
+    """Do some work on a daemon thread; a cancellation does not end the thread."""
     return await start(work)
 
 
 class Shared(Generic[_K, _T]):
-    """Work that is under way once at a time, whoever asks and however often.
+    """Work that several callers wait for together: for each key it is under way once at most.
 
-    Who gives up waiting leaves the result to whoever asks next, so that what is slow is waited for
-    in several attempts.
+    A caller who gives up leaves the result to the next caller, so that slow work is waited for in
+    several attempts. This class does not limit the time; the callers do.
     """
 
     def __init__(self) -> None:
-        """Have nothing under way."""
+        """Begin without any work under way."""
         self._under_way: dict[_K, asyncio.Future[_T]] = {}
 
     async def run(self, key: _K, work: Callable[[], _T]) -> _T:
-        """Do some work, or wait for what was begun for the same key."""
+        """Do some work, or wait for the work that was begun for the same key."""
         future = self._under_way.get(key)
         loop = asyncio.get_running_loop()
         if future is None or future.get_loop() is not loop:

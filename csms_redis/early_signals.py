@@ -23,5 +23,5 @@ def _end(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _go_on(signum: int, frame: FrameType | None) -> None:
-    """What could be read again will be read."""
+    """Do nothing: the files that a reload would read have not been read yet."""
     del signum, frame

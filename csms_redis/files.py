@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final
 
 MOST: Final = 2**20
-"""Bytes that such a file may have; a bundle of all public authorities has a quarter."""
+"""The most bytes of such a file; a bundle of all public authorities has a quarter of them."""
 
 
 def read(file: Path) -> bytes:
     """Read a regular file.
 
     Raises:
-        OSError: it cannot be read; or it is a directory, a pipe or a device, which might never end;
-            or it is larger than `MOST`. Its `strerror` says which.
+        OSError: the file cannot be read; or it is a directory, a pipe or a device, whose reading
+            might never end; or it is larger than `MOST`. The error's `strerror` says which.
     """
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:

@@ -109,7 +109,7 @@ class AuthSettings(_Section):
 
 
 class ApiSettings(_Section):
-    """How far the contract is taken."""
+    """How strictly requests are checked."""
 
     strict: bool = False
     any_station_id: bool = False
@@ -152,7 +152,7 @@ class LookupSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    """What is told of the service's work."""
+    """What the service reports about its work: log, traces."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
 
 
 class _Environment(EnvSettingsSource):
-    """The environment; a list or a table is one variable's JSON."""
+    """Settings from the environment; a list or a table is one variable with JSON."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Read JSON.

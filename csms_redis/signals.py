@@ -1,4 +1,4 @@
-"""What the operator asks a running service for by signals."""
+"""The signals of an operator: end, end quickly, read files again."""
 
 import asyncio
 import signal
@@ -13,19 +13,19 @@ _log = structlog.get_logger()
 
 
 class Signals:
-    """What the operator asks for by signals.
+    """Takes the signals and lets the service ask for them; it does not end the process itself.
 
     SIGTERM and SIGINT: the first asks for an orderly end, the second for a quick one; during the
     start the first ends it. SIGHUP: what can be read anew without a restart is.
     """
 
     def __init__(self) -> None:
-        """Take them from now on."""
+        """Take the signals from now on."""
         self._starting: asyncio.Task[None] | None = None
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         self.reloads: list[Callable[[], None]] = []
-        """What SIGHUP does; each logs what came of it."""
+        """Functions that SIGHUP calls; each logs its result."""
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop, signum)
@@ -39,7 +39,7 @@ class Signals:
             self._starting.cancel()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do all the work of the service; a signal cancels it that comes before it has started."""
+        """Do all the work of the service; a signal cancels the work until `started` is called."""
         self._starting = working = asyncio.create_task(work)
         try:
             await working
@@ -48,7 +48,7 @@ class Signals:
                 raise
 
     def started(self) -> None:
-        """From now on the work looks at the signals itself."""
+        """Note that the service has started: from now on its work looks at the signals itself."""
         self._starting = None
 
     @staticmethod
@@ -71,15 +71,15 @@ class Signals:
 
     @property
     def problem(self) -> str | None:
-        """What readiness says of it."""
+        """Why the service is not ready, for readiness; None before the first signal."""
         return "is shutting down" if self.first.is_set() else None
 
     async def delay(self, seconds: float) -> None:
-        """Wait, unless there is a second signal."""
+        """Wait some seconds, or until a second signal."""
         await self.unless_hurried(asyncio.sleep(seconds))
 
     async def unless_hurried(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do some work, and drop it at a second signal."""
+        """Do some work; a second signal cancels the work."""
         working = asyncio.create_task(work)
         hurry = asyncio.create_task(self.second.wait())
         await asyncio.wait({working, hurry}, return_when=asyncio.FIRST_COMPLETED)

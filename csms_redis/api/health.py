@@ -14,29 +14,29 @@ class Component(NamedTuple):
     """A part of the service, or something that it needs."""
 
     problem: str | None = None
-    """What is wrong with it, if anything is."""
+    """What is wrong with the component; None while it is well."""
     needed: bool = True
-    """Whether requests cannot be served as long as something is."""
+    """Whether requests cannot be served while the component has a problem."""
 
 
 Components: TypeAlias = Callable[[], Mapping[str, Component]]
-"""Every component, as it is now."""
+"""Gives every component by its name, as it is now."""
 
 
 class HealthHandlers:
-    """The health of this process and of what it needs."""
+    """Answers the health checks: of this process, and of the components that it needs."""
 
     def __init__(self, components: Components) -> None:
         """Ask `components` at each readiness probe."""
         self._components = components
 
     async def live(self, request: web.Request) -> web.Response:
-        """Whether the event loop turns: it answers."""
+        """Answer 200: that an answer comes shows that the event loop turns."""
         del request
         return web.Response(body=b'{"status":"OK"}', content_type=JSON)
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Whether requests can be served; else 503, with what is wrong."""
+        """Answer 200 where requests can be served; else 503, and what is wrong."""
         del request
         components = self._components()
         wrong = _wrong(components)

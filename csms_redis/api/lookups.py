@@ -15,7 +15,7 @@ class LookupHandlers:
     """`GET` of a station's auth, a token, a certificate."""
 
     def __init__(self, lookups: Lookups) -> None:
-        """Answer from `lookups`."""
+        """Answer requests with what `lookups` finds."""
         self._lookups = lookups
 
     async def station_auth(self, request: web.Request) -> web.Response:

@@ -29,10 +29,10 @@ from csms_redis.telemetry.metrics import WriteCounts
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RECORD = web.RequestKey("record", dict[str, str])
-"""Which record a request is about, for its line in the log."""
+"""The id of the record that a request is about, for the request's line in the log."""
 
 WRITES = web.AppKey("writes", WriteCounts)
-"""Where requests that are to change something are counted."""
+"""The counters of requests that are to change something."""
 
 _PROBLEM = web.RequestKey("problem", Problem)
 _ORIGIN = web.RequestKey("origin", str)
@@ -184,7 +184,7 @@ async def _answer(
 
 
 def _outcome(request: web.Request, status: int) -> str:
-    """What came of a write: one of `telemetry.metrics.OUTCOMES`."""
+    """How a write ended: one of `telemetry.metrics.OUTCOMES`."""
     if status < HTTPStatus.BAD_REQUEST:
         return "done"
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -27,11 +27,11 @@ class NoAccessLog(AbstractAccessLogger):
 
     @property
     def enabled(self) -> bool:
-        """Spare aiohttp the clock reading as well."""
+        """Switch the access log off, which also spares aiohttp reading the clock."""
         return False
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Say nothing."""
+        """Write no line."""
 
 
 class StatusRequestHandler(RequestHandler):
@@ -72,7 +72,7 @@ class StatusRequestHandler(RequestHandler):
         return self._current_request is not None or bool(self._messages)
 
     def data_received(self, data: bytes) -> None:
-        """As its base, and keep of a request what tells who asks, should it never be read."""
+        """Take bytes as the base class does; keep a request's begin, which names its agent."""
         if len(self.begun) < MOST:
             self.begun += data[:MOST]
         super().data_received(data)

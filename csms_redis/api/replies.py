@@ -27,7 +27,7 @@ def problem_reply(problem: Problem) -> web.Response:
 
 
 def without_body(reply: web.StreamResponse) -> None:
-    """Take the body off a reply, and what describes it."""
+    """Take the body off a reply, and the headers that describe the body."""
     if isinstance(reply, web.Response):
         reply.body = None
         reply.headers.pop("Content-Type", None)

@@ -19,7 +19,7 @@ MAX_BLOCKS = 10
 """The most certificates in one text; OCPP chains have three or four."""
 
 MAX_NAME = 512
-"""The most characters that are told of a subject or an issuer."""
+"""The most characters of a subject or an issuer that are shown."""
 
 _BOUNDARY = re.compile(r"-----(?:BEGIN|END)")
 _BEGIN = re.compile(r"-----BEGIN ([^-]*)-----[ \t]*\r?")
@@ -158,7 +158,7 @@ def _certificate(number: int, body: str) -> tuple[bytes, x509.Certificate]:
 
 
 def _details(certificate: x509.Certificate) -> dict[str, str]:
-    """What a certificate says of itself."""
+    """The details that are read from a certificate."""
     readers: dict[str, Callable[[], str]] = {
         "subject": lambda: certificate.subject.rfc4514_string()[:MAX_NAME],
         "issuer": lambda: certificate.issuer.rfc4514_string()[:MAX_NAME],
@@ -191,7 +191,7 @@ def der_hash(der: bytes) -> str:
 
 
 def certificate_hash(spelling: str) -> str | None:
-    """Bring any spelling of a SHA-256 hash to padded base64url, or give None when it is none.
+    """Bring any spelling of a SHA-256 hash to padded base64url, or give None for no hash.
 
     Base64 and base64url (even mixed: no character means two things), padded or not, with the
     unused bits unset as RFC 4648, 3.5 has it; or 64 hex digits. Percent escapes must be decoded.

@@ -12,7 +12,7 @@ class Problem(Exception):
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
     def __init__(self, error: str, *, reason: str | None = None) -> None:
-        """Keep what is said of it.
+        """Keep the texts for the caller and for the log.
 
         Args:
             error: what is wrong and what to do, for the caller; never a secret.
@@ -40,7 +40,7 @@ class Unauthorized(Problem):
     status = HTTPStatus.UNAUTHORIZED
 
     def __init__(self, error: str, *, wrong: bool = False) -> None:
-        """Say whether credentials were `wrong`, or there were none."""
+        """Note whether credentials were `wrong`; otherwise the request had no credentials."""
         super().__init__(error)
         self.wrong = wrong
 
@@ -74,7 +74,7 @@ class Conflict(Problem):
 
 
 class Gone(Problem):
-    """What a cursor goes on from is no more."""
+    """A cursor cannot be continued: what it refers to has changed."""
 
     status = HTTPStatus.GONE
 
@@ -97,7 +97,7 @@ class TooManyRequests(Problem):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, retry_after: int) -> None:
-        """Let wrong ones wait `retry_after` seconds."""
+        """Ask the caller to wait `retry_after` seconds before the next attempt."""
         super().__init__("Too many attempts with wrong credentials; right ones are always taken.")
         self.retry_after = retry_after
 

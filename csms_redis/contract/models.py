@@ -16,7 +16,7 @@ from csms_redis.contract.certificates import MAX_NAME, MAX_PEM_BYTES
 from csms_redis.contract.errors import BadRequest
 
 ADDITION: JsonDict = {"x-addition": True}
-"""In the OpenAPI document, what marks everything that is not in MaEVe's own."""
+"""Marks, in the OpenAPI document, everything that MaEVe's document does not have."""
 
 _RFC3339 = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:(\d{2})(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII
@@ -26,10 +26,10 @@ _SHA256 = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=", re.ASCII)
 
 
 def moment(text: str) -> datetime:
-    """Read what RFC 3339 5.6 calls a date-time; a leap second is the one before it.
+    """Read a date-time (RFC 3339, 5.6); a leap second is read as the second before it.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a date-time.
     """
     match = _RFC3339.fullmatch(text)
     if match:
@@ -154,7 +154,7 @@ class ChargeStationAuth(ContractModel):
     ] = None
 
     def doubts(self) -> Iterator[str]:
-        """A password that no gateway can match, or none where the profile needs one."""
+        """A password that no gateway can match, or a missing password that the profile needs."""
         password = self.base64SHA256Password
         if password is not None and not _SHA256.fullmatch(password):
             yield (
@@ -249,7 +249,7 @@ class Token(ContractModel):
 
     @property
     def key(self) -> str:
-        """The uid by which it is found: in upper case, for uids are found whatever theirs is."""
+        """The uid as keys have it: in upper case, because a uid is found in any case (OCPI)."""
         return self.uid.upper()
 
     @field_validator("contractId")
@@ -258,7 +258,7 @@ class Token(ContractModel):
         return emaid.normalise(contract_id)
 
     def doubts(self) -> Iterator[str]:
-        """A contractId that is no eMAID, which OCPI allows."""
+        """A contractId that is not an eMAID, which OCPI allows."""
         if not emaid.is_emaid(self.contractId):
             yield "contractId is not an eMAID, such as GB-TWK-012345678-V"
 

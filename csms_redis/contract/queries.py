@@ -65,7 +65,7 @@ def unknown_parameter(name: str, known: Collection[str]) -> BadRequest:
 
 
 class Query(BaseModel):
-    """What all listings take."""
+    """The query parameters that all listings take."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

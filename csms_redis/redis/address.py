@@ -13,7 +13,7 @@ import structlog
 from csms_redis import aside, files
 
 _PATIENCE: Final = 0.5
-"""Seconds that files may take to be read; after that a connection is made with what was in them."""
+"""Seconds that files may take to be read; after that a connection uses what was last read."""
 
 _log = structlog.get_logger()
 
@@ -28,13 +28,16 @@ class Tls:
     check_hostname: bool = True
 
     async def context(self) -> ssl.SSLContext:
-        """What a new connection uses, from the files as they are now.
+        """The context for a new connection, from the files as they are now.
 
-        Where they cannot be read now, or take too long, what was last read well.
+        Where the files cannot be read now, or not in time, the context is the last one that was
+        made. A slow disk so costs a connection at most half a second; what it reads meanwhile is
+        used by the next connection.
 
         Raises:
-            OSError: nothing was, and a file cannot be read, or not in time.
-            ssl.SSLError: nothing was, and it holds no certificate, or no key that belongs to it.
+            OSError: no context was made before, and a file cannot be read, or not in time.
+            ssl.SSLError: no context was made before, and a file holds no certificate, or no key
+                that belongs to the certificate.
         """
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -52,11 +55,11 @@ class Tls:
         return _last[self]
 
     def read(self) -> ssl.SSLContext:
-        """Read the files; takes no time where they have not changed.
+        """Read the files, or take the last result where they have not changed.
 
         Raises:
             OSError: a file cannot be read.
-            ssl.SSLError: it holds no certificate, or no key that belongs to it.
+            ssl.SSLError: a file holds no certificate, or no key that belongs to the certificate.
         """
         named = [file for file in (self.ca_file, self.cert_file, self.key_file) if file]
         stamps = tuple(_stamp(file) for file in named)
@@ -81,7 +84,7 @@ def _stamp(file: Path) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8)
 def _context(tls: Tls, stamps: tuple[tuple[int, ...], ...]) -> ssl.SSLContext:
-    """Read the files; for the system's authorities it takes as long as a thousand lookups."""
+    """Read the files; the system's authorities take as long as a thousand lookups."""
     del stamps
     for file in (tls.ca_file, tls.cert_file, tls.key_file):
         if file is not None:
@@ -113,12 +116,12 @@ class Address:
         return f"{'rediss' if self.tls else 'redis'}://{self.host_and_port}/{self.db}"
 
     def __repr__(self) -> str:
-        """As `str`: a password must not reach a traceback."""
+        """The same as `str`: a password must not reach a traceback."""
         return f"<Address {self}>"
 
     @property
     def host_and_port(self) -> str:
-        """As URLs have them."""
+        """Host and port as a URL has them."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def at(self, host: str, port: int) -> "Address":

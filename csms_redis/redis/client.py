@@ -20,11 +20,14 @@ _TRY_AGAIN = 0.02  # seconds
 
 
 class RedisClient:
-    """The masters of a topology, for all but the lookups.
+    """The masters of a topology, for all commands but those of the lookups.
+
+    This class is responsible for sending a command to the master that has its key, also when the
+    key moves. It does not find the masters out (`Topology`) and does not connect (`Node`).
 
     Attributes:
-        waits: whether a write is answered only when replicas have it: WAIT then waits for what this
-            write changes, so one that changes nothing proves nothing of what others wrote.
+        waits: whether a write is answered only when replicas have it. WAIT waits for what its own
+            write changed, so a write that changes nothing proves nothing of what others wrote.
     """
 
     def __init__(
@@ -36,13 +39,13 @@ class RedisClient:
         admit: Admit | None = None,
         waits: bool = False,
     ) -> None:
-        """Use what `topology` names.
+        """Use the masters that `topology` names; nothing is sent yet.
 
         Args:
-            topology: which master has a key.
-            new_node: how to speak to one.
-            timeout: seconds for each, besides the time that replicas have.
-            admit: asked before each, with the master that it is for.
+            topology: knows which master has a key.
+            new_node: makes the connections to a master.
+            timeout: seconds for each command, besides the time that replicas have.
+            admit: asked before each command, with the master that the command is for.
             waits: whether the nodes wait for replicas after each write.
         """
         self.waits = waits
@@ -86,7 +89,7 @@ class RedisClient:
 
     @property
     def clustered(self) -> bool:
-        """Whether the masters share what there is, each with slots of its own."""
+        """Whether the masters share the keys, each with slots of its own."""
         return self._topology.clustered
 
     @property
@@ -97,7 +100,7 @@ class RedisClient:
 
     @property
     def masters(self) -> tuple[Address, ...]:
-        """Those that take writes, as far as is known."""
+        """The masters that take writes, as far as is known."""
         return self._topology.masters
 
     async def read_at(self, master: Address, commands: Sequence[Command]) -> list[Any]:
@@ -189,7 +192,7 @@ class RedisClient:
     async def _write_group(
         self, master: Address | None, writes: Sequence[tuple[bytes, Command]]
     ) -> list[Any]:
-        """Send to one master; for each its reply, or why it has none."""
+        """Send commands to one master; for each its reply, or why there is no reply."""
         if master is None:
             return [Redirected()] * len(writes)
         try:
@@ -210,9 +213,11 @@ class RedisClient:
     async def _another_owner(
         self, key: bytes, former: Address, failure: Unavailable, *, within: float
     ) -> Address | None:
-        """Who has a key where a failure says that its former master is a replica.
+        """Which other master has a key, if a failure says that the former one is a replica now.
 
-        None where it does not, which proves nothing, or nobody else has the key in time.
+        Returns:
+            The other master; None where the failure says something else, or where no other master
+            has the key in time.
         """
         if not is_replica(failure):
             return None
@@ -226,7 +231,7 @@ class RedisClient:
         return node
 
     def _leave(self, slots: Collection[int] | None) -> None:
-        """Close the connections to what is no master any more."""
+        """Close the connections to servers that are not masters any more."""
         del slots
         for address in self._nodes.keys() - set(self._topology.masters):
             closing = asyncio.ensure_future(self._nodes.pop(address).close())

@@ -46,7 +46,7 @@ class Cluster(Topology):
     clustered = True
 
     def __init__(self, seeds: Sequence[Address], *, timeout: float) -> None:
-        """Know no more than where to ask.
+        """Know only where to ask; nothing is sent yet.
 
         Args:
             seeds: some nodes, or names that stand for many. All nodes are spoken to as the seeds
@@ -125,7 +125,7 @@ class Cluster(Topology):
 
     @property
     def own_connections(self) -> int:
-        """One to each node, and to each seed."""
+        """The number of connections: one to each node, and to each seed."""
         return len(self._nodes) + len(self._seeds)
 
     async def look(self) -> None:
@@ -151,7 +151,7 @@ class Cluster(Topology):
         await self._questions.keep(self._nodes)
 
     def _ask_next_time(self, said: ClusterMap) -> None:
-        """Ask all its nodes in turn, the one that gave it last."""
+        """Plan the next looks: all nodes of this map in turn, the node that gave it last."""
         if self._nodes and said.missing == SLOTS:
             return  # it was taken out of the cluster
         nodes = [node for node in said.nodes if node.live]
@@ -233,7 +233,7 @@ class Cluster(Topology):
         return believed
 
     def _take_over(self, said: ClusterMap) -> bool:
-        """Take over who owns what; whether all was believed."""
+        """Learn from a map which node owns which slot; whether all of the map was believed."""
         theirs = {node.id: node for node in said.nodes}
         outdated: dict[tuple[str, str], bool] = {}
         for node in said.nodes:
@@ -298,7 +298,7 @@ class Cluster(Topology):
         self._tell(changed)
 
     def _confirm(self, said: ClusterMap) -> None:
-        """Note which masters a node sees in health."""
+        """Note which masters a node sees healthy."""
         alone = sum(node.live for node in said.nodes) == 1
         for node in said.nodes:
             if (

@@ -28,17 +28,17 @@ class ClusterNode:
 
     @property
     def live(self) -> bool:
-        """Whether it can be asked, as far as most of the masters know; one may suspect it."""
+        """Whether the node can be asked: most masters do not think that it failed."""
         return not self.flags & _GONE
 
     @property
     def leads(self) -> bool:
-        """Whether it is a working master, with slots or, as a new one, without."""
+        """Whether the node is a working master; a new master has no slots yet."""
         return "master" in self.flags and self.live
 
     @property
     def owns(self) -> bool:
-        """Whether it has slots and may answer for them."""
+        """Whether the node is a working master that has slots."""
         return self.leads and bool(self.slots)
 
 

@@ -1,7 +1,8 @@
 """Host names and connections to them; a name server that is silent holds up nothing else.
 
-A name is resolved once at a time, on a thread that nothing waits for. Who gives up waiting leaves
-that to whoever asks next, so that a slow name server is waited for in several attempts.
+A name is resolved on a thread that nothing waits for, and never twice at the same time. A caller
+who gives up leaves the thread at work, and the next caller waits for the same answer: so a slow
+name server is waited for in several attempts.
 """
 
 import asyncio
@@ -22,19 +23,19 @@ _asked: "aside.Shared[tuple[str, int], list[Place]]" = aside.Shared()
 
 
 class NotResolved(OSError):
-    """There is no address for a name, or not in time."""
+    """A name has no address, or the name server did not answer in time."""
 
     def __init__(self, reason: str = "") -> None:
-        """Have a `reason` where there is one."""
+        """Give the `reason` in the resolver's words, if it has one."""
         told = f": {reason.lower()}" if reason else ""
         super().__init__(socket.EAI_NONAME, f"its name is not resolved{told}")
 
 
 async def places(host: str, port: int) -> list[Place]:
-    """All addresses of a name, or the one that `host` is.
+    """All addresses of a host name; of an IP address, the address itself.
 
     Raises:
-        NotResolved: it has none.
+        NotResolved: the name has no address.
     """
     with suppress(OSError, UnicodeError):
         return _places(host, port, socket.AI_NUMERICHOST)
@@ -47,17 +48,17 @@ async def places(host: str, port: int) -> list[Place]:
 
 
 def blamed(host: str, port: int, error: BaseException) -> BaseException:
-    """What to tell of a connection that failed: a time-out may have been the name server's."""
+    """The error to report for a failed connection: a time-out may be the name server's fault."""
     waits = isinstance(error, TimeoutError) and _asked.waits((host, port))
     return NotResolved() if waits else error
 
 
 async def connect(host: str, port: int) -> socket.socket:
-    """Connect to a name: to its addresses one after another, to the next also when one is silent.
+    """Connect to a name: try its addresses one after another, also while one is silent.
 
     Raises:
-        NotResolved: it has no address.
-        OSError: none of its addresses can be connected to.
+        NotResolved: the name has no address.
+        OSError: no address of the name can be connected to.
     """
     waiting = await places(host, port)
     trying: set[asyncio.Task[socket.socket]] = set()
@@ -102,7 +103,7 @@ async def _connect(family: socket.AddressFamily, address: tuple[str | int, ...])
 
 
 def _close(attempt: "asyncio.Task[socket.socket]") -> None:
-    """Close what was connected as well, too late."""
+    """Close the connection of an attempt that was not the first to succeed."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close()
 

@@ -17,7 +17,10 @@ from csms_redis.redis.outcomes import AWAY, UNKNOWN, Redirected, failure
 
 
 class Node:
-    """A bounded number of connections to one server.
+    """A bounded number of connections to one server, on which commands are sent.
+
+    This class is responsible for sending each command once and in time. What an error reply means
+    is in `outcomes`, where a write must be in `durability`.
 
     redis-py makes the connections and speaks the protocol. Its pool, its time-outs and its retries
     are left out: the first two take a third of a write's time, and a repeated write could undo
@@ -35,10 +38,10 @@ class Node:
         """Know a server; nothing is sent until it is used.
 
         Args:
-            address: where it is.
+            address: where the server is.
             max_connections: how many commands may be under way at once; others wait.
-            durability: of its writes.
-            new_connection: makes one, not connected yet, that does not retry.
+            durability: where a write must be before it is acknowledged.
+            new_connection: makes a connection, not connected yet, that does not retry.
         """
         self.address = address
         self._new_connection = new_connection or connection_to
@@ -151,7 +154,7 @@ class Node:
         return await self._send(commands, broken=broken, within=within, master=master)
 
     async def close(self) -> None:
-        """Close every connection, those in use when they are free."""
+        """Close every connection; one that is in use is closed when its command is answered."""
         self._closed = True
         while self._free:
             await self._free.pop().disconnect(nowait=True)

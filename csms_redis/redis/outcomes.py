@@ -1,6 +1,7 @@
-"""What became of a command that Redis answered with an error: told in words, and never too well.
+"""What an error reply says about its command: whether anything was changed, and what to do.
 
-"Nothing was changed" is said only where the error proves it. Who sends the commands is `node`.
+A caller is told "nothing was changed" only where the error proves it. The commands are sent by
+`node`.
 """
 
 import re
@@ -20,7 +21,7 @@ _PERHAPS = (
 )
 
 NOT_THE_MASTER = frozenset(["CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOAUTH", "READONLY"])
-"""Codes of replies that say of the server, not of the key, that it is not the one to ask."""
+"""Codes of error replies for which the server, and not the key, is the reason: ask another."""
 
 _WORDS = {
     "MISCONF": "it cannot write to its disk",
@@ -31,7 +32,7 @@ _WORDS = {
     "WRONGPASS": "it does not take the user or the password",
     "WRONGTYPE": "what is at the key is none of our records",
 }
-"""What Redis' codes mean, for people."""
+"""What Redis' error codes mean, in words for people."""
 
 _NOT_READY = NOT_THE_MASTER - {"NOAUTH"}
 _LASTING = frozenset(["NOAUTH", "NOPERM", "OOM", "WRONGPASS", "WRONGTYPE"])
@@ -49,8 +50,8 @@ _REFUSALS = NOT_THE_MASTER | {
 }
 """Codes of replies by which a server says that it has not begun to carry out a command.
 
-What has another code may be a proxy's, which lost the server after it had passed the command on
-("ERR Connection timed out", "upstream failure").
+A reply with another code may come from a proxy that lost the server after it had passed the command
+on ("ERR Connection timed out", "upstream failure").
 """
 
 _UNKNOWN_COMMAND = re.compile(r"unknown command|unsupported command", re.IGNORECASE)
@@ -64,7 +65,7 @@ class Redirected(Exception):
     """Nothing was done: the key is at another server, or will be in a moment."""
 
     def __init__(self, to: Address | None = None, *, for_good: bool = False) -> None:
-        """Name the other server; None where it is the same one, a little later."""
+        """Name the other server; None means the same server, a little later."""
         super().__init__()
         self.to = to
         self.for_good = for_good

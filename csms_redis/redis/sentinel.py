@@ -65,11 +65,11 @@ class Sentinel(Topology):
 
     @property
     def own_connections(self) -> int:
-        """Two to each sentinel: one to ask, one to be told."""
+        """The number of connections: two to each sentinel, one to ask and one to listen on."""
         return 2 * max(len(self._configured), len(self._peers))
 
     async def look(self) -> None:
-        """Ask every sentinel, and those that they name."""
+        """Ask every sentinel that is known, and those that the answers name."""
         for address in {*self._configured, *self._named}:
             self._visit(address)
         # names are resolved, sentinels asked, and then perhaps those that they name
@@ -162,7 +162,7 @@ class Sentinel(Topology):
                     self._start(address, self._resolve(address))
 
     async def _forget(self) -> None:
-        """Leave sentinels that none of the others names any more."""
+        """Forget sentinels that no other sentinel names any more."""
         words = [peer.word for peer in self._peers.values() if peer.word]
         if words:
             others = {other for word in words for other in word.others.values()}
@@ -198,7 +198,7 @@ class Sentinel(Topology):
         return max(len(known), configured)
 
     def _take_over(self) -> None:
-        """Have the master that a majority agrees on, if there is one."""
+        """Take the master on which a majority agrees, if there is a majority."""
         words = self._words()
         needed = self._sentinels(words) // 2 + 1
         sent: dict[Where, list[float]] = {}
@@ -239,7 +239,7 @@ class Sentinel(Topology):
         return f"the sentinels disagree, {needed} of {total} must agree: {said}"
 
     def _failure(self) -> str:
-        """One of those who do not answer, and why."""
+        """One sentinel that does not answer, and why."""
         for peer in self._peers.values():
             if peer.problem:
                 return f"; {peer} {peer.problem}"

@@ -22,7 +22,7 @@ class Standalone(Topology):
         return str(self._address)
 
     def owner(self, key: bytes) -> Address:
-        """The one there is."""
+        """The one master, whatever the key."""
         del key
         return self._address
 

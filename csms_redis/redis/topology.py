@@ -25,13 +25,17 @@ _log = structlog.get_logger()
 
 
 class Topology(ABC):
-    """The masters of a Redis deployment."""
+    """The masters of a Redis deployment, kept known.
+
+    A topology knows who is a master and which keys the master has. It sends no command of the
+    service and keeps no record.
+    """
 
     clustered: ClassVar[bool] = False
     """Whether each master has slots of its own, and tells which (`CLUSTER NODES`)."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Know no master yet; `look` or `run` finds them."""
         self.masters: tuple[Address, ...] = ()
         self.problem: str | None = "has not been reached yet"
         """For the operator, why the masters are not known or not confirmed; None when they are."""
@@ -52,11 +56,11 @@ class Topology(ABC):
     async def look(self) -> None:
         """Find the masters out, within a second or two.
 
-        What cannot be found out is told by `problem`; nothing is raised.
+        `problem` tells what cannot be found out; nothing is raised.
         """
 
     async def run(self) -> None:
-        """Keep them known until cancelled, and say when they change or cannot be confirmed."""
+        """Keep the masters known until cancelled; log when they change or cannot be confirmed."""
         masters: tuple[Address, ...] = ()
         problem: str | None = None
         while True:
@@ -86,12 +90,15 @@ class Topology(ABC):
         self.doubt()
 
     async def owner_after(self, key: bytes, former: Address, *, within: float) -> Address | None:
-        """Look again until a key has another master than one that says that it is none any more.
+        """Wait until a key has another master, because the former one says that it is a replica.
 
         Args:
             key: of the record.
-            former: who says so.
-            within: seconds; None where no other is known until then.
+            former: the master that says so.
+            within: seconds to wait.
+
+        Returns:
+            The other master; None where no other master is known in time.
         """
         deadline = monotonic() + within
         while (owner := self.owner(key)) in {None, former} and monotonic() < deadline:
@@ -115,11 +122,11 @@ class Topology(ABC):
 
     @property
     def own_connections(self) -> int:
-        """How many it may have open at once to find the masters out."""
+        """How many connections the topology itself may have open at once."""
         return 0
 
     async def close(self) -> None:  # noqa: B027 most have none
-        """Close the connections of its own."""
+        """Close the topology's own connections."""
 
     def _tell(self, slots: Collection[int] | None) -> None:
         for changed in self.changed:

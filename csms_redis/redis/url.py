@@ -112,7 +112,7 @@ def parse(url: str) -> RedisUrl:
 
 
 def _login(login: str) -> tuple[str | None, str | None]:
-    """The user and the password, None where there is none."""
+    """The user and the password; None for the one that the URL does not have."""
     if "@" in login:
         raise BadUrl("has a '@' in a user name or password: percent-encode it as %40")
     username, colon, password = login.partition(":")

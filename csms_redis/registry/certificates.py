@@ -75,9 +75,9 @@ class Certificates:
         """Keep a certificate under its hash.
 
         Raises:
-            Conflict: at its key is something else; nothing was changed.
+            Conflict: the key has something else than a record; nothing was changed.
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the certificate may have been stored.
         """
         await replace(self._redis, certificate_record(self._prefix, certificate))
 
@@ -158,10 +158,10 @@ class ExpiringCertificates:
     """How many certificates run out soon, counted anew now and then."""
 
     def __init__(self, certificates: Certificates) -> None:
-        """Count those of `certificates`; `run` does it."""
+        """Count no certificate yet; `run` counts those of `certificates`."""
         self._certificates = certificates
         self.number: int | None = None
-        """That run out within `SOON` or have run out; None as long as it is not known."""
+        """How many have expired or expire within `SOON`; None until they were counted once."""
 
     async def run(self) -> None:
         """Count every few minutes until cancelled; while Redis is away the last number stands."""

@@ -20,7 +20,7 @@ from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 
 IDENTITY_KEY = b"dataset"
-"""Behind the prefix of every key."""
+"""The key of the identity, behind the prefix that every key has."""
 
 MARKS = 32
 """How many are kept: as many processes may start between two probes of one that reads."""
@@ -66,7 +66,7 @@ class DataSet:
         return self._redis.owner(self.key) == master
 
     def reached(self) -> None:
-        """The master that has it can be used: the first time, renew it."""
+        """Note that the identity's master can be used: renew the identity, the first time."""
         if not self._renewed:
             self._begin(missing=False)
 

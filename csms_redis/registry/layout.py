@@ -13,7 +13,7 @@ LAYOUT = 1
 """What this program reads and writes; a store without a version has it too."""
 
 LAYOUT_KEY = b"layout"
-"""Where the version is, behind the prefix of every key."""
+"""The key of the version, behind the prefix that every key has."""
 
 _MOST_DIGITS = 9
 _log = structlog.get_logger()
@@ -28,15 +28,15 @@ class MayNotRead(Unavailable):
 
 
 class Layout:
-    """Admits to the records unless their layout is known to be another's.
+    """Admits to the records, unless their layout is one that this program does not know.
 
-    In a cluster one master has the version for all. While it cannot be read that master is not
-    used, and the others are: no part that is away may take the rest with it. Once it was read and
-    is not this program's, nobody is admitted until it was read again and is.
+    In a cluster one master has the version for all masters. While the version cannot be read, that
+    master is not used and the other masters are: a part that is away must not take the rest with
+    it. Once another version was read, no record may be used until this program's version is read.
     """
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
-        """Read it through `redis`.
+        """Read the version through `redis`; nothing is sent yet.
 
         Args:
             redis: a client of its own, whose writes wait for no replica.
@@ -56,11 +56,11 @@ class Layout:
         """Return once the records may be used; at the first contact, write what is missing.
 
         Args:
-            master: whose they are; None for all.
+            master: the master whose records are to be used; None for all masters.
 
         Raises:
-            UnknownLayout: they may not.
-            Unavailable: nobody knows; to be asked again.
+            UnknownLayout: the records must not be used.
+            Unavailable: the version cannot be read now; ask again later.
         """
         while not self._known:
             looking = self._look_soon()
@@ -79,11 +79,11 @@ class Layout:
                     raise
 
     def is_at(self, master: Address) -> bool:
-        """Whether a master has it, as far as is known."""
+        """Whether a master has the version, as far as is known."""
         return self._redis.owner(self.key) == master
 
     def found(self, value: bytes | None) -> None:
-        """It was read in passing: if it is not what it was, it is read again.
+        """Take the version that a probe has read: if it is another value, it is read again.
 
         Not every change is told of: `SWAPDB` puts another data set under a connection.
         """
@@ -91,12 +91,12 @@ class Layout:
             self.changed()
 
     def changed(self) -> None:
-        """It was written: until it was read again nothing is sent to any master."""
+        """Note that the key was written: no master is used until the version was read again."""
         self._doubt()
         self._others_may = False
 
     def unwatched(self, master: Address) -> None:
-        """Whoever changed what `master` has may not have been heard: it is read again."""
+        """Note that a change at `master` may have gone unseen: the version is read again."""
         if self.is_at(master):
             self._doubt()
 
@@ -112,12 +112,12 @@ class Layout:
         return self._looking
 
     async def stored(self) -> int | None:
-        """The version that stands in Redis; None where there is none.
+        """The version that is stored in Redis; None where none is stored.
 
         Raises:
-            UnknownLayout: it is not this program's.
-            MayNotRead: there is no right to read it.
-            Unavailable: there is no answer.
+            UnknownLayout: the version is not this program's.
+            MayNotRead: Redis' user has no right to read the version.
+            Unavailable: Redis does not answer.
         """
         try:
             value = await self._redis.read(self.key, "GET", self.key)
@@ -160,7 +160,7 @@ class Layout:
             self._known = self._others_may = True
 
     async def _write(self) -> None:
-        """Say what the records are from now on; where that fails the next start tries again."""
+        """Store this program's version; where that fails, the next start tries again."""
         try:
             await self._redis.write(self.key, "SET", self.key, LAYOUT, "NX")
         except Unavailable:
@@ -170,7 +170,7 @@ class Layout:
             await self.stored()
 
     def _warn(self, event: str, **more: str) -> None:
-        """Say something once, however often it is looked at."""
+        """Log a warning once, however often its reason is seen."""
         if event not in self._warned:
             self._warned.add(event)
             _log.warning(event, key=self.key.decode(), **more)
@@ -187,6 +187,6 @@ class Layout:
 
 
 def _retrieve(looked: asyncio.Task[None]) -> None:
-    """Leave no exception that only a cancelled caller would have seen."""
+    """Take the exception, which nobody else takes if every caller was cancelled."""
     if not looked.cancelled():
         looked.exception()

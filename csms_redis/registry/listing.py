@@ -19,16 +19,16 @@ Values: TypeAlias = Sequence[bytes | None]
 """The values of a record's fields, as they were asked for."""
 
 Show: TypeAlias = Callable[[str, Values], bytes | None]
-"""Gives a record with this id as JSON; None where it is not to be listed.
+"""Gives a record with this id as JSON; None where the record is not to be listed.
 
-One that turns out to be no JSON is not listed either: it is not this service's.
+A record that is not JSON is not listed either: this service has not written it.
 """
 
 ReadValues: TypeAlias = Callable[[Scan, int, list[bytes]], Awaitable[Sequence[Values]]]
 """Reads what is shown of the records at some keys of a master, by its number in the scan."""
 
 MOST_AT_ONCE = 1000
-"""Keys that one SCAN looks at, at most: for 0.3 ms Redis does nothing else."""
+"""The most keys that one SCAN looks at; Redis does nothing else for 0.3 ms."""
 
 _READ_AT_ONCE = 100  # records, so that lookups are answered between two reads
 _MOST_SCANNED = 10_000  # keys that one page looks at, and two more for each record it leaves out
@@ -67,17 +67,17 @@ class Listing:
         self._read = read
 
     async def page(self, query: Query, show: Show, *, start: str = "", offset: int = 0) -> Page:
-        """A page.
+        """Read one page.
 
         Args:
-            query: which one.
+            query: the limit, the cursor and the filters.
             show: makes JSON of a record that is to be listed.
-            start: of the ids.
-            offset: how many records are left out, from the first page on.
+            start: what the ids of all listed records start with.
+            offset: how many records are left out at the beginning of the listing.
 
         Raises:
-            BadRequest: the cursor is none of this listing.
-            Gone: the cursor goes on from what is no more.
+            BadRequest: the cursor does not belong to this listing.
+            Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
         name = listing_name(self._resource.name, query.filters)
@@ -137,7 +137,7 @@ class Listing:
     async def _found(
         self, scan: Scan, number: int, keys: list[bytes], show: Show
     ) -> list[tuple[bytes, bytes]]:
-        """Those of some records that are to be listed: their keys, and their JSON."""
+        """Of the records at some keys, those that are to be listed: key and JSON of each."""
         found = []
         for start in range(0, len(keys), _READ_AT_ONCE):
             some = keys[start : start + _READ_AT_ONCE]

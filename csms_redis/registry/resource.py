@@ -33,12 +33,12 @@ class Resource:
         """Describe a kind of record.
 
         Args:
-            name: the first part of its keys, and its segment in paths.
-            called: for people.
-            canonical: gives an id the form that keys have, or None for what is no id.
-            fields: asked for by a lookup; the first is in every record.
-            hidden: asked for as well, but never in an answer.
-            refused: a record whose last hidden field has this value is not to be found.
+            name: the first part of the keys, and the segment of paths.
+            called: the kind's name for people.
+            canonical: gives an id the form that it has in keys, or None for text that is no id.
+            fields: the fields that a lookup answers; the first is in every record.
+            hidden: fields that a lookup reads as well, but never answers.
+            refused: a record whose last hidden field has this value is not found.
         """
         self.name = name
         self.called = called
@@ -85,7 +85,7 @@ def lookup_fields(model: type[BaseModel]) -> tuple[bytes, ...]:
 
 
 def json_object(names: Sequence[bytes], values: Sequence[bytes | None]) -> bytes:
-    """The JSON of what is set of some fields."""
+    """A JSON object of those fields that are set."""
     pairs = zip(names, values, strict=True)
     return b"{%b}" % b",".join(
         b'"%b":%b' % (name, value) for name, value in pairs if value is not None
@@ -93,7 +93,7 @@ def json_object(names: Sequence[bytes], values: Sequence[bytes | None]) -> bytes
 
 
 def if_json(record: bytes | None) -> bytes | None:
-    """A record that can be shown; None for one of others, with a field that is no JSON."""
+    """A record, if it is JSON; None where another program wrote a field that is not JSON."""
     if record is None:
         return None
     try:
@@ -114,18 +114,18 @@ def is_value(stored: bytes | None, wanted: object) -> bool:
 
 
 def now() -> bytes:
-    """This moment as a hash field: RFC 3339, UTC, JSON."""
+    """The time now as the value of a hash field: RFC 3339, UTC, as JSON."""
     # gmtime() alone reads a coarse clock, which is still in the second before for some milliseconds
     return strftime('"%Y-%m-%dT%H:%M:%SZ"', gmtime(time())).encode()
 
 
 class Record(NamedTuple):
-    """What is to be stored, and where."""
+    """A record to be stored, and its key."""
 
     key: bytes
     fields: dict[bytes, bytes]
     kept: tuple[bytes, bytes] = (b"", b"")
-    """A field and its value: where it has this value before, it keeps it."""
+    """A field and a value: if the stored record has this value, the value is kept."""
 
 
 _TOGETHER = 50
@@ -241,9 +241,9 @@ async def replace(redis: RedisClient, record: Record) -> None:
     """Put a record in the place of the one at its key.
 
     Raises:
-        Conflict: it is no record of ours, for it has another type; nothing was changed.
+        Conflict: the key has another type, so it is no record of ours; nothing was changed.
         Unavailable: nothing was changed.
-        OutcomeUnknown: it may have been.
+        OutcomeUnknown: the record may have been stored.
     """
     (said,) = await redis.write(record.key, *_evaluate(redis, [record]))
     stored = _stored(record, said)
@@ -316,7 +316,7 @@ async def delete(redis: RedisClient, key: bytes) -> bool:
 
     Raises:
         Unavailable: nothing was changed.
-        OutcomeUnknown: it may have been.
+        OutcomeUnknown: the record may have been removed.
     """
     command: Command = ("EVAL", _DELETE, 1, key) if redis.waits else ("DEL", key)
     return bool(await redis.write(key, *command))

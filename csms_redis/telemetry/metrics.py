@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from itertools import accumulate, product
 
 REDIS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-"""Bounds of a histogram of what Redis takes."""
+"""Bounds of a histogram of the time that Redis takes, in seconds."""
 
 LAG_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-"""Bounds of a histogram of the event loop's lag."""
+"""Bounds of a histogram of the event loop's lag, in seconds."""
 
 OUTCOMES = ("done", "refused", "unavailable", "unknown", "error")
-"""Of a write: answered 2xx; 4xx; 503, and nothing was changed; 503, and it may have been; 500."""
+"""What can come of a write, in this order: answered 2xx; 4xx; 503, nothing was changed; 503, it
+may have been carried out; 500."""
 
 _INTERVAL = 0.25  # seconds
 
@@ -34,13 +35,13 @@ class Histogram:
         """The sum of all observations."""
 
     def observe(self, value: float) -> None:
-        """Count one."""
+        """Count one observation."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """How many observations there were."""
         return sum(self._counts)
 
     @property
@@ -54,7 +55,7 @@ class LoopLag:
     """How late the event loop comes to what is due: the time for which everything else waits."""
 
     def __init__(self) -> None:
-        """Know nothing yet; `run` measures."""
+        """Have no observation yet; `run` measures."""
         self.seconds = Histogram(LAG_SECONDS)
 
     async def run(self) -> None:
@@ -67,21 +68,21 @@ class LoopLag:
 
 
 class WriteCounts:
-    """What came of the requests that were to change something."""
+    """How the requests ended that were to change something."""
 
     def __init__(self, operations: Iterable[str] = ()) -> None:
-        """Start with none of each of some operations: a rate sees no first one out of nothing."""
+        """Start with 0 for each operation: a rate would miss a count that begins with 1."""
         self.by_outcome = Counter(dict.fromkeys(product(operations, OUTCOMES), 0))
-        """By the operation and its outcome."""
+        """The number of requests, by operation and outcome."""
         self.seconds = Histogram(REDIS_SECONDS)
 
     def add(self, operation: str, outcome: str, seconds: float) -> None:
-        """Count one.
+        """Count one request.
 
         Args:
             operation: one of the contract's, or something else of which there are few.
             outcome: one of `OUTCOMES`.
-            seconds: from its head to its answer.
+            seconds: from the request's head to its answer.
         """
         self.by_outcome[operation, outcome] += 1
         self.seconds.observe(seconds)

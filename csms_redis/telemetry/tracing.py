@@ -63,7 +63,7 @@ class Tracing:
         )
 
     def end(self, span: "Span", status: int) -> None:
-        """End it with the answer's status."""
+        """End a span, with the status of the answer."""
         span.set_attribute("http.response.status_code", status)
         if status >= 500:
             span.set_attribute("error.type", str(status))
@@ -81,7 +81,7 @@ def trace_headers(head: bytes) -> dict[str, str]:
 
 
 def trace_id(span: "Span") -> str:
-    """As people look for it."""
+    """The trace's id in hexadecimal, as tracing programs show it."""
     return f"{span.get_span_context().trace_id:032x}"
 
 
