@@ -29,7 +29,7 @@ def test_a_service_that_can_serve_what_it_knows_stays_ready(
     start_service: StartService, valkey: Valkey
 ) -> None:
     """Losing Redis is told, but takes no traffic away until nothing may be served any more."""
-    service = start_service(redis__url=valkey.url, lookup__stale_if_error="3")
+    service = start_service(redis__url=valkey.url, lookup__stale_if_error="3", lookup__timeout="1")
 
     def ready() -> int:
         return service.request("GET", "/health/ready").status

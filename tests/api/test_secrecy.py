@@ -138,7 +138,7 @@ def test_the_password_of_redis_is_not_in_the_log(start_service: StartService) ->
     with running_valkey("--requirepass", SECRET) as guarded:
         for password in (SECRET, f"{SECRET}-wrong"):
             url = guarded.url.replace("unix://", f"unix://user:{password}@")
-            service = start_service(redis__url=url)
+            service = start_service(redis__url=url, lookup__timeout="0.5")
             wait_for(lambda s=service: "valkey.sock" in s.log, "a line about Redis")  # type: ignore[misc]
             service.get("/cs/cs001/auth")
 
