@@ -20,10 +20,17 @@ SUITES = (
     "tests/lookup/test_faults.py",
     "tests/lookup/test_masters.py",
     "tests/lookup/test_unknown_flood.py",
-    "tests/test_check_rights.py",
+    "tests/check/test_rights.py",
     "tests/api",
 )
+ROOT = Path(__file__).parents[1]
 OTHERS = [one for one in EACH if one is not VALKEY]  # the ordinary run is on Valkey
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_there_is_each_suite(suite: str) -> None:
+    """In the ordinary run, which has not the others' servers."""
+    assert (ROOT / suite).exists()
 
 
 @pytest.mark.slow
@@ -35,7 +42,7 @@ def test_on_each_server(software: Software, suite: str) -> None:
     assert software.command
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", suite],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         env={**os.environ, "TEST_SERVER": software.name},
         capture_output=True,
         text=True,
