@@ -24,7 +24,7 @@ from csms_redis.lookup.front.bodiless import Bodiless
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.front.tracing import LookupSpans
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.deployment import client, plain_client, running
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates

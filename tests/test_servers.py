@@ -18,7 +18,7 @@ SUITES = (
     "tests/lookup/test_clients.py",
     "tests/lookup/test_coherence.py",
     "tests/lookup/test_faults.py",
-    "tests/lookup/test_masters.py",
+    "tests/lookup/reading/test_masters.py",
     "tests/lookup/test_unknown_flood.py",
     "tests/check/test_rights.py",
     "tests/api",

@@ -22,7 +22,7 @@ from csms_redis import __version__
 from csms_redis.api.middleware import WRITES
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.registry.certificates import ExpiringCertificates
 from csms_redis.telemetry.metrics import Histogram, LoopLag, WriteCounts
 

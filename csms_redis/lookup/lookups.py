@@ -4,13 +4,13 @@ The front protocol and the aiohttp handlers both ask here, so both give the same
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import islice
 from math import inf
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 from csms_redis.contract.errors import BadRequest, NotFound, OutcomeUnknown, Unavailable
 from csms_redis.lookup import targets
@@ -23,18 +23,32 @@ from csms_redis.lookup.answers import (
     tail,
 )
 from csms_redis.lookup.counts import ROUTE_AT, LookupCounts
-from csms_redis.lookup.lifetimes import Lifetimes
-from csms_redis.lookup.near_cache import NearCache, UnknownCache
-from csms_redis.lookup.read_connection import ConnectionBroken, ReadConnection, ReadError, encode
+from csms_redis.lookup.known.near_cache import NearCache
+from csms_redis.lookup.known.unknown_cache import UnknownCache
+from csms_redis.lookup.reading.flights import (
+    Answered,
+    Flight,
+    Ignored,
+    Joiners,
+    Queue,
+    TimeLeft,
+    Waiter,
+    take_place,
+)
+from csms_redis.lookup.reading.lifetimes import Lifetimes
+from csms_redis.lookup.reading.read_connection import (
+    ConnectionBroken,
+    ReadConnection,
+    ReadError,
+    encode,
+)
+from csms_redis.lookup.reading.sources import Source
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.address import Address
 from csms_redis.redis.outcomes import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.resource import Resource
 from csms_redis.settings import LookupSettings
-
-Answered: TypeAlias = Callable[[int, bytes], None]
-"""Takes an answer: its status and its tail."""
 
 _AWAY = "Redis cannot be read. Try again."
 _UNAVAILABLE = status_tail(
@@ -55,171 +69,7 @@ _MOST_REDIRECTIONS = 5
 _CHUNK, _PAUSE = 500, 0.005  # records looked at in one go, and seconds between two
 _REREAD = 100  # records read again in one go
 _ASKING = encode("ASKING")
-
-
-class Source:
-    """A connection to a master, and what was learned through it."""
-
-    __slots__ = (
-        "confirmed_until",
-        "connection",
-        "fresh",
-        "generation",
-        "good",
-        "lease_until",
-        "lifetimes",
-        "master",
-        "unknown",
-    )
-
-    def __init__(
-        self,
-        master: Address,
-        connection: ReadConnection,
-        cache: NearCache,
-        unknown: UnknownCache,
-        lifetimes: Lifetimes | None,
-    ) -> None:
-        """Begin with nothing learned and no lease."""
-        self.master = master
-        self.lifetimes = lifetimes
-        self.connection = connection
-        self.generation = cache.begin()
-        self.fresh = self.generation.entries
-        self.unknown = unknown
-        self.lease_until = 0.0  # what was learned may be served until then (monotonic seconds)
-        self.good = 0.0  # when the probe left that last proved the lease
-        self.confirmed_until = inf  # from then on its word may be that of a former master
-
-    @property
-    def commands(self) -> int:
-        """How many a read takes now."""
-        return 3 if self.lifetimes is not None and self.lifetimes.volatile else 1
-
-
-class Flight:
-    """A read of Redis under way, and those who wait for it.
-
-    It is itself the place of the first who waits. Nearly all flights have one: an object for each
-    who waits would cost a miss about a tenth.
-    """
-
-    __slots__ = (
-        "_lookups",
-        "answered",
-        "asked",
-        "attached",
-        "command",
-        "deadline",
-        "end",
-        "joined",
-        "key",
-        "queue",
-        "redirections",
-        "resource",
-        "source",
-        "target",
-    )
-
-    def __init__(  # noqa: PLR0913, PLR0917 each is a word about the read
-        self,
-        lookups: "Lookups",
-        resource: Resource,
-        target: bytes,
-        key: bytes,
-        command: bytes,
-        asked: float,
-    ) -> None:
-        self._lookups = lookups
-        self.resource = resource
-        self.target = target
-        self.key = key
-        self.command = command
-        self.asked = asked  # when it began
-        self.source: Source | None = None  # through which it was sent last
-        self.end = inf  # of what is read (monotonic seconds)
-        self.redirections = 0
-        self.attached = True  # whether others may join it, and its answer be kept
-        self.answered: Answered | None = None  # of the first who waits, while it does
-        self.deadline = inf  # of the first (monotonic seconds)
-        self.queue: _Queue = _NO_QUEUE  # in which the first is
-        self.joined: _Joiners = _NO_JOINERS  # who came later
-
-    @property
-    def waits(self) -> bool:
-        """Whether anybody waits."""
-        return self.answered is not None or bool(self.joined)
-
-    def join(self, answered: Answered, deadline: float, queue: "_Queue") -> "Joined":
-        """Make a place for another who waits."""
-        place = Joined(self, answered, deadline, queue)
-        if self.joined is _NO_JOINERS:
-            self.joined = {}
-        self.joined[place] = queue[place] = None
-        return place
-
-    def end_waiting(self) -> "tuple[Answered | None, _Joiners]":
-        """Take out all who wait: they are answered now."""
-        first = self.answered
-        if first is not None:
-            self.answered = None
-            del self.queue[self]
-        joined = self.joined
-        if joined:
-            self.joined = _NO_JOINERS
-            for waiter in joined:
-                del waiter.queue[waiter]
-        return first, joined
-
-    def replied(self, reply: Any) -> None:
-        """Take the reply."""
-        self._lookups.landed(self, reply)
-
-
-class Joined:
-    """The place of one who waits for a flight that others had asked for."""
-
-    __slots__ = ("answered", "deadline", "flight", "queue")
-
-    def __init__(
-        self, flight: Flight, answered: Answered, deadline: float, queue: "_Queue"
-    ) -> None:
-        """Wait for a flight until `deadline` (monotonic seconds), in a queue of such."""
-        self.flight = flight
-        self.answered = answered
-        self.deadline = deadline
-        self.queue = queue
-
-
-Waiter: TypeAlias = Flight | Joined
-"""The place of one who waits."""
-
-_Queue: TypeAlias = dict[Waiter, None]  # in the order of their deadlines
-_Joiners: TypeAlias = dict[Joined, None]  # in the order in which they came
-_NO_QUEUE: _Queue = {}  # stays empty, as the next
-_NO_JOINERS: _Joiners = {}
 _ABSENT = object()
-
-
-class _TimeLeft:
-    """Waits for when what a flight reads ends; the reply comes before the flight's own."""
-
-    __slots__ = ("_flight", "_lifetimes")
-
-    def __init__(self, flight: Flight, lifetimes: Lifetimes) -> None:
-        self._flight = flight
-        self._lifetimes = lifetimes
-
-    def replied(self, reply: Any) -> None:
-        flight = self._flight
-        flight.end = min(flight.end, self._lifetimes.end(reply))
-
-
-class _Ignored:
-    """Waits for a reply that says nothing."""
-
-    def replied(self, reply: Any) -> None:
-        del reply
 
 
 class _Read:
@@ -269,10 +119,10 @@ class Lookups:
         self._flights: dict[bytes, Flight] = {}
         self._backlog: dict[Flight, None] = {}  # waiting for a connection
         self._again: list[Flight] = []  # to be sent again soon, for their keys were elsewhere
-        self._impatient: _Queue = {}  # who could be told what was known before
-        self._patient: _Queue = {}
+        self._impatient: Queue = {}  # who could be told what was known before
+        self._patient: Queue = {}
         # each with who waited, the status, the tail, and when it was asked
-        self._landed: list[tuple[Answered | None, _Joiners, int, bytes, float]] = []
+        self._landed: list[tuple[Answered | None, Joiners, int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._dropper: asyncio.TimerHandle | None = None  # of what ends next
         self._drops_at = inf  # (monotonic seconds)
@@ -339,7 +189,7 @@ class Lookups:
     def leave(self, waiter: Waiter) -> None:
         """Wait no more: nobody is there who would take the answer."""
         if waiter.queue.pop(waiter, _ABSENT) is None:
-            flight = _take_place(waiter)
+            flight = take_place(waiter)
             if not flight.waits:
                 self._deserted(flight)
 
@@ -424,7 +274,7 @@ class Lookups:
         """Whether something is known that may be served while Redis cannot be read."""
         oldest = monotonic() - self.stale_if_error
         return self.cache.has_stale() or any(
-            source.fresh and source.good >= oldest for source in self.sources
+            source.fresh and source.proved_at >= oldest for source in self.sources
         )
 
     @property
@@ -468,7 +318,7 @@ class Lookups:
         """
         source = self._source_through(connection)
         if source is not None:
-            source.good = sent
+            source.proved_at = sent
             source.lease_until = until
             source.confirmed_until = confirmed_until
 
@@ -481,7 +331,7 @@ class Lookups:
         self.sources = tuple(self._source_of.values())
         self.counts.lost += 1
         source.lease_until = 0.0
-        self.cache.age(source.generation, source.good)
+        self.cache.age(source.generation, source.proved_at)
         # soon: the flights of this connection fail first
         asyncio.get_running_loop().call_soon(self._answer_stale)
 
@@ -525,7 +375,7 @@ class Lookups:
                         source.generation.drop(target)
                     else:
                         stale.append(target)
-                self.cache.retire(source.generation, stale, source.good)
+                self.cache.retire(source.generation, stale, source.proved_at)
                 await asyncio.sleep(_PAUSE)
 
     async def reread_stale(self) -> None:
@@ -670,7 +520,7 @@ class Lookups:
         if source is None:
             return False
         if to is not None:
-            source.connection.send(_ASKING, _Ignored())
+            source.connection.send(_ASKING, Ignored())
         self._send_through(source, flight)
         return True
 
@@ -681,7 +531,7 @@ class Lookups:
         if lifetimes is not None and lifetimes.asked(flight.key) and flight.attached:
             flight.end = inf
             for question in lifetimes.questions(flight.key, flight.resource.asked):
-                source.connection.send(question, _TimeLeft(flight, lifetimes))
+                source.connection.send(question, TimeLeft(flight, lifetimes))
         source.connection.send(flight.command, flight)
 
     def _failed(self, flight: Flight, reply: Any) -> None:
@@ -755,7 +605,7 @@ class Lookups:
         """What is known of a record and may be served while Redis cannot be read."""
         kept = self.cache.stale(target) if self.cache.old else None
         for source in self.sources:
-            if kept is None and now - source.good <= self.stale_if_error:
+            if kept is None and now - source.proved_at <= self.stale_if_error:
                 kept = source.fresh.get(target)
         return kept
 
@@ -842,17 +692,8 @@ class Lookups:
             self._patient[waiter] = None
             return
         answered = waiter.answered
-        _take_place(waiter)
+        take_place(waiter)
         if not flight.waits:
             self._deserted(flight)
         if answered is not None:
             self._fall_back(flight.target, answered)
-
-
-def _take_place(waiter: Waiter) -> Flight:
-    """Make one who waits, and is in no queue any more, wait no more for the flight."""
-    if isinstance(waiter, Flight):
-        waiter.answered = None
-        return waiter
-    del waiter.flight.joined[waiter]
-    return waiter.flight

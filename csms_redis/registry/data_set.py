@@ -7,7 +7,7 @@ import, and with it a restore, does so as well.
 
 A mark is random and ends with the number of the database in which it was made: `f3…9c@0`. The last
 few are kept, the newest first, so that who knows an earlier one sees that the data set is the same
-(`csms_redis.lookup.data_set_watch`).
+(`csms_redis.lookup.reading.data_set_watch`).
 """
 
 import asyncio

@@ -25,7 +25,7 @@ import click
 import orjson
 from redis import Redis
 
-from csms_redis.lookup.read_connection import encode
+from csms_redis.lookup.reading.read_connection import encode
 from csms_redis.redis.embedded import EmbeddedValkey
 from tests.bench.processes import CannotRun
 from tests.bench.stations import PATTERN, password

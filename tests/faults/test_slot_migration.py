@@ -13,7 +13,7 @@ from typing import Self
 import pytest
 from redis.crc import key_slot
 
-from csms_redis.lookup.link import LEASE
+from csms_redis.lookup.reading.link import LEASE
 from tests.conftest import running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say

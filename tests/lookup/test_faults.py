@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 from redis import Redis
 
-from csms_redis.lookup.link import LEASE
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.lookup.reading.link import LEASE
+from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION

@@ -16,7 +16,7 @@ from csms_redis.contract.errors import (
     Unavailable,
 )
 from csms_redis.lookup import lookups as module
-from csms_redis.lookup import near_cache
+from csms_redis.lookup.known import near_cache, unknown_cache
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
@@ -73,6 +73,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     turned = Clock(monotonic())
     monkeypatch.setattr(module, "monotonic", turned)
     monkeypatch.setattr(near_cache, "monotonic", turned)
+    monkeypatch.setattr(unknown_cache, "monotonic", turned)
     return turned
 
 

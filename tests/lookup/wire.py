@@ -10,7 +10,7 @@ from csms_redis.contract.errors import Problem
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import body_of
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.read_connection import ReadConnection
+from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone

@@ -24,7 +24,8 @@ from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
 from csms_redis.lookup.front import connection, connections, protocol
 from csms_redis.lookup.front.server import LookupServer
-from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Answered, Lookups
+from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Lookups
+from csms_redis.lookup.reading.flights import Answered
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.certificates import CERTIFICATE, Certificates

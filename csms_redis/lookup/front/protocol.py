@@ -44,7 +44,7 @@ from csms_redis.lookup.front.handover import Handover
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.front.response_heads import BODILESS, CLOSES, Style
 from csms_redis.lookup.front.tracing import LookupSpan
-from csms_redis.lookup.lookups import Waiter
+from csms_redis.lookup.reading.flights import Waiter
 from csms_redis.lookup.targets import Wanted
 from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import Role

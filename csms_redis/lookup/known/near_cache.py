@@ -20,15 +20,18 @@ _SOME_ENDED = 500  # dropped in one go
 
 
 class Generation:
-    """What was filled through one connection; `good` is when that last proved its lease."""
+    """What was filled through one connection.
 
-    __slots__ = ("entries", "good", "size")
+    It does not know its bounds: the `NearCache` of all generations keeps them.
+    """
+
+    __slots__ = ("entries", "proved_at", "size")
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self.entries: OrderedDict[bytes, bytes] = OrderedDict()
         self.size = 0  # bytes
-        self.good = 0.0
+        self.proved_at = 0.0  # when the connection proved its lease last (monotonic seconds)
 
     def drop(self, target: bytes) -> None:
         """Forget an answer."""
@@ -58,7 +61,8 @@ class NearCache:
 
     Each connection to a master fills a generation of its own, which holds as long as the connection
     has its lease. When the connection is lost they become stale: kept for `stale_if_error` seconds
-    from the last good probe, and served only while Redis cannot be read (RFC 5861, 4).
+    from the last probe that proved the lease, and served only while Redis cannot be read
+    (RFC 5861, 4).
 
     An answer may have an end, fresh or stale. A hit does not look at it: whoever has the loop's
     timers calls `drop_ended` in time.
@@ -87,7 +91,7 @@ class NearCache:
         self.max_bytes = max_bytes
         self._stale_if_error = stale_if_error
         self.evictions = 0
-        self.old: list[Generation] = []  # that of the oldest good probe first
+        self.old: list[Generation] = []  # the one that was proved longest ago first
         self._filling: list[Generation] = []
         self._end_of: dict[bytes, float] = {}  # monotonic seconds
         self._ends: list[tuple[float, bytes]] = []  # a heap of these, and of some that are past
@@ -156,12 +160,17 @@ class NearCache:
         """Forget everything that is stale."""
         self.old.clear()
 
-    def age(self, generation: Generation, good: float) -> None:
-        """Make stale what a connection filled; `good` is when that last proved its lease."""
-        self._filling.remove(generation)
-        self._keep_old(generation, good)
+    def age(self, generation: Generation, proved_at: float) -> None:
+        """Make stale what a connection filled.
 
-    def retire(self, generation: Generation, targets: Iterable[bytes], good: float) -> None:
+        Args:
+            generation: of the connection.
+            proved_at: when the connection proved its lease last (monotonic seconds).
+        """
+        self._filling.remove(generation)
+        self._keep_old(generation, proved_at)
+
+    def retire(self, generation: Generation, targets: Iterable[bytes], proved_at: float) -> None:
         """Make stale some of what a connection filled that is still there."""
         retired = Generation()
         for target in targets:
@@ -170,23 +179,23 @@ class NearCache:
                 retired.entries[target] = tail
                 retired.size += _size(target, tail)
         generation.size -= retired.size
-        self._keep_old(retired, good)
+        self._keep_old(retired, proved_at)
 
-    def _keep_old(self, generation: Generation, good: float) -> None:
+    def _keep_old(self, generation: Generation, proved_at: float) -> None:
         if generation.entries:
-            generation.good = good
-            insort(self.old, generation, key=attrgetter("good"))
+            generation.proved_at = proved_at
+            insort(self.old, generation, key=attrgetter("proved_at"))
         if len(self.old) > _MAX_OLD:
             # A connection that comes and goes must not cost what was kept before: join the two
             # whose time differs least.
-            gaps = [newer.good - older.good for older, newer in pairwise(self.old)]
+            gaps = [newer.proved_at - older.proved_at for older, newer in pairwise(self.old)]
             joined = gaps.index(min(gaps))
             self.old[joined].absorb(self.old.pop(joined + 1))
 
     def stale(self, target: bytes) -> bytes | None:
-        """An answer that was good when Redis was last seen, if that is not too long ago."""
+        """An answer that was true when Redis was last seen, if that is not too long ago."""
         oldest = monotonic() - self._stale_if_error
-        while self.old and self.old[0].good < oldest:
+        while self.old and self.old[0].proved_at < oldest:
             self.old.pop(0)
         for old in reversed(self.old):
             tail = old.entries.get(target)
@@ -197,7 +206,7 @@ class NearCache:
     def has_stale(self) -> bool:
         """Whether there is anything that `stale` may give."""
         oldest = monotonic() - self._stale_if_error
-        return any(old.entries for old in self.old if old.good >= oldest)
+        return any(old.entries for old in self.old if old.proved_at >= oldest)
 
     def stale_targets(self) -> list[bytes]:
         """The targets of everything that is stale."""
@@ -235,35 +244,6 @@ class NearCache:
             }
             self._ends = [(its_end, each) for each, its_end in self._end_of.items()]
             heapify(self._ends)
-
-
-class UnknownCache:
-    """Targets for which there is no record, remembered for a few seconds, the oldest out first."""
-
-    __slots__ = ("_max_entries", "_ttl", "until")
-
-    def __init__(self, *, max_entries: int, ttl: float) -> None:
-        """Keep at most `max_entries`, each `ttl` seconds."""
-        self._max_entries = max_entries
-        self._ttl = ttl
-        self.until: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
-
-    def put(self, target: bytes, tail: bytes) -> None:
-        """Remember that there is no such record, and the answer that says so."""
-        if self._max_entries == 0 or self._ttl == 0:
-            return
-        self.until[target] = (monotonic() + self._ttl, tail)
-        self.until.move_to_end(target)
-        if len(self.until) > self._max_entries:
-            self.until.popitem(last=False)
-
-    def drop(self, target: bytes) -> None:
-        """Forget that there was no such record."""
-        self.until.pop(target, None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.until.clear()
 
 
 def _size(target: bytes, tail: bytes) -> int:

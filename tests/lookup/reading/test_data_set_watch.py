@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from csms_redis.lookup.data_set_watch import DataSetWatch
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.read_connection import ReadConnection
+from csms_redis.lookup.reading.data_set_watch import DataSetWatch
+from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.settings import LookupSettings
 from tests.lookup.wire import Wire, bulk, invalidation, make_lookups
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from csms_redis.lookup.read_connection import (
+from csms_redis.lookup.reading.read_connection import (
     ConnectionBroken,
     ReadConnection,
     ReadError,

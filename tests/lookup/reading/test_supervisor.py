@@ -13,11 +13,11 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from csms_redis.contract.errors import NotFound, Unavailable
-from csms_redis.lookup import link as module
-from csms_redis.lookup.link import LEASE
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.read_connection import ReadConnection
-from csms_redis.lookup.supervisor import Supervisor
+from csms_redis.lookup.reading import link as module
+from csms_redis.lookup.reading.link import LEASE
+from csms_redis.lookup.reading.read_connection import ReadConnection
+from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.layout import Layout
@@ -549,7 +549,7 @@ async def test_probes_of_a_master_that_nobody_confirms_are_not_good(
         await until(lambda: len(fake.commands) > 10, "some probes have succeeded")
         (source,) = lookups.sources
 
-        assert source.good == confirmed
+        assert source.proved_at == confirmed
         assert source.lease_until < monotonic()
 
 

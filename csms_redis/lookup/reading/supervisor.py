@@ -6,8 +6,8 @@ from time import monotonic
 
 import structlog
 
-from csms_redis.lookup.link import Link
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading.link import Link
 from csms_redis.redis.address import Address
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.data_set import DataSet

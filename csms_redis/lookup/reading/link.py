@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 
 from csms_redis.contract.errors import Unavailable
-from csms_redis.lookup.data_set_watch import DataSetWatch
-from csms_redis.lookup.lifetimes import INFO_KEYSPACE, UNTOLD, Lifetimes
 from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.read_connection import (
+from csms_redis.lookup.reading.data_set_watch import DataSetWatch
+from csms_redis.lookup.reading.lifetimes import INFO_KEYSPACE, UNTOLD, Lifetimes
+from csms_redis.lookup.reading.read_connection import (
     ConnectionBroken,
     ReadConnection,
     ReadError,

@@ -5,8 +5,9 @@ from sys import getsizeof
 
 import pytest
 
-from csms_redis.lookup import near_cache
-from csms_redis.lookup.near_cache import NearCache, UnknownCache
+from csms_redis.lookup.known import near_cache, unknown_cache
+from csms_redis.lookup.known.near_cache import NearCache
+from csms_redis.lookup.known.unknown_cache import UnknownCache
 from tests.lookup.wire import Clock
 
 PEM_TAIL = b"c" * 2500
@@ -17,6 +18,7 @@ STALE_IF_ERROR = 300.0
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     turned = Clock()
     monkeypatch.setattr(near_cache, "monotonic", turned)
+    monkeypatch.setattr(unknown_cache, "monotonic", turned)
     return turned
 
 

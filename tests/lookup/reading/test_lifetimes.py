@@ -9,8 +9,8 @@ from time import monotonic
 import pytest
 from redis import Redis
 
-from csms_redis.lookup.lifetimes import Lifetimes
-from csms_redis.lookup.read_connection import ReadError
+from csms_redis.lookup.reading.lifetimes import Lifetimes
+from csms_redis.lookup.reading.read_connection import ReadError
 from tests.conftest import Service, Valkey, password_hash, running_service, running_valkey, wait_for
 from tests.topologies.software import EACH, Software
 

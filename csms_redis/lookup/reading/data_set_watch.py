@@ -24,7 +24,7 @@ the newest mark, or younger, and was changed since.
 from math import inf
 from typing import Any
 
-from csms_redis.lookup.read_connection import ReadConnection, ReadError, encode
+from csms_redis.lookup.reading.read_connection import ReadConnection, ReadError, encode
 
 _FOREIGN = b"?"  # stands for the newest mark where the key is of another type
 

@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from csms_redis.lookup.read_connection import ConnectionBroken, ReadError, encode
+from csms_redis.lookup.reading.read_connection import ConnectionBroken, ReadError, encode
 from csms_redis.redis.keyspace import HASHES, volatile
 
 UNTOLD = 1.0
