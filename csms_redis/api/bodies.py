@@ -13,7 +13,7 @@ Model = TypeVar("Model", bound=ContractModel)
 
 
 class BodyReader:
-    """Reads bodies as the settings say."""
+    """Reads and checks request bodies; what is wrong with a body becomes a `Problem`."""
 
     def __init__(self, *, strict: bool, timeout: float) -> None:
         """Read strictly or not (`[api] strict`), each body within `timeout` seconds."""
@@ -24,9 +24,9 @@ class BodyReader:
         """Read and check the body.
 
         Raises:
-            UnsupportedMediaType: it is not said to be JSON, or is compressed.
-            RequestTimeout: it did not arrive in time.
-            BadRequest: it breaks the contract.
+            UnsupportedMediaType: the body is declared as something else than JSON, or compressed.
+            RequestTimeout: the body did not arrive in time.
+            BadRequest: the body breaks the contract.
             aiohttp.web.HTTPRequestEntityTooLarge: it is longer than `server.max_body`.
         """
         if request.headers.get("Content-Type") != JSON:
@@ -49,7 +49,7 @@ class BodyReader:
 
 
 def _refuse_other_media(request: web.Request) -> None:
-    """Refuse what is not JSON in UTF-8; a body without Content-Type is taken for it."""
+    """Refuse a body that is not JSON in UTF-8; one without Content-Type is taken for JSON."""
     if "Content-Type" in request.headers and request.content_type != JSON:
         raise UnsupportedMediaType("The body must be JSON: send Content-Type: application/json.")
     charset = (request.charset or "utf-8").lower().replace("_", "-")

@@ -50,7 +50,7 @@ _HEADERS = {
 
 
 def add_docs(router: web.UrlDispatcher) -> None:
-    """Route the document and the page that shows it."""
+    """Add the routes of the OpenAPI document and of the page that shows the document."""
     openapi = orjson.dumps(document(__version__))
     router.add_get(OPENAPI_PATH, _constant(openapi, JSON))
     router.add_get("/docs", _constant(_PAGE.encode(), "text/html"))

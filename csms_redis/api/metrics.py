@@ -30,7 +30,7 @@ _ROLES = ("master", "replica", "unknown")
 
 
 class ServiceCollector(Collector):
-    """Reads the service's numbers."""
+    """Makes metrics of the service's numbers at each scrape; it counts nothing itself."""
 
     def __init__(  # noqa: PLR0913 one keyword for each thing that has numbers
         self,
@@ -42,7 +42,7 @@ class ServiceCollector(Collector):
         writes: WriteCounts,
         ready: Callable[[], bool],
     ) -> None:
-        """Read from these.
+        """Read the numbers of these parts.
 
         Args:
             lookups: the near cache, and what became of lookups.
@@ -61,7 +61,7 @@ class ServiceCollector(Collector):
         self._ready = ready
 
     def listens(self, lookup_server: LookupServer, server: web.Server) -> None:
-        """Read from these as well, which there are when the application is run."""
+        """Read the numbers of the listener's parts too, once the application runs."""
         self._listening = lookup_server, server
 
     def collect(self) -> Iterable[Metric]:

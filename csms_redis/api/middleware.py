@@ -64,21 +64,27 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
         if wrote:
             refused = request.get(_PROBLEM)
             if refused is None:
-                _tell(request, started, logging.ERROR, outcome="unknown", reason="interrupted")
+                _log_request(
+                    request, started, logging.ERROR, outcome="unknown", reason="interrupted"
+                )
             else:
-                _tell(request, started, logging.WARNING, outcome="refused", reason=refused.reason)
+                _log_request(
+                    request, started, logging.WARNING, outcome="refused", reason=refused.reason
+                )
         raise
     failed = response.status >= HTTPStatus.BAD_REQUEST and not _is_quiet(request)
     if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         response.headers[_REQUEST_ID] = request_id
         outcome = _outcome(request, response.status) if wrote else None
         level = _level(response.status)
-        _tell(request, started, level, status=response.status, outcome=outcome, reason=reason)
+        _log_request(
+            request, started, level, status=response.status, outcome=outcome, reason=reason
+        )
     return response
 
 
 def only_admitted(access_control: AccessControl) -> Middleware:
-    """Make what serves only whom the access control admits; the log names that client."""
+    """Make a middleware that serves only admitted clients; the log names the client."""
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -115,7 +121,7 @@ def only_admitted(access_control: AccessControl) -> Middleware:
     return admit
 
 
-def _tell(  # noqa: PLR0913 what a line has
+def _log_request(  # noqa: PLR0913 what a line has
     request: web.Request,
     started: float,
     level: int,
@@ -144,7 +150,7 @@ def _tell(  # noqa: PLR0913 what a line has
 
 
 def _path(request: web.Request) -> str:
-    """Where a request went that is about no record; without its query, which may have anything."""
+    """The path of a request that is about no record; never its query, which may have secrets."""
     path = request.rel_url.raw_path
     if path.startswith(_CERTIFICATES):  # what is no hash may be a key that someone has pasted
         return f"{_CERTIFICATES}…"
@@ -160,7 +166,7 @@ def _record(request: web.Request) -> dict[str, str]:
 
 
 def _header(request: web.Request, name: str) -> bytes | None:
-    """A header's value, where there are several in a form that no credentials have."""
+    """A header's value; several values are joined, in a form that no credentials have."""
     values = request.headers.getall(name, [])
     return ", ".join(values).encode("utf-8", "surrogateescape") if values else None
 

@@ -63,7 +63,7 @@ class StatusRequestHandler(RequestHandler):
         self._answered = answered
         self._bodiless = bodiless
         self.begun = b""
-        """What has arrived since the last answer, or the begin of that."""
+        """The bytes that have arrived since the last answer, or the first of them."""
         self.closes = False
 
     @property

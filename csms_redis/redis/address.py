@@ -44,14 +44,14 @@ class Tls:
                 context = await _being_read.run(self, self.read)
         except OSError as error:  # TimeoutError is one
             if self not in _last:
-                raise _in_vain(error) from None
-            if self not in _told:
-                _told.add(self)
-                reason = str(_in_vain(error).strerror)
+                raise _explained(error) from None
+            if self not in _failure_logged:
+                _failure_logged.add(self)
+                reason = str(_explained(error).strerror)
                 _log.error("not reloaded: the old one stays", about="redis.tls", reason=reason)
         else:
             _last[self] = context
-            _told.discard(self)
+            _failure_logged.discard(self)
         return _last[self]
 
     def read(self) -> ssl.SSLContext:
@@ -68,10 +68,10 @@ class Tls:
 
 _being_read: "aside.Shared[Tls, ssl.SSLContext]" = aside.Shared()
 _last: dict[Tls, ssl.SSLContext] = {}
-_told: set[Tls] = set()  # of whose failure the log has a line
+_failure_logged: set[Tls] = set()  # whose failure is in the log
 
 
-def _in_vain(error: OSError) -> OSError:
+def _explained(error: OSError) -> OSError:
     if isinstance(error, TimeoutError) and error.errno is None:
         return OSError(errno.ETIMEDOUT, "its TLS files cannot be read in time")
     return error

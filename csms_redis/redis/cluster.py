@@ -119,7 +119,7 @@ class Cluster(Topology):
             self._samples.clear()
             if to not in self.masters:
                 self.masters = _sorted([*self.masters, to])
-            self._tell({slot})
+            self._notify({slot})
         self._suggested = to
         self.doubt()
 
@@ -295,7 +295,7 @@ class Cluster(Topology):
         self.masters = masters
         self._samples.clear()
         self._confirmed = {one: at for one, at in self._confirmed.items() if one in masters}
-        self._tell(changed)
+        self._notify(changed)
 
     def _confirm(self, said: ClusterMap) -> None:
         """Note which masters a node sees healthy."""

@@ -213,7 +213,7 @@ class Sentinel(Topology):
                 if self.masters != (master,):
                     self.masters, self._confirmed = (master,), confirmed
                     self.problem = None
-                    self._tell(None)
+                    self._notify(None)
                 self._confirmed = max(self._confirmed, confirmed)
 
     def _missing(self) -> str | None:

@@ -128,7 +128,7 @@ class Topology(ABC):
     async def close(self) -> None:  # noqa: B027 most have none
         """Close the topology's own connections."""
 
-    def _tell(self, slots: Collection[int] | None) -> None:
+    def _notify(self, slots: Collection[int] | None) -> None:
         for changed in self.changed:
             changed(slots)
 

@@ -53,9 +53,9 @@ def certificate_record(
     """A certificate as it is stored, and beside it what it says of itself, for listings.
 
     Args:
-        prefix: of every key.
-        certificate: it.
-        updated: its `lastUpdated`, JSON; None for now.
+        prefix: what every key begins with.
+        certificate: the certificate.
+        updated: the record's `lastUpdated`, as JSON; None for now.
     """
     fields = Certificate(certificate=certificate.pem).hash_fields() | _details(certificate)
     fields[b"lastUpdated"] = updated or now()
@@ -66,7 +66,7 @@ class Certificates:
     """The certificates in Redis."""
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
-        """Keep them in `redis`, every key after `prefix`."""
+        """Keep the certificates in `redis`; every key begins with `prefix`."""
         self._redis = redis
         self._prefix = prefix
         self._listing = Listing(redis, prefix, CERTIFICATE, _read)
@@ -111,8 +111,8 @@ class Certificates:
         """A page of what certificates say of themselves.
 
         Raises:
-            BadRequest: the cursor is none of this listing.
-            Gone: the cursor goes on from what is no more.
+            BadRequest: the cursor does not belong to this listing.
+            Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
         before = query.expires_before
@@ -176,7 +176,7 @@ class ExpiringCertificates:
 
 
 async def _read(scan: Scan, number: int, keys: list[bytes]) -> list[list[bytes | None]]:
-    """What certificates say of themselves; read from those that were stored without it."""
+    """The details of some certificates; parsed where a certificate was stored without details."""
     found = await scan.values(number, keys, _STORED)
     bare = [at for at, values in enumerate(found) if values[_NOT_AFTER] is None]
     for start in range(0, len(bare), _PEMS_AT_ONCE):
@@ -192,7 +192,7 @@ def _show(hash_: str, values: Values) -> bytes:
 
 
 def _with_details(stored: Values, pem: bytes | None) -> list[bytes | None]:
-    """What is stored of a certificate, with what it says of itself in the place of that."""
+    """The stored values of a certificate, replaced by the details that the PEM text has."""
     details = _parse(pem)
     return [details.get(name, value) for name, value in zip(_STORED, stored, strict=True)]
 

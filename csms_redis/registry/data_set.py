@@ -1,9 +1,9 @@
 """The identity of the data set, kept beside its records: which set of records this is.
 
-It is there so that one who reads can tell when another data set has taken the place of the one it
-read before, for no server tells of that (`SWAPDB`). So that an older copy differs from what it was
-copied of, each process that starts and may write it puts a mark of its own before the others; an
-import, and with it a restore, does so as well.
+By the identity a reader sees that another data set has taken the place of the one that it read
+before: no server tells of that (`SWAPDB`). Each process that starts and may write puts a mark of
+its own before the other marks, so that an older copy differs from the data set that was copied. An
+import, and with it a restore, does the same.
 
 A mark is random and ends with the number of the database in which it was made: `f3…9c@0`. The last
 few are kept, the newest first, so that who knows an earlier one sees that the data set is the same
@@ -23,9 +23,9 @@ IDENTITY_KEY = b"dataset"
 """The key of the identity, behind the prefix that every key has."""
 
 MARKS = 32
-"""How many are kept: as many processes may start between two probes of one that reads."""
+"""How many marks are kept: so many processes may start between two probes of a reader."""
 
-# What is there and is no mark is another program's, and stays.
+# A value that is not made of marks is another program's, and stays.
 _RENEW = """
 local kept = redis.call('GET', KEYS[1]) or ''
 if kept ~= '' and not string.find(kept, '^%x+@%d+') then
@@ -44,10 +44,10 @@ _log = structlog.get_logger()
 
 
 class DataSet:
-    """Writes the identity; that it cannot is said once and hinders nothing."""
+    """Writes the identity. Where it cannot be written, the log says so once; nothing else stops."""
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
-        """Write it through `redis`.
+        """Write the identity through `redis`; nothing is sent yet.
 
         Args:
             redis: a client of its own, whose writes wait for no replica.
@@ -56,13 +56,13 @@ class DataSet:
         self._redis = redis
         self.key = prefix + IDENTITY_KEY
         self.mark: bytes | None = None
-        """The one that was put there last by this process, perhaps in vain."""
+        """The mark that this process wrote last; nobody knows whether Redis took it."""
         self._renewed = False
         self._said = False
         self._writing: asyncio.Task[None] | None = None
 
     def is_at(self, master: Address) -> bool:
-        """Whether a master has it, as far as is known; in a cluster one has it for all."""
+        """Whether a master has the identity, as far as is known; a cluster has it at one master."""
         return self._redis.owner(self.key) == master
 
     def reached(self) -> None:
@@ -71,7 +71,7 @@ class DataSet:
             self._begin(missing=False)
 
     def missing(self) -> None:
-        """It was looked for and is not there: write one, if nobody else is faster."""
+        """Note that the identity is missing: write one, unless another process is faster."""
         self._begin(missing=True)
 
     def _begin(self, *, missing: bool) -> None:
@@ -89,7 +89,7 @@ class DataSet:
             self._renewed = await self.renew()
 
     async def renew(self) -> bool:
-        """Put a new mark before the others; whether Redis let it."""
+        """Put a new mark before the others; whether Redis took it."""
         try:
             renewed = await self._redis.write(
                 self.key, "EVAL", _RENEW, 1, self.key, self._new_mark(), MARKS
@@ -107,7 +107,7 @@ class DataSet:
         return self.mark
 
     def unusable(self, reason: str) -> None:
-        """Say once why it may go unseen that another data set has taken this one's place."""
+        """Log once why another data set in this one's place may go unseen."""
         if not self._said:
             self._said = True
             _log.warning(

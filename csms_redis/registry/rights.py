@@ -1,6 +1,7 @@
 """What the service must be allowed to do in Redis: all its commands and keys.
 
-deploy/README.md documents the same as the rights of its user, and what is missing without each.
+deploy/README.md documents the same as the rights of the service's user, and what fails without a
+right.
 """
 
 from csms_redis.registry.certificates import CERTIFICATE
@@ -14,7 +15,7 @@ KEYS = (
     LAYOUT_KEY.decode(),
     IDENTITY_KEY.decode(),
 )
-"""Patterns of its keys, each behind `redis.key_prefix`."""
+"""Patterns of the service's keys, each behind `redis.key_prefix`."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "lookups": ("hmget",),
@@ -28,4 +29,4 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "a database other than 0": ("select",),
     "a cluster": ("cluster|nodes", "asking"),
 }
-"""Its commands, as ACL SETUSER calls them, by what needs them."""
+"""The service's commands, as ACL SETUSER calls them, by the part that needs them."""

@@ -90,7 +90,7 @@ class Stations:
     """The stations in Redis."""
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
-        """Keep them in `redis`, every key after `prefix`."""
+        """Keep the stations in `redis`; every key begins with `prefix`."""
         self._redis = redis
         self._prefix = prefix
         self._listing = Listing(redis, prefix, STATION, _read)
@@ -141,8 +141,8 @@ class Stations:
         """A page of stations, each as `get` gives it.
 
         Raises:
-            BadRequest: the cursor is none of this listing.
-            Gone: the cursor goes on from what is no more.
+            BadRequest: the cursor does not belong to this listing.
+            Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
 

@@ -26,9 +26,9 @@ def token_record(prefix: bytes, token: Token, *, updated: bytes | None = None) -
     """A token as it is stored.
 
     Args:
-        prefix: of every key.
-        token: it.
-        updated: its `lastUpdated`, JSON; None for now.
+        prefix: what every key begins with.
+        token: the token.
+        updated: the record's `lastUpdated`, as JSON; None for now.
     """
     fields = token.hash_fields() | {b"lastUpdated": updated or now()}
     return Record(TOKEN.key(prefix, token.key), fields)
@@ -38,7 +38,7 @@ class Tokens:
     """The tokens in Redis."""
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
-        """Keep them in `redis`, every key after `prefix`."""
+        """Keep the tokens in `redis`; every key begins with `prefix`."""
         self._redis = redis
         self._prefix = prefix
         self._listing = Listing(redis, prefix, TOKEN, _read)
@@ -47,9 +47,9 @@ class Tokens:
         """Replace a token's record; `lastUpdated` is now.
 
         Raises:
-            Conflict: at its key is something else; nothing was changed.
+            Conflict: the key has something else than a record; nothing was changed.
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the record may have been replaced.
         """
         await replace(self._redis, token_record(self._prefix, token))
 
@@ -58,7 +58,7 @@ class Tokens:
 
         Raises:
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the token may have been removed.
         """
         return await delete(self._redis, TOKEN.key(self._prefix, uid))
 
@@ -77,8 +77,8 @@ class Tokens:
         """A page of tokens.
 
         Raises:
-            BadRequest: the cursor is none of this listing.
-            Gone: the cursor goes on from what is no more.
+            BadRequest: the cursor does not belong to this listing.
+            Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
         filters = [(TOKEN.asked.index(name.encode()), of) for name, of in query.filters.items()]
@@ -93,7 +93,7 @@ class Tokens:
 
 
 def _show(values: Values) -> bytes | None:
-    """A token as a lookup gives it, if it has a uid: JSON that is a text."""
+    """A token as a lookup gives it; None for a record without a uid that is a JSON string."""
     uid = values[_UID]
     return None if uid is None or not uid.startswith(b'"') else TOKEN.answer(values)
 

@@ -92,7 +92,7 @@ class Two(Topology):
 
     def leave(self, master: Address) -> None:
         self.masters = tuple(each for each in self.masters if each != master)
-        self._tell(None)
+        self._notify(None)
 
     @property
     def doubted(self) -> bool:

@@ -57,7 +57,7 @@ class Halves(Topology):
     def move(self, key: bytes, to: Address, slots: Collection[int] | None = None) -> None:
         """Have a key belong to another master."""
         self.owners[key] = to
-        self._tell(slots)
+        self._notify(slots)
 
 
 class Cluster:

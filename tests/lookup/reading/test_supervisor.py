@@ -531,10 +531,10 @@ async def test_masters_are_followed_while_one_looks_for_what_has_moved(
     monkeypatch.setattr(lookups, "drop_disowned", asyncio.Event().wait)
     async with supervised(lookups, home / "redis.sock"), fake_redis(home / "other.sock"):
         await leased(lookups)
-        lookups._topology._tell({1})
+        lookups._topology._notify({1})
         await asyncio.sleep(INTERVAL)
         lookups._topology.masters = (Address(path=str(home / "other.sock")),)
-        lookups._topology._tell({2})
+        lookups._topology._notify({2})
         await until(lambda: not fake.open, "the former master is left")
         await leased(lookups)
 
