@@ -125,9 +125,9 @@ class StatusRequestHandler(RequestHandler):
 
     def _is_bodiless(self, request: web.BaseRequest, status: int) -> bool:
         if request._message is ERROR:  # noqa: SLF001 nothing else tells that there is no request
-            return self._bodiless.begun(self.begun)
+            return self._bodiless.applies_to_begun(self.begun)
         agent = request.headers.get("User-Agent", "")
         target = request.rel_url.raw_path_qs
-        return self._bodiless.refusal(
+        return self._bodiless.applies_to_refusal(
             request.method, target.encode(), agent.encode(errors="replace"), status
         )

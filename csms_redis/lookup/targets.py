@@ -1,7 +1,8 @@
-"""The three hot routes: from a request's target to a record, and from a record's key back.
+"""The targets of the three lookups: which record a target names, and which target a record has.
 
-One spelling of a target is canonical for each record. The near cache is keyed by it, so that a
-request in that spelling, as gateways send it, is found without being decoded at all.
+Many spellings of a target name the same record; one of them is its canonical target. The near cache
+is keyed by canonical targets, so that a request in that spelling, as gateways send it, is answered
+without decoding anything.
 """
 
 import re
@@ -16,12 +17,12 @@ from csms_redis.registry.tokens import TOKEN
 
 
 class Route(NamedTuple):
-    """A hot route: what stands before and after the id in its target."""
+    """The route of a lookup: what stands before and after the id in its target."""
 
     resource: Resource
     before: bytes
     after: bytes
-    plain: bytes  # a pattern of ids that are spelled alike in a canonical target and in a key
+    plain: bytes  # a pattern of the ids that a canonical target and a key spell alike
 
     def target(self, record_id: str) -> bytes:
         """The canonical target of a record."""
@@ -37,7 +38,7 @@ ROUTES = (
     _route(TOKEN, rb"[A-Z0-9._~-]{1,36}"),
     _route(CERTIFICATE, rb"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]="),
 )
-# as in a request's head that the front protocol may read
+# the targets that `front.request_heads` reads
 _VISIBLE = re.compile(rb"/[!-~]{0,7999}")
 _BY_NAME = {route.resource.name.encode(): route for route in ROUTES}
 _BY_RESOURCE = {route.resource: route for route in ROUTES}
@@ -47,16 +48,19 @@ _PLAIN = re.compile(
 
 
 Wanted: TypeAlias = tuple[Resource, bytes | None, bytes]
-"""What a target asks for: a kind of record; the id as its key has it, or None for what is no id and
-so is never found; the canonical target."""
+"""What a target asks for: the kind of record, its id, and its canonical target.
+
+The id is as in the record's key. It is None where the target has something that cannot be an id, so
+that nothing is ever found; then the target is as it was asked for.
+"""
 
 
 def read(target: bytes) -> Wanted | None:
-    """Find out what a request's target asks for; None where it is no hot route's.
+    """What a request's target asks for; None where it is not a lookup's.
 
     Args:
-        target: of a request whose line was not read: it may hold what no target may, spaces and
-            line ends above all.
+        target: from a request line that nobody has checked: it may hold what no target may, such as
+            spaces and line ends.
     """
     plain = _PLAIN.fullmatch(target)
     if plain is not None:
@@ -77,12 +81,12 @@ def read(target: bytes) -> Wanted | None:
 
 
 def wanted(resource: Resource, record_id: str) -> Wanted:
-    """A record, as a target would ask for it."""
+    """What the canonical target of a record asks for."""
     return resource, record_id.encode(), _BY_RESOURCE[resource].target(record_id)
 
 
 def of_key(key: bytes, prefix: bytes) -> bytes | None:
-    """The canonical target of the record that a Redis key holds; None for a key of others."""
+    """The canonical target of the record at a Redis key; None for a key that holds no record."""
     name, colon, record_id = key.removeprefix(prefix).partition(b":")
     route = _BY_NAME.get(name)
     if route is None or not colon or not key.startswith(prefix):

@@ -16,7 +16,7 @@ from csms_redis.lookup.front.request_heads import MAX_HEAD
 from csms_redis.settings import ApiSettings
 
 MOST: Final = 2 * MAX_HEAD
-"""Bytes from the begin of a request that `begun` needs to see."""
+"""Bytes from the begin of a request that `applies_to_begun` needs to see."""
 
 _METHOD_AND_TARGET = re.compile(rb"\s*+([!-~]++) ++([^\r\n]*+)")
 _VERSION = re.compile(rb" HTTP/[0-9]\.[0-9]$")
@@ -37,11 +37,13 @@ class Bodiless:
         """
         self._agents = tuple(agent.encode() for agent in agents)
 
-    def agent(self, user_agent: bytes) -> bool:
+    def applies_to(self, user_agent: bytes) -> bool:
         """Whether a client with this `User-Agent` is such a client."""
         return user_agent.startswith(self._agents)
 
-    def refusal(self, method: str, target: bytes, user_agent: bytes, status: int) -> bool:
+    def applies_to_refusal(
+        self, method: str, target: bytes, user_agent: bytes, status: int
+    ) -> bool:
         """Whether an answer refuses a gateway's lookup to such a client.
 
         Args:
@@ -51,9 +53,9 @@ class Bodiless:
             status: of the answer; not 200.
         """
         no_other_operation = method in {"GET", "HEAD"} or status == HTTPStatus.METHOD_NOT_ALLOWED
-        return no_other_operation and self.agent(user_agent) and _is_lookup(target)
+        return no_other_operation and self.applies_to(user_agent) and _is_lookup(target)
 
-    def begun(self, data: bytes) -> bool:
+    def applies_to_begun(self, data: bytes) -> bool:
         """Whether bytes that make no request, or not yet, are a gateway's lookup by such a client.
 
         Where the request's line is so long that nobody sees who asks, the answer is yes: a station
@@ -68,7 +70,7 @@ class Bodiless:
         if b"\n" not in data:
             return len(data) >= MAX_HEAD and (b"/cs/" in line[2] or b"/certificate/" in line[2])
         named = _USER_AGENT.search(data)
-        by_one = named is not None and self.agent(named[1])
+        by_one = named is not None and self.applies_to(named[1])
         return by_one and _is_lookup(_VERSION.sub(b"", line[2]))
 
 

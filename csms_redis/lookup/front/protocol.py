@@ -246,7 +246,7 @@ class LookupProtocol(ClientConnection):
             return False
         request, self._buffer = self._buffer[: head.size], self._buffer[head.size :]
         style = head.style
-        if self._server.bodiless.agent(head.user_agent):
+        if self._server.bodiless.applies_to(head.user_agent):
             style = Style(style | BODILESS)
         refused = self._refusal(head)
         if refused is None:
@@ -439,7 +439,7 @@ class LookupProtocol(ClientConnection):
         else:
             if self._state is LEFT or self._buffer:
                 begun = self._buffer or self._handed_over.aiohttp.begun
-                bodiless = self._server.bodiless.begun(begun)
+                bodiless = self._server.bodiless.applies_to_begun(begun)
                 self._style = Style.CLOSE_11_BODILESS if bodiless else Style.CLOSE_11
                 self._write(REQUEST_TIMEOUT, _TIMED_OUT)
             self.close()

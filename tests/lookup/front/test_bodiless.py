@@ -135,13 +135,13 @@ async def test_other_operations_have_theirs(site: Site) -> None:
 
 async def test_agents_are_a_setting() -> None:
     agents = Bodiless(["maeve/", "a b"])
-    assert agents.agent(b"maeve/2 (gateway)")
-    assert agents.agent(b"a b")
-    assert not agents.agent(b"Go-http-client/1.1")
+    assert agents.applies_to(b"maeve/2 (gateway)")
+    assert agents.applies_to(b"a b")
+    assert not agents.applies_to(b"Go-http-client/1.1")
     nobody = Bodiless([])
-    assert not nobody.agent(b"Go-http-client/1.1")
-    assert not nobody.agent(b"")
-    assert not nobody.begun(b"GET /api/v0/cs/" + b"s" * MOST)
+    assert not nobody.applies_to(b"Go-http-client/1.1")
+    assert not nobody.applies_to(b"")
+    assert not nobody.applies_to_begun(b"GET /api/v0/cs/" + b"s" * MOST)
 
 
 # Which refusals
