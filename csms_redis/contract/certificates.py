@@ -10,7 +10,6 @@ from datetime import datetime
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.utils import CryptographyDeprecationWarning
 
 MAX_PEM_BYTES = 65536
 """The longest PEM text that is kept, in bytes of UTF-8."""
@@ -147,7 +146,7 @@ def _certificate(number: int, body: str) -> tuple[bytes, x509.Certificate]:
     with warnings.catch_warnings():
         # It warns of what RFC 5280 forbids but authorities have issued, such as a serial number
         # of zero. Such a certificate identifies its station as well as any other.
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.simplefilter("ignore")
         try:
             return der, x509.load_der_x509_certificate(der)
         except (ValueError, x509.InvalidVersion):
@@ -168,7 +167,7 @@ def _details(certificate: x509.Certificate) -> dict[str, str]:
     }
     details = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.simplefilter("ignore")  # it warns of a country of three letters, for one
         for name, read in readers.items():
             # a certificate is as good as any whose names nobody can read
             with suppress(ValueError, TypeError):

@@ -429,6 +429,17 @@ def test_a_long_name_is_cut() -> None:
     assert len(read_pem(text).details["subject"]) == MAX_NAME
 
 
+def test_an_odd_country_is_shown() -> None:
+    """RFC 5280 wants two letters; nothing is written to standard error beside the log's lines."""
+    text = made(subject=named("zzzzzzzz"), serial=1, ends=datetime(2030, 1, 1, tzinfo=UTC))
+    der = x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER)
+    common_name, country = b"\x55\x04\x03", b"\x55\x04\x06"  # 2.5.4.3 and 2.5.4.6
+
+    details = read_pem(block(der.replace(common_name, country))).details
+
+    assert details["subject"] == details["issuer"] == "C=zzzzzzzz"
+
+
 def test_of_a_chain_the_first_certificate_counts() -> None:
     assert read_pem(CHAIN).details["subject"] == "CN=EMP77TWTW00002,O=Hubject"
 
