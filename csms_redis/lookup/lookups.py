@@ -23,6 +23,7 @@ from csms_redis.lookup.answers import (
     tail,
 )
 from csms_redis.lookup.counts import ROUTE_AT, LookupCounts
+from csms_redis.lookup.known.end_timer import EndTimer
 from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.known.unknown_cache import UnknownCache
 from csms_redis.lookup.reading.flights import (
@@ -42,6 +43,7 @@ from csms_redis.lookup.reading.read_connection import (
     ReadError,
     encode,
 )
+from csms_redis.lookup.reading.record_read import RecordRead
 from csms_redis.lookup.reading.sources import Source
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.address import Address
@@ -70,23 +72,6 @@ _CHUNK, _PAUSE = 500, 0.005  # records looked at in one go, and seconds between 
 _REREAD = 100  # records read again in one go
 _ASKING = encode("ASKING")
 _ABSENT = object()
-
-
-class _Read:
-    """The HMGET of one kind of record, encoded but for the key."""
-
-    __slots__ = ("_format", "before")
-
-    def __init__(self, resource: Resource, prefix: bytes) -> None:
-        self.before = resource.key(prefix, "")
-        fields = b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in resource.asked)
-        self._format = b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%%b\r\n%b" % (
-            len(resource.asked) + 2,
-            fields,
-        )
-
-    def command(self, key: bytes) -> bytes:
-        return self._format % (len(key), key)
 
 
 class Lookups:
@@ -124,9 +109,10 @@ class Lookups:
         # each with who waited, the status, the tail, and when it was asked
         self._landed: list[tuple[Answered | None, Joiners, int, bytes, float]] = []
         self._sweeper: asyncio.TimerHandle | None = None
-        self._dropper: asyncio.TimerHandle | None = None  # of what ends next
-        self._drops_at = inf  # (monotonic seconds)
-        self._reads = {route.resource: _Read(route.resource, prefix) for route in targets.ROUTES}
+        self._end_timer = EndTimer(self.cache)
+        self._reads = {
+            route.resource: RecordRead(route.resource, prefix) for route in targets.ROUTES
+        }
 
     # Asked by the front protocol and the handlers
 
@@ -449,7 +435,7 @@ class Lookups:
             if keeper is not None:
                 self.cache.put(keeper.generation, target, answer_tail, flight.end)
                 if flight.end < inf:
-                    self._drop_later()
+                    self._end_timer.reset()
         first, joined = flight.end_waiting()
         counted[target[ROUTE_AT]] += (first is not None) + len(joined)
         self._landed.append((first, joined, status, answer_tail, flight.asked))
@@ -628,22 +614,6 @@ class Lookups:
         flight = self._flights.pop(target, None)
         if flight is not None:
             flight.attached = False
-
-    def _drop_later(self) -> None:
-        """Drop what ends next at its end."""
-        due = self.cache.next_end
-        if due < self._drops_at:
-            if self._dropper is not None:
-                self._dropper.cancel()
-            self._drops_at = due
-            delay = max(due - monotonic(), _AFTER_READING)
-            self._dropper = asyncio.get_running_loop().call_later(delay, self._drop_ended)
-
-    def _drop_ended(self) -> None:
-        self._dropper = None
-        self._drops_at = inf
-        self.cache.drop_ended()
-        self._drop_later()
 
     def _sweep_later(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep_soon)

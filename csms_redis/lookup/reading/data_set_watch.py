@@ -21,7 +21,6 @@ seen is a data set that is swapped away and back between two probes, nor a copy 
 the newest mark, or younger, and was changed since.
 """
 
-from math import inf
 from typing import Any
 
 from csms_redis.lookup.reading.read_connection import ReadConnection, ReadError, encode
@@ -31,8 +30,6 @@ _FOREIGN = b"?"  # stands for the newest mark where the key is of another type
 
 class DataSetWatch:
     """Compares the identity in each probe of one connection with that of the probe before."""
-
-    deadline = inf  # the probe keeps the time
 
     def __init__(self, key: bytes, db: int) -> None:
         """Know nothing yet.

@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-import ssl
 from contextlib import suppress
-from math import inf
 from time import monotonic
 from typing import Any
 
@@ -13,6 +11,7 @@ import structlog
 from csms_redis.contract.errors import Unavailable
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.data_set_watch import DataSetWatch
+from csms_redis.lookup.reading.failures import FAILURES, NOT_NOW, IsReplica, Unconfirmed, reason_of
 from csms_redis.lookup.reading.lifetimes import INFO_KEYSPACE, UNTOLD, Lifetimes
 from csms_redis.lookup.reading.read_connection import (
     ConnectionBroken,
@@ -45,29 +44,11 @@ _PROBE_INTERVAL = 1.0  # seconds
 _PROBE_TIMEOUT = 2.0  # seconds
 _SOON = 0.02  # seconds from the first change to a look at whether anything has a time to live
 _FIRST_DELAY, _LONGEST_DELAY = 0.02, 1.0  # seconds between attempts to connect
-# Codes of refusals that time or an operator may lift; with any other the server lacks the command.
-_NOT_NOW = NOT_THE_MASTER | {"NOPERM", "WRONGPASS"}
-_REASONS = {
-    "LOADING": "it is loading its data",
-    "NOAUTH": "it wants a password",
-    "NOPERM": "its user may not run what a lookup needs",
-    "WRONGPASS": "it refuses the user or the password",
-}
 _log = structlog.get_logger()
-
-
-class IsReplica(Exception):
-    """The server answers, but it is a replica."""
-
-
-class Unconfirmed(Exception):
-    """The server may answer, but for too long nobody else has taken it for the master."""
 
 
 class _Aside:
     """Keeps the reply to a command that is sent before those that are waited for."""
-
-    deadline = inf
 
     def __init__(self) -> None:
         self.reply: Any = None
@@ -148,7 +129,7 @@ class Link:
             asked = self._asked
             try:
                 await self._connect_and_hold()
-            except _FAILURES as failure:
+            except FAILURES as failure:
                 if self._asked != asked:
                     await asyncio.sleep(_FIRST_DELAY)
                     continue
@@ -354,7 +335,7 @@ class Link:
             self._asked -= {"HELLO"}
             raise
         except ReadError as error:
-            if error.code in _NOT_NOW:
+            if error.code in NOT_NOW:
                 raise
             return "it does not speak RESP3"
         return None
@@ -462,7 +443,7 @@ class Link:
         if refused:
             reason = self.problem = str(error)
         else:
-            reason = _reason(error)
+            reason = reason_of(error)
             self.problem = f"cannot be reached: {reason}"
         if reason == self._said:
             return
@@ -474,7 +455,6 @@ class Link:
 
 
 _ASKED = frozenset(["HELLO", "ROLE"])
-_FAILURES = (OSError, TimeoutError, UnicodeError, ReadError, IsReplica, Unavailable, Unconfirmed)
 _ROLES = {b"master": "master", b"replica": "replica", b"slave": "replica"}
 _READ_ANYWAY = frozenset(["ASK", "MOVED", "TRYAGAIN", "WRONGTYPE"])
 
@@ -486,27 +466,3 @@ async def _nothing() -> None:
 def _refuse_ended(connection: ReadConnection) -> None:
     if connection.ended.is_set():
         raise ConnectionBroken("the connection ended after its last reply")
-
-
-def _reason(error: BaseException) -> str:
-    """One line for the operator, without what Redis quotes of a command."""
-    match error:
-        case IsReplica():
-            reason = "it is a replica"
-        case TimeoutError():
-            reason = "it does not answer"
-        case Unavailable():
-            reason = "the layout of its records cannot be read"
-        case ConnectionBroken():
-            reason = "it closed the connection"
-        case ReadError():
-            reason = _REASONS.get(error.code, f"it answers {error.code}")
-        case ssl.SSLCertVerificationError():
-            reason = f"its certificate is refused: {error.verify_message}"
-        case ssl.SSLError():
-            reason = f"TLS fails: {(error.reason or 'is it used on both sides?').lower()}"
-        case OSError() if error.strerror:
-            reason = error.strerror.lower()
-        case _:
-            reason = str(error) or type(error).__name__
-    return reason
