@@ -23,6 +23,14 @@ HASHES = {  # from the README there
 DEADBEEF = "8vjQ1YDt+v2iwsn41bIpzxJXcQQK0uGgAyAeTMOL0SI="
 
 
+def answer(terminal: Terminal, first: bytes, repeated: bytes) -> None:
+    """Type the password when it is asked for, and once more."""
+    terminal.expect("Password: ")
+    terminal.type(first + b"\n")
+    terminal.expect("Repeat for confirmation: ")
+    terminal.type(repeated + b"\n")
+
+
 class TestHashPassword:
     """`hash-password` reads a pipe or asks; an argument is refused."""
 
@@ -72,10 +80,7 @@ class TestHashPassword:
     def test_from_a_prompt(self, tmp_path: Path) -> None:
         """Asked twice, not shown; only the hash is on standard output."""
         with Terminal("hash-password", cwd=tmp_path, stdout=subprocess.PIPE) as terminal:
-            terminal.expect("Password: ")
-            terminal.type(b"DEADBEEF\n")
-            terminal.expect("Repeat for confirmation: ")
-            terminal.type(b"DEADBEEF\n")
+            answer(terminal, b"DEADBEEF", b"DEADBEEF")
             assert terminal.process.stdout is not None
             assert terminal.process.stdout.read() == f"{DEADBEEF}\n".encode()
             assert terminal.process.wait(20) == 0
@@ -84,15 +89,9 @@ class TestHashPassword:
     def test_a_slip_at_the_prompt_is_asked_again(self, tmp_path: Path) -> None:
         """What was typed twice must be the same."""
         with Terminal("hash-password", cwd=tmp_path, stdout=subprocess.PIPE) as terminal:
-            terminal.expect("Password: ")
-            terminal.type(b"DEADBEEF\n")
-            terminal.expect("Repeat for confirmation: ")
-            terminal.type(b"DEADBEAF\n")
+            answer(terminal, b"DEADBEEF", b"DEADBEAF")
             terminal.expect("do not match")
-            terminal.expect("Password: ")
-            terminal.type(b"DEADBEEF\n")
-            terminal.expect("Repeat for confirmation: ")
-            terminal.type(b"DEADBEEF\n")
+            answer(terminal, b"DEADBEEF", b"DEADBEEF")
             assert terminal.process.stdout is not None
             assert terminal.process.stdout.read() == f"{DEADBEEF}\n".encode()
 

@@ -23,7 +23,7 @@ from csms_redis.fleet.exporting import export_records
 from csms_redis.fleet.importing import import_records
 from csms_redis.settings import load
 from tests.conftest import DATA, Valkey, running_valkey
-from tests.fleet.test_readers import TOKEN
+from tests.support.ocpi import TOKEN
 from tests.system.service import run
 
 HASH = "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak="

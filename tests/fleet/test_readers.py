@@ -16,6 +16,7 @@ from csms_redis.fleet.csv_rows import read_cell, write_cell
 from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
 from csms_redis.settings import ApiSettings
+from tests.support.ocpi import TOKEN
 
 Read: TypeAlias = Callable[[BinaryIO], Iterator[Row | Unreadable]]
 STATIONS = KINDS["stations"]
@@ -137,24 +138,6 @@ class TestCsv:
 
     def test_apostrophes_of_others_stay(self) -> None:
         assert read_cell("'t Hof") == "'t Hof"
-
-
-TOKEN = {
-    "country_code": "DE",
-    "party_id": "TNM",
-    "uid": "012345678",
-    "type": "RFID",
-    "contract_id": "DE8ACC12E46L89",
-    "visual_number": "DF000-2001-8999-1",
-    "issuer": "TheNewMotion",
-    "group_id": "DF000-2001-8999",
-    "valid": True,
-    "whitelist": "ALWAYS",
-    "language": "de",
-    "default_profile_type": "GREEN",
-    "energy_contract": {"supplier_name": "x"},
-    "last_updated": "2015-06-29T22:39:09",
-}
 
 
 class TestOcpi:
