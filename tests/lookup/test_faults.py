@@ -161,14 +161,14 @@ class Frozen(Fault):
 
 
 class Killed(Fault):
-    """SIGKILL, then a new one."""
+    """SIGKILL, then a new one, which has the records from its first answer on."""
 
     def begin(self, site: Site) -> None:
+        site.admin.save()
         site.valkey.kill()
 
     def end(self, site: Site) -> None:
         site.valkey.start()
-        site.store()
 
 
 class HalfOpen(Fault):
