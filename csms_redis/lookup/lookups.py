@@ -421,7 +421,7 @@ class Lookups:
             del self._flights[target]
             if source is not None and source.lease_until > 0:
                 owner = self._topology.owner(flight.key)
-                keeper = source if owner == source.master else None
+                keeper = source if owner is source.master or owner == source.master else None
         if body is None:
             status = NOT_FOUND
             counted = self.counts.unknown
@@ -498,6 +498,10 @@ class Lookups:
 
     def _source_for(self, key: bytes) -> Source | None:
         master = self._topology.owner(key)
+        for source in self.sources:
+            # to hash an address takes longer than all else here; it nearly always is the very one
+            if source.master is master:
+                return source
         return None if master is None else self._source_of.get(master)
 
     def _send(self, flight: Flight, to: Address | None = None) -> bool:
