@@ -1,6 +1,19 @@
 """The three lookups: near cache, then one read of Redis for all who wait for the same record.
 
 The front protocol and the aiohttp handlers both ask here, so both give the same answer.
+
+A lookup that misses goes this way:
+
+1. `Lookups.ask` finds nothing fresh, and `_wait` no flight for the record: `_depart` looks whether
+   there is room for one, and `_fly` sends it, with `ReadConnection.send`, which writes what one
+   turn of the event loop has brought at its end.
+2. The reply arrives (`ReadConnection.data_received`), and is handed to its `Flight.replied`, which
+   hands it to `Lookups.landed`: the answer is kept, if it may be.
+3. When all replies that came together have landed, `ReadConnection` calls `Lookups.deliver`, which
+   calls `answered` of all who wait: for the front protocol, that writes the answer.
+
+`reading.flights` tells what else can happen to a flight. `reading.link.Link` calls `connected`,
+`renew` and, through `ReadConnection`, `lost` and `invalidated`.
 """
 
 import asyncio
@@ -75,7 +88,10 @@ _ABSENT = object()
 
 
 class Lookups:
-    """Answers to lookups, and what keeps them true."""
+    """Answers lookups from what is known, begins reads for what is not, and keeps both true.
+
+    It does not connect to Redis: a `Link` gives it connections, and tells it what Redis says.
+    """
 
     def __init__(self, settings: LookupSettings, prefix: bytes, topology: Topology) -> None:
         """Start with nothing known and no connection.

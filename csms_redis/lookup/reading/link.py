@@ -65,6 +65,18 @@ class Link:
     master that was demoted or cut off answers it. HELLO tells the role as `ROLE` does, and no user
     can be forbidden to ask it.
 
+    `run` goes through these states, and begins anew after each failure (`failures.FAILURES`), soon
+    at first and then once a second:
+
+    | state | what is done | what is served through it |
+    |---|---|---|
+    | connecting | `_connect`, then `_handshake` (user, database, tracking) | nothing |
+    | proving | the first `_probe`, and the layout's version | nothing |
+    | leased | `Lookups.connected`, then a `_probe` each second, which `_renew`s | fresh answers |
+    | unleased | the same, without tracking: nothing is kept | what is read |
+    | doubted | the same, 5 s after others' last word for it | what is read, as stale |
+    | failed | the connection is aborted: `Lookups.lost` | what was known, as stale |
+
     The probe also reads the layout's version and the data set's identity, from the master that has
     them: no server tells that another data set was put under the connection.
     """
