@@ -435,7 +435,7 @@ class TestTlsFiles:
         ("content", "says"),
         [
             (None, "No such file or directory"),
-            ("directory", "Is a directory"),
+            ("directory", "it is no regular file"),
             (b"", "holds no {what} (PEM)"),
             (b"\x30\x82\x01\x0a", "holds no {what} (PEM)"),
             (b"-----BEGIN {PEM}-----\nAAAA\n-----END {PEM}-----\n", "OpenSSL cannot read it"),
