@@ -86,14 +86,14 @@ class Certificates:
 
         Raises:
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the certificate may have been removed.
         """
         return await delete(self._redis, CERTIFICATE.key(self._prefix, hash_))
 
     async def get(self, hash_: str) -> bytes | None:
-        """What a certificate says of itself, as JSON.
+        """The details of a certificate, as JSON.
 
-        None for an unknown one, and for a record that is not this service's.
+        None for an unknown certificate, and for a record that is not this service's.
 
         Raises:
             Unavailable: it cannot be read.
@@ -108,7 +108,7 @@ class Certificates:
         return if_json(_show(hash_, stored))
 
     async def page(self, query: CertificateQuery) -> Page:
-        """A page of what certificates say of themselves.
+        """A page of certificates' details.
 
         Raises:
             BadRequest: the cursor does not belong to this listing.

@@ -101,7 +101,7 @@ class Stations:
         Raises:
             Conflict: at its key is something else; nothing was changed.
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the change may have been made.
         """
         await replace(self._redis, station_record(self._prefix, cs_id, auth))
 
@@ -110,7 +110,7 @@ class Stations:
 
         Raises:
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the change may have been made.
         """
         key = STATION.key(self._prefix, cs_id)
         fields = ("registrationStatus", orjson.dumps(status), "lastUpdated", now())
@@ -122,7 +122,7 @@ class Stations:
 
         Raises:
             Unavailable: nothing was changed.
-            OutcomeUnknown: it may have been.
+            OutcomeUnknown: the station may have been removed.
         """
         return await delete(self._redis, STATION.key(self._prefix, cs_id))
 
