@@ -19,7 +19,7 @@ async def stored_layout(topology: Topology, settings: RedisSettings) -> Finding:
     except UnknownLayout as unknown:
         return error("layout", unknown.error)
     except MayNotRead:
-        return warning("layout", "the user may not read it: see Rights in deploy/README.md")
+        return warning("layout", "the user may not read it: see Rights in deploy/install.md")
     except Unavailable as unavailable:
         cause = unavailable.__cause__
         why = f" ({code_of(cause)})" if isinstance(cause, ResponseError) else ""

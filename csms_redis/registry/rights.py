@@ -1,6 +1,6 @@
 """What the service must be allowed to do in Redis: all its commands and keys.
 
-deploy/README.md documents the same as the rights of the service's user, and what fails without a
+deploy/install.md documents the same as the rights of the service's user, and what fails without a
 right.
 """
 

@@ -1,4 +1,4 @@
-"""`deploy/README.md`: its sections, and a terminal for what they tell to type."""
+"""The pages of `deploy`: their sections, and a terminal for what they tell to type."""
 
 import re
 import subprocess
@@ -11,13 +11,18 @@ from tests.test_readme import Example
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
-_TEXT = (ROOT / "deploy" / "README.md").read_text("utf-8")
 
 
-def section(title: str) -> str:
-    """What stands below a title of the second level."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", _TEXT, re.MULTILINE | re.DOTALL)
-    assert found, f"there is no section {title}"
+def page(name: str) -> str:
+    """One of the pages in `deploy`."""
+    return (ROOT / "deploy" / name).read_text("utf-8")
+
+
+def section(name: str, title: str) -> str:
+    """What stands on a page below a title of the second level."""
+    text = page(name)
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{name} has no section {title}"
     return found[1]
 
 

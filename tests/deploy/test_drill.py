@@ -1,4 +1,4 @@
-"""What deploy/README.md tells to type for a failover, a backup and an upgrade is typed."""
+"""What the pages of deploy tell to type for a failover, a backup and an upgrade is typed."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ import pytest
 
 from csms_redis.settings import load
 from tests.conftest import Service, password_hash, running_service, wait_for
-from tests.deploy.document import ROOT, Terminal, section
+from tests.deploy.document import ROOT, Terminal, page, section
 from tests.lookup.measure import say
 from tests.test_readme import Example, examples
 from tests.topologies.cluster import ClusterGroup
@@ -26,7 +26,9 @@ needs_programs = pytest.mark.skipif(
     shutil.which("redis-cli") is None or shutil.which("curl") is None,
     reason="redis-cli or curl is not installed: apt install redis-tools curl",
 )
-SENTINEL, CLUSTER = map(examples, section("Failover drill").split("**Cluster.**"))
+SENTINEL, CLUSTER = map(examples, section("operate.md", "Failover drill").split("**Cluster.**"))
+UPGRADE = examples(page("upgrade.md"))
+BACKUP = examples(section("operate.md", "Backup and restore"))
 STATION = {"securityProfile": 1, "base64SHA256Password": password_hash("secret")}
 PAUSE = 0.02  # seconds
 
@@ -110,6 +112,17 @@ def drill(
     assert service.post("/cs/later", STATION).status == 201
 
 
+def test_no_command_is_left_out() -> None:
+    """Whatever the pages show with its output is typed by a test below."""
+    shown = [
+        example
+        for path in sorted((ROOT / "deploy").rglob("*.md"))
+        for example in examples(path.read_text("utf-8"))
+    ]
+    assert Counter(shown) == Counter(SENTINEL + CLUSTER + UPGRADE + BACKUP)
+    assert min(map(len, (SENTINEL, CLUSTER, UPGRADE, BACKUP))) >= 2
+
+
 @needs_programs
 def test_sentinels_replace_the_master(tmp_path: Path) -> None:
     """What is looked at before and after is as the document shows it."""
@@ -144,12 +157,11 @@ def test_a_replica_takes_over_in_a_cluster(tmp_path: Path) -> None:
 
 @needs_programs
 def test_what_upgrade_and_backup_show(tmp_path: Path) -> None:
-    """In the order of the document, on one Redis; an RDB file that is started on has it all."""
-    shown = examples(section("Upgrade")) + examples(section("Backup and restore"))
+    """In the order of each page, on one Redis; an RDB file that is started on has it all."""
     with Standalone() as group:
         with serving(group, 0):
             terminal = Terminal(tmp_path, group.settings, {6379: group.node.own.port})
-            for example in shown:
+            for example in UPGRADE + BACKUP:
                 terminal.type(example)
         stored = group.node.call("HGETALL", "cs:cached")
         assert stored
@@ -175,7 +187,9 @@ def test_what_upgrade_and_backup_show(tmp_path: Path) -> None:
 
 def test_proxies_are_trusted_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting is one that the environment can have."""
-    assignment = re.search(r"^(CSMS_\w+)='(.*)'$", section("Trusted proxies"), re.MULTILINE)
+    assignment = re.search(
+        r"^(CSMS_\w+)='(.*)'$", section("install.md", "Trusted proxies"), re.MULTILINE
+    )
     assert assignment is not None
     monkeypatch.setenv(*assignment.groups())
     proxies = load(ROOT / "config.toml").server.trusted_proxies

@@ -1,4 +1,4 @@
-"""The arithmetic of Sizing in deploy/README.md, done again from the figures that stand there."""
+"""The arithmetic of deploy/size.md, done again from the figures of deploy/measured/sizes.md."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from csms_redis.settings import LookupSettings
-from tests.deploy.document import section
+from tests.deploy.document import page
 from tests.deploy.test_kubernetes import (
     CONNECTION,
     CONNECTION_WITH_TLS,
@@ -24,21 +24,21 @@ MIB = 2**20
 PODS = 64 * MIB  # limits are multiples of it
 
 
-def table(head: str) -> dict[str, list[str]]:
-    """The rows of a table of the section, by their first cell."""
-    lines = section("Sizing").splitlines()
+def table(name: str, head: str) -> dict[str, list[str]]:
+    """The rows of a table of a page, by their first cell."""
+    lines = page(name).splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith(head))
     rows = {}
     for line in lines[first:]:
         if not line.startswith("|"):
             break
-        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        rows[name] = cells
+        first_cell, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[first_cell] = cells
     return rows
 
 
-ONE = table("| what | figure ")
-FLEETS = table("| | 100,000 stations")
+ONE = table("measured/sizes.md", "| what | figure ")
+FLEETS = table("size.md", "| | 100,000 stations")
 COUNTS = [int(cell.removesuffix(" stations").replace(",", "")) for cell in FLEETS[""]]
 
 

@@ -1,4 +1,4 @@
-"""The least rights in `Redis` of deploy/README.md: they are enough, and each is needed."""
+"""The least rights in deploy/install.md: they are enough, and each is needed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.topologies.node import Node
 
-_README = Path(__file__).parents[2] / "deploy" / "README.md"
+_PAGE = Path(__file__).parents[2] / "deploy" / "install.md"
 ON_REDIS, ON_FIELDS, ON_DISKS, ON_SENTINELS = re.findall(
-    r"^ACL SETUSER .+$", _README.read_text("utf-8"), re.MULTILINE
+    r"^ACL SETUSER .+$", _PAGE.read_text("utf-8"), re.MULTILINE
 )
 PASSWORD = "s3cret"
 

@@ -411,7 +411,7 @@ class Link:
                 redis=str(self._address),
                 reason=untold,
                 effect=f"an answer is kept {UNTOLD:g} s where Redis does not tell when it ends",
-                remedy="see Rights in deploy/README.md",
+                remedy="see Rights in deploy/install.md",
             )
 
     async def _role(self, connection: ReadConnection) -> bytes | None:
