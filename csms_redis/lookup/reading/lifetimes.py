@@ -11,13 +11,18 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from csms_redis.lookup.reading.read_connection import ConnectionBroken, ReadError, encode
+from csms_redis.lookup.reading.read_connection import (
+    ConnectionBroken,
+    ReadConnection,
+    ReadError,
+    encode,
+)
 from csms_redis.redis.keyspace import HASHES, volatile
 
 UNTOLD = 1.0
 """Seconds for which an answer is kept whose time left Redis does not tell (no right to `PTTL`)."""
 
-INFO_KEYSPACE = encode("INFO", "keyspace")
+_INFO_KEYSPACE = encode("INFO", "keyspace")
 
 _PTTL = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n"
 _HPTTL = b"*%d\r\n$5\r\nHPTTL\r\n$%d\r\n%b\r\n$6\r\nFIELDS\r\n"
@@ -40,6 +45,8 @@ class Lifetimes:
         "_db",
         "_fields_end",
         "changed_keys",
+        "doubts",
+        "fields_volatile",
         "problem",
         "volatile",
     )
@@ -51,11 +58,17 @@ class Lifetimes:
             db: the number of the database that is read.
         """
         self.volatile = True  # whether anything may have a time to live
+        self.fields_volatile = True  # whether any field may
         self.problem: str | None = None  # what Redis does not tell, for the operator
         self._db = db
         self._fields_end = True  # whether some field is known to have one
         self._asks_fields = True
+        self.doubts = 0  # how often anything may have changed
         self.changed_keys: set[bytes] = set()  # keys, since the reply that said there was none
+
+    def ask(self, connection: ReadConnection) -> None:
+        """Ask for `INFO keyspace`."""
+        connection.send(_INFO_KEYSPACE, _Told(self))
 
     def replied(self, reply: Any) -> None:
         """Take the reply of `INFO keyspace`."""
@@ -63,31 +76,38 @@ class Lifetimes:
         try:
             counts = volatile(self._numbers(reply.decode()))
         except (AttributeError, TypeError, ValueError):
-            self.volatile = self._fields_end = True
+            self.volatile = self.fields_volatile = self._fields_end = True
             if isinstance(reply, ReadError) and not isinstance(reply, ConnectionBroken):
                 self.problem = f"it refuses INFO ({reply.code})"
         else:
             self.volatile = bool(counts)
-            self._fields_end = not counts.keys().isdisjoint(HASHES)
+            self.fields_volatile = self._fields_end = not counts.keys().isdisjoint(HASHES)
 
     def _numbers(self, keyspace: str) -> str:
         names = (line.partition(":") for line in keyspace.splitlines())
         return next((numbers for name, _, numbers in names if name == f"db{self._db}"), "")
 
     def changed(self, keys: Iterable[bytes] | None) -> bool:
-        """Take note that Redis pushed that these keys changed; None when any may have.
+        """Take note that these keys changed; None when any may have, or others came.
+
+        Slots bring their keys along without a push where Valkey 9 migrates them as a whole, and
+        who tells of the slots is not who tells of times to live: so a reply that is on its way
+        then counts no more.
 
         Returns:
             Whether it is worth while to ask for `INFO keyspace` soon.
         """
-        if self.volatile:
-            return False
+        known = not (self.volatile and self.fields_volatile)
         if keys is None:
-            self.volatile = True
-            return True
+            self.doubts += 1
+            self.volatile = self.fields_volatile = True
+            return known
+        if not known:
+            return False
         first = not self.changed_keys
         self.changed_keys.update(keys)
-        self.volatile = len(self.changed_keys) > _MOST_CHANGED
+        if len(self.changed_keys) > _MOST_CHANGED:
+            self.volatile = self.fields_volatile = True
         return first
 
     def asked(self, key: bytes) -> bool:
@@ -95,9 +115,9 @@ class Lifetimes:
         return self.volatile or key in self.changed_keys
 
     def questions(self, key: bytes, fields: tuple[bytes, ...]) -> list[bytes]:
-        """The commands that ask for the time left of a hash, and of its fields."""
+        """The commands that ask for the time left of a hash, and of fields that may have one."""
         commands = [_PTTL % (len(key), key)]
-        if self._asks_fields:
+        if self._asks_fields and (self.fields_volatile or key in self.changed_keys):
             words = [
                 b"$%d\r\n%b\r\n" % (len(word), word) for word in (b"%d" % len(fields), *fields)
             ]
@@ -122,6 +142,20 @@ class Lifetimes:
             return monotonic() + UNTOLD
         left = min((each for each in _listed(reply) if each >= 0), default=inf)
         return monotonic() + left / 1000
+
+
+class _Told:
+    """Takes a reply of `INFO keyspace`, unless anything may have changed since it was asked for."""
+
+    __slots__ = ("_doubts", "_lifetimes")
+
+    def __init__(self, lifetimes: Lifetimes) -> None:
+        self._lifetimes = lifetimes
+        self._doubts = lifetimes.doubts
+
+    def replied(self, reply: Any) -> None:
+        if self._lifetimes.doubts == self._doubts:
+            self._lifetimes.replied(reply)
 
 
 def _listed(reply: Any) -> list[int]:

@@ -12,7 +12,7 @@ from csms_redis.contract.errors import Unavailable
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.data_set_watch import DataSetWatch
 from csms_redis.lookup.reading.failures import FAILURES, NOT_NOW, IsReplica, Unconfirmed, reason_of
-from csms_redis.lookup.reading.lifetimes import INFO_KEYSPACE, UNTOLD, Lifetimes
+from csms_redis.lookup.reading.lifetimes import UNTOLD, Lifetimes
 from csms_redis.lookup.reading.read_connection import (
     ConnectionBroken,
     ReadConnection,
@@ -132,6 +132,14 @@ class Link:
             source.master == self._address and source.lease_until > monotonic()
             for source in self._lookups.sources
         )
+
+    def slots_changed(self) -> None:
+        """Believe no more what the master said of times to live, until it is asked again.
+
+        It is asked in the next probe: what is read until then ends as Redis says of each record.
+        """
+        if self._lifetimes is not None:
+            self._lifetimes.changed(None)
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -399,7 +407,7 @@ class Link:
 
     def _ask_lifetimes(self, connection: ReadConnection) -> None:
         if self._lifetimes is not None and not connection.ended.is_set():
-            connection.send(INFO_KEYSPACE, self._lifetimes)
+            self._lifetimes.ask(connection)
 
     def _say_untold(self) -> None:
         """Say once what Redis does not tell of times to live."""

@@ -51,5 +51,6 @@ class Source:
 
     @property
     def commands(self) -> int:
-        """How many commands a read takes now: two more ask for the time left, where any has one."""
-        return 3 if self.lifetimes is not None and self.lifetimes.volatile else 1
+        """How many commands a read takes now: more ask for the time left, where any has one."""
+        lifetimes = self.lifetimes
+        return 1 if lifetimes is None else 1 + lifetimes.volatile + lifetimes.fields_volatile

@@ -154,4 +154,6 @@ class Supervisor:
     def _topology_changed(self, slots: Collection[int] | None) -> None:
         if slots is not None:
             self._disowned.set()
+        for link, _ in self._links.values():
+            link.slots_changed()
         self._moved.set()

@@ -10,8 +10,10 @@ import pytest
 from redis import Redis
 
 from csms_redis.lookup.reading.lifetimes import Lifetimes
-from csms_redis.lookup.reading.read_connection import ReadError
+from csms_redis.lookup.reading.read_connection import ReadConnection, ReadError
+from csms_redis.settings import LookupSettings
 from tests.conftest import Service, Valkey, password_hash, running_service, running_valkey, wait_for
+from tests.lookup.wire import Wire, bulk, make_lookups
 from tests.topologies.software import EACH, Software
 
 LEFT = 1.5  # seconds that a record has left when it is looked up
@@ -137,6 +139,7 @@ def test_without_any_time_to_live_none_is_asked_for(software: Software) -> None:
         for number in range(records):
             assert lookup(service, f"none{number}") == (404, None)
         assert counted(redis, "pttl") == records
+        assert counted(redis, "hpttl") == 0  # no field has one, nor has a record changed
 
 
 FIELDS = (b"securityProfile", b"base64SHA256Password")
@@ -178,6 +181,38 @@ class TestLifetimes:
         assert lifetimes.changed(None)
         assert lifetimes.asked(b"cs:3")
 
+    def test_fields_are_asked_for_apart(self) -> None:
+        """Keys with one are no reason: fields that are counted are, and so is a change."""
+        lifetimes = Lifetimes(0)
+        assert asks_fields(lifetimes, b"cs:1")  # nothing is known yet
+        lifetimes.replied(b"db0:keys=2,expires=1")
+        assert not asks_fields(lifetimes, b"cs:1")
+        lifetimes.changed([b"cs:1"])
+        assert [asks_fields(lifetimes, key) for key in (b"cs:1", b"cs:2")] == [True, False]
+        lifetimes.replied(b"db0:keys=2,expires=1,subexpiry=1")
+        assert asks_fields(lifetimes, b"cs:2")
+        lifetimes.replied(b"db0:keys=2,expires=1")
+        lifetimes.changed(None)
+        assert asks_fields(lifetimes, b"cs:2")
+
+    async def test_a_reply_on_its_way_is_outdated(self) -> None:
+        """When slots come: the next that is asked for counts."""
+        lookups = make_lookups(LookupSettings())
+        wire = Wire(
+            ReadConnection(
+                invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
+            )
+        )
+        lifetimes = none_has_one()
+        lifetimes.ask(wire.connection)
+        assert await wire.sent() == [[b"INFO", b"keyspace"]]
+        lifetimes.changed(None)
+        wire.receive(bulk(NONE))
+        assert lifetimes.asked(b"cs:1")
+        lifetimes.ask(wire.connection)
+        wire.receive(bulk(NONE))
+        assert not lifetimes.asked(b"cs:1")
+
     def test_many_changes_are_not_kept(self) -> None:
         lifetimes = none_has_one()
         lifetimes.changed(b"cs:%d" % number for number in range(10_001))
@@ -193,9 +228,10 @@ class TestLifetimes:
     def test_a_server_without_times_to_live_of_fields(self) -> None:
         """Is asked once."""
         lifetimes = none_has_one()
-        assert len(lifetimes.questions(b"cs:1", FIELDS)) == 2
+        lifetimes.changed([b"cs:1"])
+        assert asks_fields(lifetimes, b"cs:1")
         assert lifetimes.end(ReadError("ERR unknown command 'HPTTL', with args ...")) == inf
-        assert len(lifetimes.questions(b"cs:1", FIELDS)) == 1
+        assert not asks_fields(lifetimes, b"cs:1")
         assert lifetimes.problem is None
 
     @pytest.mark.parametrize(
@@ -221,3 +257,8 @@ def none_has_one() -> Lifetimes:
     lifetimes = Lifetimes(0)
     lifetimes.replied(NONE)
     return lifetimes
+
+
+def asks_fields(lifetimes: Lifetimes, key: bytes) -> bool:
+    """Whether it asks for the time left of a record's fields."""
+    return any(b"HPTTL" in question for question in lifetimes.questions(key, FIELDS))

@@ -26,6 +26,7 @@ from csms_redis.settings import LookupSettings
 from tests.conftest import PATIENCE, Valkey, short_directory
 from tests.lookup.fake_redis import FakeRedis, fake_redis, healthy
 from tests.lookup.wire import (
+    NO_RECORD,
     PROFILE,
     invalidation,
     lease_of,
@@ -165,6 +166,35 @@ class TestHandshake:
             [b"HMGET", b"p:cs:", b"securityProfile"],
             [b"HELLO", b"3"],
         ]
+
+    async def test_slots_may_bring_times_to_live(
+        self, fake: FakeRedis, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Until the next probe, what the master said of them before is not known any more."""
+        monkeypatch.setattr(module, "_PROBE_INTERVAL", 1.5)
+        lookups = make_lookups(LookupSettings())
+
+        def answer(command: list[bytes]) -> bytes:
+            if command[0] == b"HMGET" and len(command) > 3:
+                return NO_RECORD
+            return b":-1\r\n" if command[0] == b"PTTL" else healthy(command)
+
+        async def asked(cs_id: str) -> list[bytes]:
+            fake.commands.clear()
+            with pytest.raises(NotFound):
+                await lookups.find(STATION, cs_id)
+            return [command[0] for command in fake.commands]
+
+        fake.answer = answer
+        async with supervised(lookups, home / "redis.sock"):
+            await leased(lookups)
+            assert await asked("a") == [b"HMGET"]
+            lookups._topology._notify({1})
+            assert await asked("b") == [b"PTTL", b"HPTTL", b"HMGET"]
+            fake.commands.clear()
+            await until(lambda: [b"HELLO", b"3"] in fake.commands, "the next probe")
+            await asyncio.sleep(0.1)
+            assert await asked("c") == [b"HMGET"]
 
     async def test_the_layout_is_tracked(self, fake: FakeRedis, home: Path) -> None:
         """Its change is told, and one that nobody could hear of is thought of at both ends."""
