@@ -69,9 +69,11 @@ def import_command(
 
     Each row is checked as the API checks a request. A row that is rejected goes into
     SOURCE.rejects, with its line number and the reason but without its secrets, and the import goes
-    on. An import that was interrupted may be repeated: the result is the same. A Rejected station
-    stays Rejected. Otherwise the registrationStatus and lastUpdated in a file are kept, as an
-    export has them. If two rows have one id, the later row counts; with --only-new, the earlier.
+    on. A row is rejected too if another program has something else at its key in Redis; with
+    --all-or-nothing, that ends the import. An import that was interrupted may be repeated: the
+    result is the same. A Rejected station stays Rejected. Otherwise the registrationStatus and
+    lastUpdated in a file are kept, as an export has them. If two rows have one id, the later row
+    counts; with --only-new, the earlier.
 
     \b
     Exit codes:
@@ -133,6 +135,12 @@ def _summarise(kind: str, result: ImportResult, *, written: bool) -> None:
     )
     if not written:
         click.echo("nothing was written")
+    if result.blocked:
+        click.echo(
+            f"{result.blocked} of the written stations were blocked, and stay Rejected: to let one "
+            "work, use csms-redis station allow",
+            err=True,
+        )
     for doubt, (first, count) in result.doubts.items():
         click.echo(f"warning: {count} rows, the first at {first}: {doubt}", err=True)
     for path in result.rejects:

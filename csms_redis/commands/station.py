@@ -35,7 +35,7 @@ from csms_redis.contract.models import (
 from csms_redis.contract.passwords import base64_sha256
 from csms_redis.contract.queries import StationQuery
 from csms_redis.contract.station_ids import check_station_id
-from csms_redis.registry.resource import Record
+from csms_redis.registry.resource import Record, Stored
 from csms_redis.registry.stations import STATION, Stations, station_record
 
 _STATIONS = RecordKind(
@@ -105,8 +105,14 @@ def station_add(
             click.echo(f"warning: {doubt}", err=True)
         return station_record(settings.redis.key_prefix.encode(), cs_id, auth)
 
-    add_record(_STATIONS, settings, "registerChargeStation", cs_id, make, replacing=replace)
-    text, result = f"station {printable(cs_id)} is added", {"csId": cs_id}
+    stored = add_record(
+        _STATIONS, settings, "registerChargeStation", cs_id, make, replacing=replace
+    )
+    text, status = f"station {printable(cs_id)} is added", "Pending"
+    if stored is Stored.WITH_KEPT:
+        text += "; it was blocked, and stays Rejected: to let it work, use csms-redis station allow"
+        status = "Rejected"
+    result = {"csId": cs_id, "registrationStatus": status}
     if generated:
         text += f"\npassword  {generated}"
         result["password"] = generated

@@ -3,24 +3,24 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
 from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.kinds import Kind
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.rejects import Rejects
-from csms_redis.fleet.rows import Unreadable
+from csms_redis.fleet.rows import Row, Unreadable
 from csms_redis.fleet.sources import Source
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.retries import Retries
 from csms_redis.registry.connected import connected
 from csms_redis.registry.data_set import DataSet
-from csms_redis.registry.resource import Record, now, replace_all
+from csms_redis.registry.resource import Record, Stored, now, replace_all
 from csms_redis.settings import Settings
 
 _BATCH = 500  # records
@@ -55,6 +55,7 @@ class ImportResult:
     Attributes:
         read: rows that were read.
         written: records that were stored.
+        blocked: stations among these that were `Rejected`, and stay so against their rows.
         existing: records that were there already and were left alone.
         rejected: rows that were refused.
         rejects: the files that these rows were written to.
@@ -65,6 +66,7 @@ class ImportResult:
 
     read: int = 0
     written: int = 0
+    blocked: int = 0
     existing: int = 0
     rejected: int = 0
     rejects: list[Path] = field(default_factory=list)
@@ -74,9 +76,15 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Records that are stored together; no two of them have the same key."""
+    """Records that are stored together; no two of them have the same key.
 
-    records: dict[bytes, Record]
+    Attributes:
+        records: by key.
+        rows: each record's, by key, and where it goes if it is rejected.
+    """
+
+    records: dict[bytes, Record] = field(default_factory=dict)
+    rows: dict[bytes, tuple[Row, Rejects]] = field(default_factory=dict)
 
 
 async def import_records(
@@ -134,7 +142,7 @@ class _Run:
     """One import under way.
 
     A thread runs `_batches`, which reads and checks rows; the event loop stores the batches. Both
-    change `result`, each its own attributes.
+    change `result`, each its own attributes, and both reject rows.
 
     Attributes:
         result: what is done so far.
@@ -149,6 +157,8 @@ class _Run:
         self._api = settings.api
         self._prefix = settings.redis.key_prefix.encode()
         self._options = options
+        self._rejects: list[Rejects] = []
+        self._rejecting = threading.Lock()
 
     @property
     def so_far(self) -> str:
@@ -157,8 +167,8 @@ class _Run:
 
     async def check(self, doing: str) -> None:
         """Check all rows; `doing` is the word for it on the terminal."""
-        self.result = ImportResult()
-        with Meter(doing, lambda: (self.result.read, self._share_read)) as meter:
+        meter = Meter(doing, lambda: (self.result.read, self._share_read))
+        with self._pass(), meter:
             async for _ in in_thread(self._batches):
                 meter.show()
 
@@ -168,7 +178,6 @@ class _Run:
         Raises:
             _GaveUp: Redis stayed away too long, or refuses what is written until an operator acts.
         """
-        self.result = ImportResult()
         storing: set[asyncio.Task[None]] = set()
         keys_under_way: set[bytes] = set()
 
@@ -180,10 +189,11 @@ class _Run:
                     task.result()
 
         async def write(batch: _Batch) -> None:
-            await self._write(redis, list(batch.records.values()))
+            await self._write(redis, batch)
             keys_under_way.difference_update(batch.records)
 
-        with Meter("importing", lambda: (self.result.read, self._share_read)) as meter:
+        meter = Meter("importing", lambda: (self.result.read, self._share_read))
+        with self._pass(), meter:
             try:
                 async for batch in in_thread(self._batches):
                     # of two rows for one record the later must be stored last
@@ -198,29 +208,58 @@ class _Run:
                     task.cancel()
                 await asyncio.gather(*storing, return_exceptions=True)
 
-    async def _write(self, redis: RedisClient, records: list[Record]) -> None:
+    @contextmanager
+    def _pass(self) -> Iterator[None]:
+        """Around one reading of all sources: count anew, and write the files of rejects anew."""
+        self.result, self._rejects = ImportResult(), []
+        try:
+            yield
+        finally:
+            with self._rejecting:
+                for rejects in self._rejects:
+                    rejects.close()
+        self.result.rejects = [rejects.path for rejects in self._rejects if rejects.count]
+
+    async def _write(self, redis: RedisClient, batch: _Batch) -> None:
+        records = list(batch.records.values())
         retries = Retries()
         while True:
             replies = await replace_all(redis, records, only_new=self._options.only_new)
             failed, failure = [], Unavailable("")
-            conflict: Conflict | None = None
             for record, reply in zip(records, replies, strict=True):
                 if isinstance(reply, Unavailable):
                     failed.append(record)
                     failure = failure if failure.lasting else reply
                 elif isinstance(reply, Conflict):
-                    conflict = reply
+                    self._reject_conflict(batch, record, reply)
                 elif reply:
                     self.result.written += 1
+                    self.result.blocked += reply is Stored.WITH_KEPT
                 else:
                     self.result.existing += 1
-            if conflict is not None:
-                raise _GaveUp(conflict.error.removesuffix("."))
             if not failed:
                 return
             records = failed
             if not await retries.wait(failure):
                 raise _GaveUp(failure.error.split(". ")[0].rstrip("."))
+
+    def _reject_conflict(self, batch: _Batch, record: Record, conflict: Conflict) -> None:
+        """Reject the row of a record whose key holds something else."""
+        if self._options.all_or_nothing:
+            raise _GaveUp(conflict.error.removesuffix("."))
+        row, rejects = batch.rows[record.key]
+        self._reject(rejects, row, conflict.error, self._kind.without_secrets(row.data))
+
+    def _reject(
+        self,
+        rejects: Rejects,
+        row: Row | Unreadable,
+        reason: str,
+        shown: dict[str, Any] | None = None,
+    ) -> None:
+        with self._rejecting:
+            self.result.rejected += 1
+            rejects.add(row, reason, shown)
 
     @property
     def _share_read(self) -> float | None:
@@ -236,50 +275,43 @@ class _Run:
     def _batches(self) -> Iterator[_Batch]:
         """Read and check all rows; those that do not pass go into a file of rejects."""
         common = self._options.rejects_file
-        if common is not None:
-            with closing(Rejects(common)) as rejects:
-                for source in self._sources:
-                    yield from self._read(source, rejects)
-            self._list_rejects(rejects)
-            return
+        rejects = self._open_rejects(common) if common is not None else None
         for source in self._sources:
-            with closing(Rejects(source.rejects)) as rejects:
-                yield from self._read(source, rejects)
-            self._list_rejects(rejects)
+            yield from self._read(source, rejects or self._open_rejects(source.rejects))
 
-    def _list_rejects(self, rejects: Rejects) -> None:
-        if rejects.count:
-            self.result.rejects.append(rejects.path)
+    def _open_rejects(self, path: Path) -> Rejects:
+        rejects = Rejects(path)
+        self._rejects.append(rejects)
+        return rejects
 
     def _read(self, source: Source, rejects: Rejects) -> Iterator[_Batch]:
         result, kind = self.result, self._kind
-        records: dict[bytes, Record] = {}
+        batch = _Batch()
         size = 0
         updated = now()
         for row in source.rows():
             result.read += 1
             if isinstance(row, Unreadable):
-                result.rejected += 1
-                rejects.add(row, row.reason)
+                self._reject(rejects, row, row.reason)
                 continue
             try:
                 checked = kind.check(row.data, api=self._api, prefix=self._prefix, now=updated)
             except BadRequest as bad:
-                result.rejected += 1
-                rejects.add(row, bad.error, kind.without_secrets(row.data))
+                self._reject(rejects, row, bad.error, kind.without_secrets(row.data))
                 continue
             for doubt in checked.doubts:
                 first, count = result.doubts.get(doubt, (f"{row.source}:{row.line}", 0))
                 result.doubts[doubt] = first, count + 1
             record = checked.record
-            if record.key in records or len(records) == _BATCH or size > _BATCH_BYTES:
-                yield _Batch(records)
-                records, size = {}, 0
+            if record.key in batch.records or len(batch.records) == _BATCH or size > _BATCH_BYTES:
+                yield batch
+                batch, size = _Batch(), 0
                 updated = now()
-            records[record.key] = record
+            batch.records[record.key] = record
+            batch.rows[record.key] = row, rejects
             size += sum(map(len, record.fields.values()))
-        if records:
-            yield _Batch(records)
+        if batch.records:
+            yield batch
 
 
 async def in_thread(items: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:

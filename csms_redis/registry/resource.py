@@ -1,6 +1,7 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from time import gmtime, strftime, time
 from typing import NamedTuple
 
@@ -128,6 +129,16 @@ class Record(NamedTuple):
     """A field and a value: if the stored record has this value, the value is kept."""
 
 
+class Stored(IntEnum):
+    """What became of a record; false where it was not stored."""
+
+    LEFT = 0
+    """Another was there, and was left alone."""
+    AS_GIVEN = 1
+    WITH_KEPT = 2
+    """The value that is kept stands in the place of the one that was given."""
+
+
 _TOGETHER = 50
 """Records that one script stores; Redis does nothing else for as long, some 0.4 ms."""
 
@@ -203,13 +214,14 @@ _REPLACE = script("""
       stored[number] = 0
       existing = key
     else
-      local new = {}
+      local new, result = {}, 1
       if #before > 0 then
         local keeps = kept ~= '' and redis.call('HGET', key, kept) == value
         for index = first, last, 2 do
           new[ARGV[index]] = true
-          if keeps and ARGV[index] == kept then
+          if keeps and ARGV[index] == kept and ARGV[index + 1] ~= value then
             ARGV[index + 1] = value
+            result = 2
           end
         end
       end
@@ -227,7 +239,7 @@ _REPLACE = script("""
       if kind == 'hash' then
         redis.call('PERSIST', key)
       end
-      stored[number] = 1
+      stored[number] = result
     end
   end
   if existing and not changed then
@@ -237,7 +249,7 @@ _REPLACE = script("""
 """)
 
 
-async def replace(redis: RedisClient, record: Record) -> None:
+async def replace(redis: RedisClient, record: Record) -> Stored:
     """Put a record in the place of the one at its key.
 
     Raises:
@@ -249,11 +261,12 @@ async def replace(redis: RedisClient, record: Record) -> None:
     stored = _stored(record, said)
     if isinstance(stored, Conflict):
         raise stored
+    return stored
 
 
 async def replace_all(
     redis: RedisClient, records: Sequence[Record], *, only_new: bool = False
-) -> list[bool | Conflict | Unavailable]:
+) -> list[Stored | Conflict | Unavailable]:
     """Store records, many together.
 
     Args:
@@ -263,9 +276,8 @@ async def replace_all(
         only_new: whether to leave what is there.
 
     Returns:
-        For each whether it is stored, False where another was there, or what `replace` would raise;
-        if that is `Unavailable` it may have been stored all the same, for the failure can be
-        another record's.
+        For each what became of it, or what `replace` would raise; if that is `Unavailable` it may
+        have been stored all the same, for the failure can be another record's.
     """
     # else they must be in one slot, or a proxy sends all to the server that has the first
     together = _TOGETHER if redis.keeps_together else 1
@@ -273,7 +285,7 @@ async def replace_all(
     replies = await redis.write_all(
         [(group[0].key, _evaluate(redis, group, only_new=only_new)) for group in groups]
     )
-    said: list[bool | Conflict | Unavailable] = []
+    said: list[Stored | Conflict | Unavailable] = []
     for group, reply in zip(groups, replies, strict=True):
         if isinstance(reply, Unavailable):
             said += [reply] * len(group)
@@ -291,10 +303,10 @@ def _evaluate(redis: RedisClient, records: Sequence[Record], *, only_new: bool =
     return ("EVAL", _REPLACE, len(records), *(record.key for record in records), *arguments)
 
 
-def _stored(record: Record, said: int | bytes) -> bool | Conflict:
-    """What the script says of a record: whether it is stored, or what else is at its key."""
+def _stored(record: Record, said: int | bytes) -> Stored | Conflict:
+    """What the script says of a record: what became of it, or what else is at its key."""
     if isinstance(said, int):
-        return bool(said)
+        return Stored(said)
     key = record.key.decode("utf-8", "replace")
     return Conflict(
         f"In Redis, {key} is a {said.decode()} and no record of csms-redis. Nothing was changed: "

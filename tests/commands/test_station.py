@@ -60,7 +60,12 @@ class TestStations:
         blocked = run("station", "block", "cs1")
         status = "setRegistrationStatus"
         assert audited(blocked, *names) == ["station block", status, "cs1", "Rejected", "done"]
-        run("station", "add", "cs1", "--security-profile", "2", "--replace")
+        again = ("station", "add", "cs1", "--security-profile", "2", "--replace")
+        assert run(*again).stdout == (
+            "station cs1 is added; it was blocked, and stays Rejected: "
+            "to let it work, use csms-redis station allow\n"
+        )
+        assert records(run(*again, "--json")) == [{"csId": "cs1", "registrationStatus": "Rejected"}]
         (shown,) = records(run("station", "show", "cs1", "--json"))
         assert shown["registrationStatus"] == "Rejected"  # only allow lifts it
         assert shown["auth"] == {"securityProfile": 2}  # as the API has it
@@ -75,6 +80,8 @@ class TestStations:
         allowed = run("station", "allow", "cs1", "--json")
         assert records(allowed) == [{"csId": "cs1", "registrationStatus": "Accepted"}]
         assert "Accepted" in run("station", "show", "cs1").stdout
+        assert run(*again).stdout == "station cs1 is added\n"
+        assert records(run(*again, "--json")) == [{"csId": "cs1", "registrationStatus": "Pending"}]
         removed = run("station", "remove", "cs1")
         assert audited(removed, *names) == [
             "station remove",

@@ -71,8 +71,13 @@ class TestStations:
         rows = '{"csId":"%s","securityProfile":2,"registrationStatus":"%s"}\n'
         run("import", "stations", "-", stdin=rows % ("cs1", "Rejected"))
         for status in ("Accepted", "Pending"):
-            run("import", "stations", "-", stdin=rows % ("cs1", status))
+            done = run(
+                "import", "stations", "-", stdin=rows % ("cs1", status) + rows % ("cs2", status)
+            )
             assert stored(redis, "cs:cs1")["registrationStatus"] == "Rejected"
+            assert "1 of the written stations were blocked, and stay Rejected" in done.stderr
+        done = run("import", "stations", "-", stdin=rows % ("cs1", "Rejected"))
+        assert "stay Rejected" not in done.stderr
 
     def test_a_listing_is_taken_as_well(self, run: Run, redis: Redis) -> None:
         """As the API has it: how a station is authenticated is on a level of its own."""
@@ -118,17 +123,42 @@ class TestStations:
         assert stored(redis, "cs:cs2")["securityProfile"] == 1
 
     @pytest.mark.parametrize("option", [[], ["--only-new"]])
-    def test_a_key_of_others_stays_theirs(self, run: Run, redis: Redis, option: list[str]) -> None:
-        """The import ends at once, and says which key, and how many rows were stored."""
-        redis.set("cs:cs2", "theirs")
-        rows = "csId,securityProfile\ncs1,2\ncs2,2\ncs3,2\n"
-        done = run("import", "stations", "-", *option, stdin=rows, code=1)
-        assert "In Redis, cs:cs2 is a string and no record of csms-redis" in done.stderr
-        assert "2 were written" in done.stderr
-        assert redis.get("cs:cs2") == "theirs"
-        redis.delete("cs:cs2")
-        run("import", "stations", "-", *option, stdin=rows)
-        assert sorted(keys(redis)) == ["cs:cs1", "cs:cs2", "cs:cs3"]
+    def test_a_key_of_others_stays_theirs(
+        self, run: Run, redis: Redis, tmp_path: Path, option: list[str]
+    ) -> None:
+        """Its row is rejected, without its secrets, whichever source it is of; the rest goes on."""
+        theirs = ("cs:cs2", "cs:cs4", "cs:other0")
+        for key in theirs:
+            redis.set(key, "theirs")
+        (tmp_path / "one.csv").write_text(f"{ONE}cs2,1,{SECRET}\ncs3,1,{SECRET}\n,1,x\n")
+        rows = "".join(f"other{number},2\n" for number in range(1200))
+        (tmp_path / "other.csv").write_text(f"csId,securityProfile\ncs4,2\n{rows}")
+        done = run("import", "stations", "one.csv", "other.csv", *option, code=3)
+        assert "read 1205, written 1201, existing 0, rejected 4" in done.stdout
+        reason = "In Redis, %s is a string and no record of csms-redis. Nothing was changed: remove"
+        found = dict(rejects(tmp_path / "one.csv.rejects"))
+        assert sorted(found) == [3, 5]
+        assert found[3].startswith(reason % "cs:cs2")
+        found = dict(rejects(tmp_path / "other.csv.rejects"))
+        assert sorted(found) == [2, 3]
+        assert found[2].startswith(reason % "cs:cs4")
+        assert SECRET not in (tmp_path / "one.csv.rejects").read_text() + done.stdout + done.stderr
+        for key in theirs:
+            assert redis.get(key) == "theirs"
+            redis.delete(key)
+        assert len(keys(redis)) == 1201
+        run("import", "stations", "other.csv", *option)
+        assert len(keys(redis)) == 1203
+
+    def test_a_key_of_others_and_all_or_nothing(
+        self, run: Run, redis: Redis, tmp_path: Path
+    ) -> None:
+        """What is at a key is seen when it is written only: that ends the import, and is said."""
+        redis.set("cs:cs1", "theirs")
+        (tmp_path / "fleet.csv").write_text(ONE)
+        done = run("import", "stations", "fleet.csv", "--all-or-nothing", code=1)
+        assert "In Redis, cs:cs1 is a string and no record of csms-redis" in done.stderr
+        assert "0 were written" in done.stderr
 
     @pytest.mark.parametrize(("option", "written"), [("--dry-run", 0), ("--all-or-nothing", 0)])
     def test_nothing_is_written(

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import replace_all
+from csms_redis.registry.resource import Stored, replace_all
 from csms_redis.registry.rights import COMMANDS
 from csms_redis.registry.stations import REJECTED, Stations, station_record
 from tests.conftest import Valkey
@@ -191,7 +191,7 @@ async def test_a_former_master_does_not_say_what_is_there(
     """Its successor may have other records, whether or not replicas are waited for."""
     record = station_record(b"", "cs001", STATION_1)
     stations = Stations(client, b"")
-    assert await replace_all(client, [record]) == [True]
+    assert await replace_all(client, [record]) == [Stored.AS_GIVEN]
     await other.replicaof("127.0.0.1", 1)  # its connections stay
 
     (kept,) = await replace_all(client, [record], only_new=True)
