@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install -q -r requirements.lock"
 INSTALL = " && .venv/bin/pip install -q --no-deps -e . && "
 START = f"{SET_UP}{INSTALL}.venv/bin/csms-redis serve"
-TEST = f"{SET_UP} -r tests/requirements.lock{INSTALL}.venv/bin/pytest -n 2 --dist loadfile"
+TEST = f"{SET_UP} -r tests/requirements.lock{INSTALL}.venv/bin/pytest -n 3 --dist loadfile"
 ADDRESS = "http://127.0.0.1:9410"
 WILDCARD = "…"
 
@@ -130,7 +130,7 @@ class TestCommands:
             "python3 -m venv .venv",
             "pip install -q -r requirements.lock -r tests/requirements.lock",
             "pip install -q --no-deps -e .",
-            "pytest -n 2 --dist loadfile",
+            "pytest -n 3 --dist loadfile",
             "ruff check",
             "ruff format --check",
             "mypy ",
