@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from csms_redis.redis import slots
 from csms_redis.redis.slots import SLOTS, _hashed, key_in, slot_of
-from tests.topologies.node import Node
+from tests.topologies.node import Node, free_port
 
 KEYS = st.binary(max_size=40) | st.text("{}ab", max_size=12).map(str.encode)
 
@@ -18,7 +18,8 @@ KEYS = st.binary(max_size=40) | st.text("{}ab", max_size=12).map(str.encode)
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     with tempfile.TemporaryDirectory(prefix="csms-", dir="/tmp") as home:
-        node = Node(Path(home) / "node", "cluster-enabled yes")
+        # A cluster's node listens 10,000 ports higher as well.
+        node = Node(Path(home) / "node", "cluster-enabled yes", port=free_port(above=10000))
         node.start()
         yield node
         node.kill()
