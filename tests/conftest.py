@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from redis import Redis
 
-from tests.topologies.software import CHOSEN, Software
+from tests.support.topologies.software import CHOSEN, Software
 
 DATA = Path(__file__).parent / "data"
 API = "/api/v0"

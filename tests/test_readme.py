@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.service import Service, environment
+from tests.support.service import Service, environment
 
 ROOT = Path(__file__).parent.parent
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install -q -r requirements.lock"

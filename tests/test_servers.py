@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.topologies.software import EACH, VALKEY, Software
+from tests.support.topologies.software import EACH, VALKEY, Software
 
 SUITES = (
     "tests/registry",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 
 from csms_redis.redis.url import configured
 from csms_redis.settings import BadSettings, Settings, load
-from tests.system.service import HOST, PASSWORD, Service, free_port, run, until, valkey
+from tests.support.service import HOST, PASSWORD, Service, free_port, run, until, valkey
 
 CONFIG = Path(__file__).parent.parent / "config.toml"
 OPTIONAL = re.compile(r"^# (\w+ = .+)$", re.MULTILINE)

@@ -21,8 +21,8 @@ from yarl import URL
 
 from csms_redis.access.secret import hash_of, new_secret
 from tests.conftest import API, PATIENCE, Reply, Service, StartService, running_service, wait_for
+from tests.support.topologies.authority import Authority, Pair
 from tests.system.test_drain import Activated
-from tests.topologies.authority import Authority, Pair
 
 LOOKUP = f"{API}/cs/cs001/auth"
 JSON = {"Content-Type": "application/json"}

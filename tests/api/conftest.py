@@ -14,10 +14,10 @@ from redis import Redis, RedisCluster
 from schemathesis.pytest.plugin import SchemathesisFunction
 
 from tests.conftest import Service, running_service
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.rights import ON_REDIS, PASSWORD, permit
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.topology import Topology
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.rights import ON_REDIS, PASSWORD, permit
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.topology import Topology
 
 _CONTRACT = {
     "test_blocking",

@@ -18,8 +18,8 @@ from tests.conftest import (
     running_service,
     wait_for,
 )
-from tests.system.service import Service as Process
-from tests.system.service import free_port
+from tests.support.service import Service as Process
+from tests.support.service import free_port
 
 JSON = {"Content-Type": "application/json"}
 STATION = '{"securityProfile":2}'

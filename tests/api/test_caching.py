@@ -20,7 +20,7 @@ from tests.conftest import (
     short_directory,
     wait_for,
 )
-from tests.system.service import free_port, request
+from tests.support.service import free_port, request
 
 JSON = {"Content-Type": "application/json"}
 AUTH = f"{API}/cs/cs001/auth"

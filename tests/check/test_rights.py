@@ -8,10 +8,10 @@ import pytest
 
 from csms_redis.check.server import memory
 from tests.support.check_report import about, check
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.rights import ON_DISKS, ON_REDIS, PASSWORD, permit
-from tests.topologies.software import EACH, REDIS_7_0, Software
-from tests.topologies.standalone import Standalone
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.rights import ON_DISKS, ON_REDIS, PASSWORD, permit
+from tests.support.topologies.software import EACH, REDIS_7_0, Software
+from tests.support.topologies.standalone import Standalone
 
 # these are asked for when a connection is made, or where there is a cluster
 ELSEWHERE = {"+select", "+asking", "+cluster|nodes", "+wait", "+info"}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.check_report import SENTINEL_PASSWORD, about, check
-from tests.system.service import PASSWORD
-from tests.topologies.node import Node
-from tests.topologies.sentinels import SentinelGroup
+from tests.support.service import PASSWORD
+from tests.support.topologies.node import Node
+from tests.support.topologies.sentinels import SentinelGroup
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import pytest
 
 from csms_redis.check.server import hash_tag
 from tests.support.check_report import about, check, findings
-from tests.support.terminal import Terminal
-from tests.system.service import (
+from tests.support.service import (
     HOST,
     PASSWORD,
     Service,
@@ -20,7 +19,8 @@ from tests.system.service import (
     until,
     valkey,
 )
-from tests.topologies.standalone import Standalone
+from tests.support.terminal import Terminal
+from tests.support.topologies.standalone import Standalone
 
 
 @pytest.fixture(scope="module")

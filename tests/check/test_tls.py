@@ -8,9 +8,9 @@ from csms_redis.check.exposure import exposure
 from csms_redis.redis.address import Address
 from csms_redis.redis.url import parse
 from tests.support.check_report import about, check
-from tests.system.service import PASSWORD
-from tests.topologies.authority import Authority
-from tests.topologies.standalone import Standalone
+from tests.support.service import PASSWORD
+from tests.support.topologies.authority import Authority
+from tests.support.topologies.standalone import Standalone
 
 
 class TestTls:

@@ -14,7 +14,7 @@ from redis import Redis
 
 from tests.conftest import PATIENCE, Valkey, wait_for
 from tests.support.commands import TOKEN, Run, audited, command
-from tests.system.service import PROGRAM, environment
+from tests.support.service import PROGRAM, environment
 
 
 def settings(valkey: Valkey, **more: str) -> dict[str, str]:

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.conftest import DATA
 from tests.support.commands import complaint, invoke
+from tests.support.service import run
 from tests.support.terminal import Terminal
-from tests.system.service import run
 
 CERTIFICATES = DATA / "certificates"
 HASHES = {  # from the README there

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DATA
-from tests.system.service import PROGRAM, Service, environment, run
+from tests.support.service import PROGRAM, Service, environment, run
 
 CERTIFICATE = DATA / "certificates" / "root-V2G-cert.pem"
 

@@ -7,7 +7,7 @@ from redis import Redis
 
 from tests.conftest import Valkey
 from tests.support.commands import audited, command
-from tests.system.service import Service
+from tests.support.service import Service
 
 HASH = "-" + "A" * 42 + "="
 

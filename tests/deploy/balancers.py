@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for
-from tests.system.service import free_port
+from tests.support.service import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"

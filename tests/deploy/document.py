@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.system.service import environment, until
+from tests.support.service import environment, until
 from tests.test_readme import Example
 
 ROOT = Path(__file__).parents[2]

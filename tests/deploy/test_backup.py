@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import API, DATA, Service, password_hash, running_service, wait_for
-from tests.system.service import PROGRAM, environment
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.standalone import Standalone
-from tests.topologies.topology import Topology
+from tests.support.service import PROGRAM, environment
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.topology import Topology
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PEM, OTHER_PEM, ROOT_PEM = (

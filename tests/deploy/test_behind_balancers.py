@@ -15,7 +15,7 @@ from tests.conftest import Valkey, short_directory, wait_for
 from tests.deploy.balancers import HAPROXY, NGINX, Balancer, running
 from tests.deploy.load import Load
 from tests.lookup.measure import say
-from tests.system.service import Reply, Service, free_port, request
+from tests.support.service import Reply, Service, free_port, request
 
 BALANCERS = pytest.mark.parametrize("balancer", [NGINX, HAPROXY], ids=lambda one: one.name)
 HUNG = 6.0  # seconds; more than a client waits

@@ -16,7 +16,7 @@ import pytest
 from csms_redis import __version__
 from tests.conftest import Valkey, short_directory, wait_for
 from tests.deploy.dockerfile import Image, context, stages
-from tests.system.service import free_port
+from tests.support.service import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/Dockerfile"

@@ -21,9 +21,9 @@ from redis.crc import key_slot
 from tests.conftest import Service, running_service
 from tests.faults.judge import CACHED_P99, LATE, UNCACHED_503, until_ready
 from tests.lookup.measure import descriptors, resident, say
-from tests.system.service import until
-from tests.topologies.cluster import SLOTS, ClusterGroup
-from tests.topologies.history import (
+from tests.support.service import until
+from tests.support.topologies.cluster import SLOTS, ClusterGroup
+from tests.support.topologies.history import (
     FAULT,
     MASTER,
     Group,
@@ -34,9 +34,9 @@ from tests.topologies.history import (
     Write,
     back_to_normal,
 )
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.topology import Topology, start_together
-from tests.topologies.workload import ANSWER, Workload
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.topology import Topology, start_together
+from tests.support.topologies.workload import ANSWER, Workload
 
 T = TypeVar("T", bound=Topology)
 

@@ -9,10 +9,10 @@ from redis.crc import key_slot
 from tests.conftest import Service, running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.topologies.cluster import SLOTS, ClusterGroup
-from tests.topologies.history import FAULT, MASTER, Verdict
-from tests.topologies.node import Node
-from tests.topologies.workload import Workload
+from tests.support.topologies.cluster import SLOTS, ClusterGroup
+from tests.support.topologies.history import FAULT, MASTER, Verdict
+from tests.support.topologies.node import Node
+from tests.support.topologies.workload import Workload
 
 MIGRATED = 40  # slots with records
 

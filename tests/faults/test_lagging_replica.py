@@ -11,10 +11,10 @@ import pytest
 from tests.conftest import API, Reply, Service, running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.system.service import PROGRAM, environment
-from tests.topologies.history import FAULT, MASTER, History, Outcome, Version, Write
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.workload import Workload
+from tests.support.service import PROGRAM, environment
+from tests.support.topologies.history import FAULT, MASTER, History, Outcome, Version, Write
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.workload import Workload
 
 PEM = (Path(__file__).parents[1] / "data/certificates/HUBOpenProvCert001.pem").read_text("ascii")
 CERTIFICATE = "/certificate/1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"

@@ -5,12 +5,12 @@ import pytest
 from tests.conftest import running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.history import FAULT, MASTER, Outcome
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.standalone import Standalone
-from tests.topologies.topology import Topology, start_together
-from tests.topologies.workload import Workload
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.history import FAULT, MASTER, Outcome
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.topology import Topology, start_together
+from tests.support.topologies.workload import Workload
 
 GROUPS: dict[str, type[Topology]] = {
     "one": Standalone,

@@ -11,12 +11,12 @@ import pytest
 from tests.conftest import Service, running_service, wait_for
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.topologies.history import FAULT, MASTER, Verdict
-from tests.topologies.node import Node
-from tests.topologies.rights import ON_SENTINELS, PASSWORD, permit
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.topology import ADMIN
-from tests.topologies.workload import Workload
+from tests.support.topologies.history import FAULT, MASTER, Verdict
+from tests.support.topologies.node import Node
+from tests.support.topologies.rights import ON_SENTINELS, PASSWORD, permit
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.topology import ADMIN
+from tests.support.topologies.workload import Workload
 
 REPLICAS = 2
 STATIONS = ("cached", "deleted", "read")

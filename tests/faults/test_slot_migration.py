@@ -17,10 +17,10 @@ from csms_redis.lookup.reading.link import LEASE
 from tests.conftest import running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.history import FAULT, Verdict
-from tests.topologies.node import Node
-from tests.topologies.workload import Workload
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.history import FAULT, Verdict
+from tests.support.topologies.node import Node
+from tests.support.topologies.workload import Workload
 
 SYNCHRONISED = 5.0
 """Seconds until a master that has become a replica is synchronised, and tells of all at once."""

@@ -9,8 +9,8 @@ import os
 import pytest
 
 from tests.faults.soak import CLUSTER_FAULTS, SENTINEL_FAULTS, WHOLE, soak
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.sentinels import SentinelGroup
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.sentinels import SentinelGroup
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", f"{WHOLE}"))
 

@@ -8,10 +8,10 @@ import pytest
 from tests.conftest import running_service, wait_for
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.topologies.history import ABSENT, FAULT, MASTER, State
-from tests.topologies.node import Node, Word
-from tests.topologies.standalone import Standalone
-from tests.topologies.workload import PROPERTY, Record, Workload
+from tests.support.topologies.history import ABSENT, FAULT, MASTER, State
+from tests.support.topologies.node import Node, Word
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.workload import PROPERTY, Record, Workload
 
 SERVICES = 2
 PROBES = 3

@@ -24,7 +24,7 @@ from csms_redis.fleet.importing import import_records
 from csms_redis.settings import load
 from tests.conftest import DATA, Valkey, running_valkey
 from tests.support.ocpi import TOKEN
-from tests.system.service import run
+from tests.support.service import run
 
 HASH = "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak="
 PEM = (DATA / "certificates" / "root-V2G-cert.pem").read_text()

@@ -23,7 +23,7 @@ from csms_redis.fleet.importing import import_records
 from csms_redis.fleet.rows import Row, Unreadable
 from csms_redis.settings import load
 from tests.conftest import Valkey
-from tests.system.service import PROGRAM, environment
+from tests.support.service import PROGRAM, environment
 
 STATIONS = KINDS["stations"]
 FLEET = "csId,securityProfile\ncs1,2\n"

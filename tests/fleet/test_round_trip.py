@@ -16,9 +16,9 @@ import pytest
 from redis import Redis
 
 from tests.conftest import DATA, Valkey, running_valkey
+from tests.support.service import PROGRAM, Service, environment, until
+from tests.support.topologies.cluster import ClusterGroup
 from tests.support.transfers import MOST_SECONDS, TOKEN, transfer
-from tests.system.service import PROGRAM, Service, environment, until
-from tests.topologies.cluster import ClusterGroup
 
 SECRET = "hunter2-and-more"
 

@@ -12,12 +12,19 @@ from csms_redis.redis.slots import slot_of
 from csms_redis.registry.rights import COMMANDS, KEYS
 from tests.conftest import DATA, Reply, Service, running_service, wait_for
 from tests.support.check_report import about, check
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.rights import ON_DISKS, ON_FIELDS, ON_REDIS, ON_SENTINELS, PASSWORD, permit
-from tests.topologies.sentinels import MASTER, SentinelGroup
-from tests.topologies.software import CHOSEN, EACH, REDIS_6_2, Software
-from tests.topologies.standalone import Standalone
-from tests.topologies.topology import Topology
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.rights import (
+    ON_DISKS,
+    ON_FIELDS,
+    ON_REDIS,
+    ON_SENTINELS,
+    PASSWORD,
+    permit,
+)
+from tests.support.topologies.sentinels import MASTER, SentinelGroup
+from tests.support.topologies.software import CHOSEN, EACH, REDIS_6_2, Software
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.topology import Topology
 
 PEM = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text("ascii")
 PEM_HASH = "1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"

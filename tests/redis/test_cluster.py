@@ -20,8 +20,8 @@ from csms_redis.redis.address import Address, Tls
 from csms_redis.redis.cluster import Cluster
 from csms_redis.redis.cluster_map import ClusterMap, parse
 from csms_redis.redis.slots import SLOTS, slot_of
-from tests.topologies import node as real
-from tests.topologies.cluster import ClusterGroup
+from tests.support.topologies import node as real
+from tests.support.topologies.cluster import ClusterGroup
 
 HOST = "127.0.0.1"
 SECRET = "hunter2"

@@ -11,8 +11,8 @@ from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.durability import Durability
 from csms_redis.redis.node import Node
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.software import REDIS_7_0
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.software import REDIS_7_0
 
 REPLICAS = 2
 SET = (b"SET", b"cs:a", b"1")

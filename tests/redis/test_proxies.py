@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Service, running_service, short_directory, wait_for
-from tests.system.service import HOST, run
-from tests.topologies.filter_proxy import FilterProxy
-from tests.topologies.node import free_port
-from tests.topologies.proxy import Proxies
-from tests.topologies.standalone import Standalone
+from tests.support.service import HOST, run
+from tests.support.topologies.filter_proxy import FilterProxy
+from tests.support.topologies.node import free_port
+from tests.support.topologies.proxy import Proxies
+from tests.support.topologies.standalone import Standalone
 
 ENVOY = ("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT", "SCAN")
 TWEMPROXY = ("HELLO", "ROLE", "INFO", "CONFIG", "CLIENT")

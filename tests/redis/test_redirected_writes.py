@@ -14,9 +14,9 @@ from csms_redis.redis.client import RedisClient
 from csms_redis.redis.cluster import Cluster
 from csms_redis.redis.durability import Durability
 from csms_redis.redis.node import Node
-from tests.system.service import until
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node as Server
+from tests.support.service import until
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Node as Server
 
 PATIENCE = 10.0  # seconds that replicas are waited for: nobody else is as slow
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import Service, running_service, wait_for
-from tests.system.service import run
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.standalone import Standalone
+from tests.support.service import run
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.standalone import Standalone
 
 # every character that has a meaning in a URL; parts of them that a careless parser would show
 PASSWORD = "Str0ng:p@ss/w#rd?x"

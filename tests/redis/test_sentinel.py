@@ -20,9 +20,9 @@ from csms_redis.redis import names as names_module
 from csms_redis.redis import topology
 from csms_redis.redis.address import Address, Tls
 from csms_redis.redis.sentinel import Sentinel
-from tests.topologies.authority import Authority
-from tests.topologies.node import Node, free_port
-from tests.topologies.sentinels import MASTER, SentinelGroup
+from tests.support.topologies.authority import Authority
+from tests.support.topologies.node import Node, free_port
+from tests.support.topologies.sentinels import MASTER, SentinelGroup
 
 HOST = "127.0.0.1"
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6380)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from csms_redis.redis import slots
 from csms_redis.redis.slots import SLOTS, _hashed, key_in, slot_of
-from tests.topologies.node import Node, free_port
+from tests.support.topologies.node import Node, free_port
 
 KEYS = st.binary(max_size=40) | st.text("{}ab", max_size=12).map(str.encode)
 

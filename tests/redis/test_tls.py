@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import Service, running_service, wait_for
-from tests.topologies.authority import Authority
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Address, Node, free_port
-from tests.topologies.proxy import Proxies
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.standalone import Standalone
+from tests.support.topologies.authority import Authority
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Address, Node, free_port
+from tests.support.topologies.proxy import Proxies
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.standalone import Standalone
 
 
 def ready(service: Service) -> bool:

@@ -12,8 +12,8 @@ from csms_redis.redis.cluster import Cluster
 from csms_redis.redis.sentinel import Sentinel
 from csms_redis.redis.url import BadUrl, RedisUrl, configured, parse
 from csms_redis.settings import BadSettings, RedisSettings
-from tests.system.service import PASSWORD
-from tests.topologies.authority import Authority
+from tests.support.service import PASSWORD
+from tests.support.topologies.authority import Authority
 
 QUOTED = "".join(f"%{byte:02X}" for byte in PASSWORD.encode())
 

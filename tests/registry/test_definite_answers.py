@@ -17,10 +17,10 @@ from csms_redis.registry.resource import replace_all
 from csms_redis.registry.stations import Stations, station_record
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import RedisSettings
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node
-from tests.topologies.sentinels import SentinelGroup
-from tests.topologies.topology import Topology
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Node
+from tests.support.topologies.sentinels import SentinelGroup
+from tests.support.topologies.topology import Topology
 
 HASH = "1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU="
 AUTH = ChargeStationAuth(securityProfile=2)

@@ -23,8 +23,8 @@ from csms_redis.registry.cursor import Cursor, key_name, listing_name
 from csms_redis.registry.stations import Stations
 from csms_redis.settings import RedisSettings
 from tests.conftest import DATA, Valkey
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.sentinels import SentinelGroup
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.sentinels import SentinelGroup
 
 STATION = ChargeStationAuth(securityProfile=2)
 IDS = {f"cs{number}" for number in range(200)}

@@ -34,8 +34,8 @@ from csms_redis.registry.stations import STATION, Stations, station_record
 from csms_redis.registry.tokens import TOKEN, Tokens
 from csms_redis.settings import RedisSettings
 from tests.conftest import Valkey, running_valkey
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.sentinels import SentinelGroup
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.sentinels import SentinelGroup
 
 PEM = 'text before\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"\\\u20ac'
 CERTIFICATE_1 = ClientCertificate(hash=der_hash(b"1"), pem=PEM)

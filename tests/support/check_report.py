@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.system.service import PASSWORD, run
+from tests.support.service import PASSWORD, run
 
 SENTINEL_PASSWORD = "s3ntinel:p@ss/w#rd?"
 

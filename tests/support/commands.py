@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from click.testing import CliRunner
 
 from csms_redis.cli import main
-from tests.system.service import PROGRAM, environment
+from tests.support.service import PROGRAM, environment
 
 TOKEN = (
     *("--country-code", "DE", "--party-id", "TNM", "--issuer", "TheNewMotion"),

@@ -9,7 +9,7 @@ import termios
 from pathlib import Path
 from typing import Self
 
-from tests.system.service import PROGRAM, environment
+from tests.support.service import PROGRAM, environment
 
 
 class Terminal:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from redis import Redis
 
-from tests.system.service import PROGRAM, environment
+from tests.support.service import PROGRAM, environment
 
 TOKEN = (
     '{"countryCode":"DE","partyId":"TNM","type":"RFID","uid":%s,"contractId":"x","issuer":%s,'

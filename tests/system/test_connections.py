@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.service import HOST, Service
+from tests.support.service import HOST, Service
 
 SOFT = 256
 CLIENTS = 400

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.system.service import HOST, Reply, Service, free_port, run, until
+from tests.support.service import HOST, Reply, Service, free_port, run, until
 
 KILLS = 20
 WRITERS = 6

@@ -19,10 +19,10 @@ from tests.conftest import (
     running_service,
     wait_for,
 )
-from tests.system.service import PROGRAM, environment, run
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.rights import ON_REDIS, PASSWORD, permit
-from tests.topologies.standalone import Standalone
+from tests.support.service import PROGRAM, environment, run
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.rights import ON_REDIS, PASSWORD, permit
+from tests.support.topologies.standalone import Standalone
 
 RESTORE = Path(__file__).parents[2] / "deploy" / "restore.sh"
 IDENTITY = "dataset"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.service import HOST, Service, until
-from tests.topologies.authority import LOOPBACK, Authority
+from tests.support.service import HOST, Service, until
+from tests.support.topologies.authority import LOOPBACK, Authority
 
 DESCRIPTORS = 256
 QUEUED = 300

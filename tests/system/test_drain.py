@@ -14,8 +14,8 @@ import pytest
 
 from tests.conftest import PATIENCE, StartService, Valkey, wait_for
 from tests.conftest import Service as AnyService
-from tests.system import service as system
-from tests.system.service import HOST, Service, free_port
+from tests.support import service as system
+from tests.support.service import HOST, Service, free_port
 
 LOOKUP = b"GET /api/v0/cs/cs001/auth HTTP/1.1\r\nHost: h\r\n\r\n"
 LOOKUP_AND_CLOSE = LOOKUP[:-2] + b"Connection: close\r\n\r\n"

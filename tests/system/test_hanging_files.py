@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from csms_redis.access.secret import hash_of
-from tests.system.service import Service, until
+from tests.support.service import Service, until
 
 HANGING = """
 import os

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import DATA, Service, password_hash, running_service, wait_for
-from tests.system.service import run
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node
-from tests.topologies.standalone import Standalone
-from tests.topologies.topology import Topology
+from tests.support.service import run
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Node
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.topology import Topology
 
 KEY = "a:layout"
 STATION = "a:cs:cs001"

@@ -6,8 +6,8 @@ from http import HTTPStatus
 import pytest
 
 from tests.conftest import Reply, Service, running_service, wait_for
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Node
 
 STATIONS = [f"cs{number}" for number in range(30)]
 WITHOUT_CACHE = {"lookup__cache_entries": "0"}

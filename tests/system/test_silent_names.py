@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.service import Service, free_port, until
+from tests.support.service import Service, free_port, until
 
 SERVER = "127.0.0.77"
 NAME = "redis.invalid"

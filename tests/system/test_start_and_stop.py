@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.service import PROGRAM, Service, environment, run, until
+from tests.support.service import PROGRAM, Service, environment, run, until
 
 JSON = {"CSMS_TELEMETRY__LOG_FORMAT": "json"}
 STATION = {"securityProfile": 2}

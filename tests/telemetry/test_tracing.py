@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from csms_redis.settings import BadSettings, TelemetrySettings
 from csms_redis.telemetry.tracing import Tracing, trace_headers
 from tests.conftest import PATIENCE, Service, StartService, Valkey, running_service, wait_for
-from tests.topologies.authority import Authority
+from tests.support.topologies.authority import Authority
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from tests.conftest import StartService
-from tests.topologies import workload
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.history import (
+from tests.support.topologies import workload
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.history import (
     ABSENT,
     FAULT,
     MASTER,
@@ -24,8 +24,8 @@ from tests.topologies.history import (
     back_to_normal,
     percentile,
 )
-from tests.topologies.standalone import Standalone
-from tests.topologies.workload import Record, Workload, found_in_redis
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.workload import Record, Workload, found_in_redis
 
 OK, NO, UNKNOWN = Outcome.ACKNOWLEDGED, Outcome.REFUSED, Outcome.UNKNOWN
 PATH = "/cs/a/auth"

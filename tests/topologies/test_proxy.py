@@ -5,8 +5,8 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.topologies.node import Address, free_port
-from tests.topologies.proxy import Proxies
+from tests.support.topologies.node import Address, free_port
+from tests.support.topologies.proxy import Proxies
 
 
 def test_ends_while_connections_come() -> None:

@@ -14,12 +14,12 @@ import hiredis
 import pytest
 from redis import Redis
 
-from tests.system.service import until
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node
-from tests.topologies.sentinels import MASTER, SentinelGroup
-from tests.topologies.standalone import Standalone
-from tests.topologies.topology import Topology
+from tests.support.service import until
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Node
+from tests.support.topologies.sentinels import MASTER, SentinelGroup
+from tests.support.topologies.standalone import Standalone
+from tests.support.topologies.topology import Topology
 
 SECRET = 'p@ss: "w#rd\\'
 SLOT = 0
@@ -136,7 +136,7 @@ def test_valkeys_die_with_tests_that_are_killed() -> None:
     """A stopped one too."""
     script = (
         "import time\n"
-        "from tests.topologies.standalone import Standalone\n"
+        "from tests.support.topologies.standalone import Standalone\n"
         "with Standalone() as one:\n"
         "    one.node.freeze()\n"
         "    print(one.node.pid, one.node.home.parent, flush=True)\n"

@@ -8,8 +8,8 @@ from typing import Any
 import hiredis
 import pytest
 
-from tests.topologies.cluster import ClusterGroup
-from tests.topologies.node import Node
+from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.node import Node
 
 SLOT = 0
 KEY = "cs:{06S}"  # of slot 0

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Protocol, Self, TypeVar
 
-from tests.topologies.node import Address
+from tests.support.topologies.node import Address
 
 T = TypeVar("T")
 _TLS_HANDSHAKE = b"\x16"

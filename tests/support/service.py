@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-from tests.topologies.software import CHOSEN
+from tests.support.topologies.software import CHOSEN
 
 PROGRAM = str(Path(sys.executable).with_name("csms-redis"))
 HOST = "127.0.0.1"

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import hiredis
 
-from tests.system.service import HOST, until
-from tests.topologies.software import CHOSEN, Software
+from tests.support.service import HOST, until
+from tests.support.topologies.software import CHOSEN, Software
 
 Word: TypeAlias = str | bytes | int
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from tests.conftest import segment
-from tests.system.service import HOST
-from tests.topologies.node import Address, Node, free_port
-from tests.topologies.proxy import Proxy
-from tests.topologies.software import CHOSEN, Software
-from tests.topologies.topology import TlsMode, Topology
+from tests.support.service import HOST
+from tests.support.topologies.node import Address, Node, free_port
+from tests.support.topologies.proxy import Proxy
+from tests.support.topologies.software import CHOSEN, Software
+from tests.support.topologies.topology import TlsMode, Topology
 
 IPV6 = "::1"
 

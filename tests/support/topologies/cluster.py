@@ -9,9 +9,9 @@ from typing import NamedTuple
 import hiredis
 from redis.crc import key_slot
 
-from tests.topologies.node import Node, Word, free_port
-from tests.topologies.software import CHOSEN, Software
-from tests.topologies.topology import TlsMode, Topology, start_together
+from tests.support.topologies.node import Node, Word, free_port
+from tests.support.topologies.software import CHOSEN, Software
+from tests.support.topologies.topology import TlsMode, Topology, start_together
 
 SLOTS = 16384
 

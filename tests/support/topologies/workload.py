@@ -17,8 +17,7 @@ import orjson
 
 from tests.conftest import API, wait_for
 from tests.lookup.http_client import Answer, HttpClient
-from tests.system.test_crash import certificates, token
-from tests.topologies.history import (
+from tests.support.topologies.history import (
     MASTER,
     OVER,
     Group,
@@ -29,7 +28,8 @@ from tests.topologies.history import (
     Version,
     Write,
 )
-from tests.topologies.topology import Topology
+from tests.support.topologies.topology import Topology
+from tests.system.test_crash import certificates, token
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["station", "token", "certificate"]

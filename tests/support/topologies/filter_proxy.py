@@ -8,8 +8,8 @@ from zlib import crc32
 
 import hiredis
 
-from tests.topologies.node import Address
-from tests.topologies.proxy import Proxies
+from tests.support.topologies.node import Address
+from tests.support.topologies.proxy import Proxies
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import hiredis
 
-from tests.system.service import HOST
-from tests.topologies.node import Address, Node, free_port, quoted
-from tests.topologies.software import CHOSEN, Software
-from tests.topologies.topology import ADMIN, TlsMode, Topology, start_together
+from tests.support.service import HOST
+from tests.support.topologies.node import Address, Node, free_port, quoted
+from tests.support.topologies.software import CHOSEN, Software
+from tests.support.topologies.topology import ADMIN, TlsMode, Topology, start_together
 
 MASTER = "mymaster"
 QUORUM = 2

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
 from tests.conftest import segment, short_directory
-from tests.system.service import HOST, until
-from tests.topologies.authority import Authority, Pair
-from tests.topologies.node import Address, Node, free_port, quoted, replicated
-from tests.topologies.proxy import Proxies, Proxy
-from tests.topologies.software import CHOSEN, Software
+from tests.support.service import HOST, until
+from tests.support.topologies.authority import Authority, Pair
+from tests.support.topologies.node import Address, Node, free_port, quoted, replicated
+from tests.support.topologies.proxy import Proxies, Proxy
+from tests.support.topologies.software import CHOSEN, Software
 
 TlsMode: TypeAlias = Literal["", "server", "mutual"]
 PATIENCE = 30.0  # seconds until something that should happen is given up

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.topologies.node import Node
+from tests.support.topologies.node import Node
 
-_PAGE = Path(__file__).parents[2] / "deploy" / "install.md"
+_PAGE = Path(__file__).parents[3] / "deploy" / "install.md"
 ON_REDIS, ON_FIELDS, ON_DISKS, ON_SENTINELS = re.findall(
     r"^ACL SETUSER .+$", _PAGE.read_text("utf-8"), re.MULTILINE
 )
