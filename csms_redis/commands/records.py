@@ -19,7 +19,7 @@ from csms_redis.redis.client import RedisClient
 from csms_redis.redis.retries import Retries
 from csms_redis.registry.connected import connected
 from csms_redis.registry.listing import Page
-from csms_redis.registry.resource import Record, Resource, Stored, replace, replace_all
+from csms_redis.registry.resource import Record, Resource, Written, store, store_all
 from csms_redis.settings import Settings
 
 _MOST_ROWS = 1000  # of a table, which is held in memory until the widths of its columns are known
@@ -121,7 +121,7 @@ def add_record(
     make: Callable[[], Record],
     *,
     replacing: bool,
-) -> Stored:
+) -> Written:
     """Store a record, and tell what became of it.
 
     Args:
@@ -133,19 +133,19 @@ def add_record(
         replacing: whether a record that is there already is replaced.
     """
 
-    async def add() -> Stored:
+    async def add() -> Written:
         with audited(settings, f"{kind.name} add", operation) as line:
             line.update(kind.audited_id(given_id))
             record = make()
             async with connected(settings.redis) as redis:
                 if replacing:
-                    return await replace(redis, record)
-                (stored,) = await replace_all(redis, [record], only_new=True)
-                if isinstance(stored, Problem):
-                    raise stored
-                if not stored:
+                    return await store(redis, record)
+                (written,) = await store_all(redis, [record], only_new=True)
+                if isinstance(written, Problem):
+                    raise written
+                if not written.stored:
                     raise AlreadyThere("There is one already; --replace puts this in its place.")
-                return stored
+                return written
 
     return run_or_exit(add())
 

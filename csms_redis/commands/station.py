@@ -105,11 +105,11 @@ def station_add(
             click.echo(f"warning: {doubt}", err=True)
         return station_record(settings.redis.key_prefix.encode(), cs_id, auth)
 
-    stored = add_record(
+    written = add_record(
         _STATIONS, settings, "registerChargeStation", cs_id, make, replacing=replace
     )
     text, status = f"station {printable(cs_id)} is added", "Pending"
-    if stored is Stored.WITH_KEPT:
+    if written.stored is Stored.WITH_KEPT:
         text += "; it was blocked, and stays Rejected: to let it work, use csms-redis station allow"
         status = "Rejected"
     result = {"csId": cs_id, "registrationStatus": status}

@@ -20,7 +20,7 @@ from csms_redis.redis.client import RedisClient
 from csms_redis.redis.retries import Retries
 from csms_redis.registry.connected import connected
 from csms_redis.registry.data_set import DataSet
-from csms_redis.registry.resource import Record, Stored, now, replace_all
+from csms_redis.registry.resource import Record, Stored, now, store_all
 from csms_redis.settings import Settings
 
 _BATCH = 500  # records
@@ -224,7 +224,7 @@ class _Run:
         records = list(batch.records.values())
         retries = Retries()
         while True:
-            replies = await replace_all(redis, records, only_new=self._options.only_new)
+            replies = await store_all(redis, records, only_new=self._options.only_new)
             failed, failure = [], Unavailable("")
             for record, reply in zip(records, replies, strict=True):
                 if isinstance(reply, Unavailable):
@@ -232,9 +232,9 @@ class _Run:
                     failure = failure if failure.lasting else reply
                 elif isinstance(reply, Conflict):
                     self._reject_conflict(batch, record, reply)
-                elif reply:
+                elif reply.stored:
                     self.result.written += 1
-                    self.result.blocked += reply is Stored.WITH_KEPT
+                    self.result.blocked += reply.stored is Stored.WITH_KEPT
                 else:
                     self.result.existing += 1
             if not failed:

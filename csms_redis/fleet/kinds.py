@@ -20,7 +20,7 @@ from csms_redis.contract.passwords import base64_sha256
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
 from csms_redis.registry.resource import Record, Resource
-from csms_redis.registry.stations import PENDING, STATION, station_record
+from csms_redis.registry.stations import STATION, station_record
 from csms_redis.registry.tokens import TOKEN, token_record
 from csms_redis.settings import ApiSettings
 
@@ -135,7 +135,7 @@ class StationKind(Kind):
             prefix,
             cs_id,
             auth,
-            status=PENDING if status is None else orjson.dumps(status),
+            status=None if status is None else orjson.dumps(status),
             updated=updated,
         )
         return Checked(record, (*doubts, *auth.doubts()))

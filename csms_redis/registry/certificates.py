@@ -25,7 +25,7 @@ from csms_redis.registry.resource import (
     json_object,
     lookup_fields,
     now,
-    replace,
+    store,
 )
 
 CERTIFICATE = Resource(
@@ -79,7 +79,7 @@ class Certificates:
             Unavailable: nothing was changed.
             OutcomeUnknown: the certificate may have been stored.
         """
-        await replace(self._redis, certificate_record(self._prefix, certificate))
+        await store(self._redis, certificate_record(self._prefix, certificate))
 
     async def delete(self, hash_: str) -> bool:
         """Remove a certificate; whether there was one.

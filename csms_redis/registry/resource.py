@@ -1,9 +1,10 @@
 """What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from time import gmtime, strftime, time
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import BaseModel
@@ -121,12 +122,28 @@ def now() -> bytes:
 
 
 class Record(NamedTuple):
-    """A record to be stored, and its key."""
+    """A record to be stored, and its key.
+
+    A whole record takes the place of the one that is there. A partial one changes what it has, and
+    leaves the rest.
+
+    Attributes:
+        key: in Redis.
+        fields: what is set.
+        kept: a field and a value: if the stored record has this value, the value is kept.
+        defaults: what is set besides; by a partial record only where the stored one has none.
+        partial: whether it is a partial record.
+        removed: of a partial record: the fields that go.
+        needed: of a partial record: a field that it has not, and the stored one ought to have.
+    """
 
     key: bytes
     fields: dict[bytes, bytes]
     kept: tuple[bytes, bytes] = (b"", b"")
-    """A field and a value: if the stored record has this value, the value is kept."""
+    defaults: Mapping[bytes, bytes] = MappingProxyType({})
+    partial: bool = False
+    removed: tuple[bytes, ...] = ()
+    needed: bytes = b""
 
 
 class Stored(IntEnum):
@@ -137,6 +154,21 @@ class Stored(IntEnum):
     AS_GIVEN = 1
     WITH_KEPT = 2
     """The value that is kept stands in the place of the one that was given."""
+
+
+class Written(NamedTuple):
+    """What became of a record, and of the one that was there.
+
+    Attributes:
+        stored: what became of it.
+        removed: the fields that a whole record took away, or set back to their default; some of
+            them, where there are very many.
+        lacking: whether neither it nor the one that was there has the field that is `needed`.
+    """
+
+    stored: Stored
+    removed: tuple[str, ...] = ()
+    lacking: bool = False
 
 
 _TOGETHER = 50
@@ -191,66 +223,122 @@ return redis.error_reply((changed and 'CHANGED ' or 'UNCHANGED ') .. tostring(sa
 # the key is never absent, not for one command, and neither is a value that is kept. Redis checks
 # its memory at a script's first write only, which is therefore the one that takes memory. What
 # the user may not do after it is asked for before it, where the server can tell (Redis 6.2 cannot).
-# ARGV is whether to leave what is there, whether replicas are waited for, then for each key how
-# many arguments HSET has, what is kept, and these. HSET itself takes off the time to live of a
-# field, PERSIST that of the key.
-_REPLACE = script("""
-  local only_new, waits = ARGV[1] == '1', ARGV[2] == '1'
+# HSET itself takes off the time to live of a field, PERSIST that of the key; a partial record
+# leaves the key's.
+# ARGV: whether to leave what is there, whether replicas are waited for, whether to refuse what
+# lacks the needed field; that field; the kept field and its value. Then for each key: how many
+# arguments HSET has for what is given, how many for the defaults, how many fields go, and how
+# ('whole', 'partial' or 'needs'); then these arguments and fields.
+_STORE = script("""
+  local only_new, waits, strict = ARGV[1] == '1', ARGV[2] == '1', ARGV[3] == '1'
+  local needed, kept, value = ARGV[4], ARGV[5], ARGV[6]
   local may = redis.acl_check_cmd
   if may and not (may('HDEL', KEYS[1], '') and may('PERSIST', KEYS[1])) then
     error('NOPERM HDEL or PERSIST', 0)
   end
-  local existing
-  local stored, at = {}, 3
+  local left_alone
+  local stored, at = {}, 7
+
+  local function has(before, wanted)
+    for _, field in ipairs(before) do
+      if field == wanted then
+        return true
+      end
+    end
+    return false
+  end
+
+  local function change(key, before, first, last, last_default, last_removed, how)
+    local there, set, result, gone, said = {}, {}, 1, {}, {}
+    for _, field in ipairs(before) do
+      there[field] = true
+    end
+    for index = first, last_default, 2 do
+      local field, new = ARGV[index], ARGV[index + 1]
+      if how == 'whole' or index <= last or not there[field] then
+        if there[field] and (field == kept or index > last) then
+          local old = redis.call('HGET', key, field)
+          if field == kept and old == value then
+            if new ~= value then
+              new = value
+              result = 2
+            end
+          elseif index > last and old ~= new then
+            said[#said + 1] = field
+          end
+        end
+        there[field] = nil
+        set[#set + 1] = field
+        set[#set + 1] = new
+      end
+    end
+    if how == 'whole' then
+      for _, field in ipairs(before) do
+        if there[field] then
+          gone[#gone + 1] = field
+          if #said < 100 then
+            said[#said + 1] = field
+          end
+        end
+      end
+    else
+      for index = last_default + 1, last_removed do
+        if there[ARGV[index]] then
+          gone[#gone + 1] = ARGV[index]
+        end
+      end
+    end
+    redis.call('HSET', key, unpack(set))
+    changed = true
+    for from = 1, #gone, 1000 do
+      redis.call('HDEL', key, unpack(gone, from, math.min(from + 999, #gone)))
+    end
+    if how == 'whole' then
+      redis.call('PERSIST', key)
+    end
+    return result, said
+  end
+
   for number, key in ipairs(KEYS) do
-    local kept, value = ARGV[at + 1], ARGV[at + 2]
-    local first, last = at + 3, at + 2 + ARGV[at]
-    at = last + 1
+    local how, first = ARGV[at + 3], at + 4
+    local last = first + ARGV[at] - 1
+    local last_default = last + ARGV[at + 1]
+    local last_removed = last_default + ARGV[at + 2]
+    at = last_removed + 1
     local kind = redis.call('TYPE', key).ok
     local before = kind == 'hash' and redis.call('HKEYS', key) or {}
+    local lacking = how == 'needs' and not has(before, needed)
     if kind ~= 'hash' and kind ~= 'none' then
       stored[number] = kind
     elseif only_new and #before > 0 then
       stored[number] = 0
-      existing = key
+      left_alone = key
+    elseif strict and lacking then
+      stored[number] = {0, 1}
+      left_alone = key
     else
-      local new, result = {}, 1
+      local result, said = 1, {}
       if #before > 0 then
-        local keeps = kept ~= '' and redis.call('HGET', key, kept) == value
-        for index = first, last, 2 do
-          new[ARGV[index]] = true
-          if keeps and ARGV[index] == kept and ARGV[index + 1] ~= value then
-            ARGV[index + 1] = value
-            result = 2
-          end
-        end
-      end
-      redis.call('HSET', key, unpack(ARGV, first, last))
-      changed = true
-      local left = {}
-      for _, field in ipairs(before) do
-        if not new[field] then
-          left[#left + 1] = field
-        end
-      end
-      for from = 1, #left, 1000 do
-        redis.call('HDEL', key, unpack(left, from, math.min(from + 999, #left)))
-      end
-      if kind == 'hash' then
-        redis.call('PERSIST', key)
+        result, said = change(key, before, first, last, last_default, last_removed, how)
+      else
+        redis.call('HSET', key, unpack(ARGV, first, last_default))
+        changed = true
       end
       stored[number] = result
+      if lacking or #said > 0 then
+        stored[number] = {result, lacking and 1 or 0, unpack(said)}
+      end
     end
   end
-  if existing and not changed then
-    touch(existing, waits)
+  if left_alone and not changed then
+    touch(left_alone, waits)
   end
   return stored
 """)
 
 
-async def replace(redis: RedisClient, record: Record) -> Stored:
-    """Put a record in the place of the one at its key.
+async def store(redis: RedisClient, record: Record) -> Written:
+    """Store a record.
 
     Raises:
         Conflict: the key has another type, so it is no record of ours; nothing was changed.
@@ -258,55 +346,79 @@ async def replace(redis: RedisClient, record: Record) -> Stored:
         OutcomeUnknown: the record may have been stored.
     """
     (said,) = await redis.write(record.key, *_evaluate(redis, [record]))
-    stored = _stored(record, said)
-    if isinstance(stored, Conflict):
-        raise stored
-    return stored
+    written = _written(record, said)
+    if isinstance(written, Conflict):
+        raise written
+    return written
 
 
-async def replace_all(
-    redis: RedisClient, records: Sequence[Record], *, only_new: bool = False
-) -> list[Stored | Conflict | Unavailable]:
+async def store_all(
+    redis: RedisClient, records: Sequence[Record], *, only_new: bool = False, strict: bool = False
+) -> list[Written | Conflict | Unavailable]:
     """Store records, many together.
 
     Args:
         redis: where.
-        records: to be stored; of two with one key, the later counts only if the other is stored
-            at the first attempt.
+        records: to be stored, all of one kind; of two with one key, the later counts only if the
+            other is stored at the first attempt.
         only_new: whether to leave what is there.
+        strict: whether to store no record that would lack a field that it needs.
 
     Returns:
-        For each what became of it, or what `replace` would raise; if that is `Unavailable` it may
+        For each what became of it, or what `store` would raise; if that is `Unavailable` it may
         have been stored all the same, for the failure can be another record's.
     """
     # else they must be in one slot, or a proxy sends all to the server that has the first
     together = _TOGETHER if redis.keeps_together else 1
     groups = [records[at : at + together] for at in range(0, len(records), together)]
     replies = await redis.write_all(
-        [(group[0].key, _evaluate(redis, group, only_new=only_new)) for group in groups]
+        [
+            (group[0].key, _evaluate(redis, group, only_new=only_new, strict=strict))
+            for group in groups
+        ]
     )
-    said: list[Stored | Conflict | Unavailable] = []
+    said: list[Written | Conflict | Unavailable] = []
     for group, reply in zip(groups, replies, strict=True):
         if isinstance(reply, Unavailable):
             said += [reply] * len(group)
         else:
-            said += map(_stored, group, reply)
+            said += map(_written, group, reply)
     return said
 
 
-def _evaluate(redis: RedisClient, records: Sequence[Record], *, only_new: bool = False) -> Command:
-    arguments: list[bytes | int] = [int(only_new), int(redis.waits)]
+def _evaluate(
+    redis: RedisClient, records: Sequence[Record], *, only_new: bool = False, strict: bool = False
+) -> Command:
+    needed = next((record.needed for record in records if record.needed), b"")
+    arguments: list[bytes | int] = [
+        *(int(only_new), int(redis.waits), int(strict)),
+        *(needed, *records[0].kept),
+    ]
     for record in records:
-        arguments += [2 * len(record.fields), *record.kept]
-        for pair in record.fields.items():
+        how = b"whole"
+        if record.partial:
+            how = b"needs" if record.needed else b"partial"
+        fields, defaults, removed = record.fields, record.defaults, record.removed
+        arguments += (2 * len(fields), 2 * len(defaults), len(removed), how)
+        for pair in fields.items():
             arguments += pair
-    return ("EVAL", _REPLACE, len(records), *(record.key for record in records), *arguments)
+        for pair in defaults.items():
+            arguments += pair
+        arguments += removed
+    return ("EVAL", _STORE, len(records), *(record.key for record in records), *arguments)
 
 
-def _stored(record: Record, said: int | bytes) -> Stored | Conflict:
+_PLAIN = {int(stored): Written(stored) for stored in Stored}
+
+
+def _written(record: Record, said: int | bytes | list[Any]) -> Written | Conflict:
     """What the script says of a record: what became of it, or what else is at its key."""
     if isinstance(said, int):
-        return Stored(said)
+        return _PLAIN[said]
+    if isinstance(said, list):
+        stored, lacking, *removed = said
+        names = tuple(name.decode("utf-8", "replace") for name in removed)
+        return Written(Stored(stored), names, bool(lacking))
     key = record.key.decode("utf-8", "replace")
     return Conflict(
         f"In Redis, {key} is a {said.decode()} and no record of csms-redis. Nothing was changed: "

@@ -1,5 +1,8 @@
 """Charge stations: `cs:{csId}`."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import orjson
 
 from csms_redis.contract.identifiers import station_id
@@ -21,8 +24,8 @@ from csms_redis.registry.resource import (
     json_object,
     lookup_fields,
     now,
-    replace,
     script,
+    store,
 )
 
 PENDING = b'"Pending"'
@@ -42,15 +45,22 @@ _REST = (b"registrationStatus", b"lastUpdated")
 _STORED = _SECURITY + _REST  # the id is in the key only
 _PROFILE = _STORED.index(b"securityProfile")
 _STATUS = _STORED.index(b"registrationStatus")
+_CREDENTIAL = b"base64SHA256Password"
+_CERTIFICATE_ONLY = 2  # the securityProfile that needs no password
+_KEPT = (b"registrationStatus", REJECTED)
+_DEFAULTS = MappingProxyType({b"registrationStatus": PENDING})
+_NO_DEFAULTS: Mapping[bytes, bytes] = MappingProxyType({})
 
 
-def station_record(
+def station_record(  # noqa: PLR0913 each is a word about the record
     prefix: bytes,
     cs_id: str,
     auth: ChargeStationAuth,
     *,
-    status: bytes = PENDING,
+    status: bytes | None = None,
     updated: bytes | None = None,
+    partial: bool = False,
+    removed: tuple[bytes, ...] = (),
 ) -> Record:
     """A station as it is stored; one that is `Rejected` stays so.
 
@@ -58,14 +68,25 @@ def station_record(
         prefix: of every key.
         cs_id: its id.
         auth: how it is authenticated.
-        status: its `registrationStatus`, JSON.
+        status: its `registrationStatus`, JSON; None for `Pending`, or for what it is.
         updated: its `lastUpdated`, JSON; None for now.
+        partial: whether a station that is there keeps what is not given.
+        removed: properties that it does not keep.
     """
-    fields = auth.hash_fields() | {
-        b"registrationStatus": status,
-        b"lastUpdated": updated or now(),
-    }
-    return Record(STATION.key(prefix, cs_id), fields, kept=(b"registrationStatus", REJECTED))
+    fields = auth.hash_fields()
+    fields[b"lastUpdated"] = updated or now()
+    lacks = auth.securityProfile < _CERTIFICATE_ONLY and auth.base64SHA256Password is None
+    if status is not None:
+        fields[b"registrationStatus"] = status
+    return Record(
+        STATION.key(prefix, cs_id),
+        fields,
+        kept=_KEPT,
+        defaults=_NO_DEFAULTS if status is not None else _DEFAULTS,
+        partial=partial,
+        removed=removed,
+        needed=_CREDENTIAL if partial and lacks else b"",
+    )
 
 
 # Nothing is made where there is no station, so that a race with its deletion leaves none behind.
@@ -103,7 +124,7 @@ class Stations:
             Unavailable: nothing was changed.
             OutcomeUnknown: the change may have been made.
         """
-        await replace(self._redis, station_record(self._prefix, cs_id, auth))
+        await store(self._redis, station_record(self._prefix, cs_id, auth))
 
     async def set_status(self, cs_id: str, status: RegistrationStatus) -> bool:
         """Set a station's `registrationStatus`; whether there is such a station.

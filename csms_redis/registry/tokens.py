@@ -14,7 +14,7 @@ from csms_redis.registry.resource import (
     is_value,
     lookup_fields,
     now,
-    replace,
+    store,
 )
 
 TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=lookup_fields(Token))
@@ -22,16 +22,25 @@ TOKEN = Resource(name="token", called="token", canonical=token_uid, fields=looku
 _UID = TOKEN.asked.index(b"uid")
 
 
-def token_record(prefix: bytes, token: Token, *, updated: bytes | None = None) -> Record:
+def token_record(
+    prefix: bytes,
+    token: Token,
+    *,
+    updated: bytes | None = None,
+    partial: bool = False,
+    removed: tuple[bytes, ...] = (),
+) -> Record:
     """A token as it is stored.
 
     Args:
         prefix: what every key begins with.
         token: the token.
         updated: the record's `lastUpdated`, as JSON; None for now.
+        partial: whether a token that is there keeps what is not given.
+        removed: properties that it does not keep.
     """
     fields = token.hash_fields() | {b"lastUpdated": updated or now()}
-    return Record(TOKEN.key(prefix, token.key), fields)
+    return Record(TOKEN.key(prefix, token.key), fields, partial=partial, removed=removed)
 
 
 class Tokens:
@@ -51,7 +60,7 @@ class Tokens:
             Unavailable: nothing was changed.
             OutcomeUnknown: the record may have been replaced.
         """
-        await replace(self._redis, token_record(self._prefix, token))
+        await store(self._redis, token_record(self._prefix, token))
 
     async def delete(self, uid: str) -> bool:
         """Remove a token by its uid in upper case; whether there was one.

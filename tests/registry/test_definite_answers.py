@@ -13,7 +13,7 @@ from csms_redis.redis.client import RedisClient
 from csms_redis.redis.deployment import client
 from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import Certificates
-from csms_redis.registry.resource import replace_all
+from csms_redis.registry.resource import store_all
 from csms_redis.registry.stations import Stations, station_record
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import RedisSettings
@@ -31,11 +31,13 @@ Operation: TypeAlias = Callable[[RedisClient], Awaitable[object]]
 async def import_only_new(redis: RedisClient, *ids: str) -> object:
     """What the command does for a batch."""
     records = [station_record(b"", cs_id, AUTH) for cs_id in ids]
-    said = await replace_all(redis, records, only_new=True)
+    said = await store_all(redis, records, only_new=True)
+    stored = []
     for one in said:
         if isinstance(one, Exception):
             raise one
-    return said
+        stored.append(one.stored)
+    return stored
 
 
 UNCHANGING: dict[str, tuple[Operation, object]] = {

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.client import RedisClient
-from csms_redis.registry.resource import Stored, replace_all
+from csms_redis.registry.resource import Stored, Written, store_all
 from csms_redis.registry.rights import COMMANDS
 from csms_redis.registry.stations import REJECTED, Stations, station_record
 from tests.conftest import Valkey
@@ -148,7 +148,7 @@ async def test_keys_that_may_not_be_written_are_refused_together(
     records = [station_record(b"", f"cs{number}", STATION_1) for number in range(20)]
     async with as_user(valkey, other, "resetkeys", "~cs:cs0", "~cs:cs1") as limited:
         await limited.read_at(limited.masters[0], [])  # which tells that it is one by itself
-        replies = await replace_all(limited, records)
+        replies = await store_all(limited, records)
 
     assert {type(reply) for reply in replies} == {Unavailable}
     assert await other.dbsize() == 0
@@ -191,10 +191,10 @@ async def test_a_former_master_does_not_say_what_is_there(
     """Its successor may have other records, whether or not replicas are waited for."""
     record = station_record(b"", "cs001", STATION_1)
     stations = Stations(client, b"")
-    assert await replace_all(client, [record]) == [Stored.AS_GIVEN]
+    assert await store_all(client, [record]) == [Written(Stored.AS_GIVEN)]
     await other.replicaof("127.0.0.1", 1)  # its connections stay
 
-    (kept,) = await replace_all(client, [record], only_new=True)
+    (kept,) = await store_all(client, [record], only_new=True)
 
     assert type(kept) is Unavailable
     for asked in (stations.set_status("nobody", "Rejected"), stations.delete("nobody")):

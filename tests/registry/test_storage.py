@@ -29,7 +29,7 @@ from csms_redis.redis.node import Node
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.url import configured
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
-from csms_redis.registry.resource import Resource, Stored, replace_all
+from csms_redis.registry.resource import Resource, Stored, Written, store_all
 from csms_redis.registry.stations import STATION, Stations, station_record
 from csms_redis.registry.tokens import TOKEN, Tokens
 from csms_redis.settings import RedisSettings
@@ -327,15 +327,18 @@ async def test_many_records_are_stored_each_as_one_would_be(store: Store) -> Non
     await store.other.hset("cs:cs1", mapping={"registrationStatus": '"Rejected"', "left": "1"})
     await store.other.hset("cs:cs119", mapping={"securityProfile": "0", "left": "1"})
 
-    new = await replace_all(store.client, records, only_new=True)
+    new = await store_all(store.client, records, only_new=True)
 
     there = {1, 119}
-    assert new == [Stored.LEFT if number in there else Stored.AS_GIVEN for number in range(120)]
+    assert new == [
+        Written(Stored.LEFT if number in there else Stored.AS_GIVEN) for number in range(120)
+    ]
     assert await store.other.hget("cs:cs119", "securityProfile") == b"0"
 
-    again = await replace_all(store.client, records)
-    assert again.pop(1) is Stored.WITH_KEPT
-    assert again == [Stored.AS_GIVEN] * 119
+    again = await store_all(store.client, records)
+    assert again.pop(1) == Written(Stored.WITH_KEPT, ("left",))
+    assert again.pop(-1) == Written(Stored.AS_GIVEN, ("left",))
+    assert again == [Written(Stored.AS_GIVEN)] * 118
 
     for number, record in enumerate(records):
         status = b'"Rejected"' if number == 1 else b'"Pending"'
@@ -439,9 +442,10 @@ async def test_one_key_of_another_type_among_many_is_refused_alone(
     await store.other.set("cs:cs7", "x")
     records = [station_record(b"", f"cs{number}", STATION_1) for number in range(60)]
 
-    replies = await replace_all(store.client, records, **options)
+    replies = await store_all(store.client, records, **options)
 
-    assert [number for number, reply in enumerate(replies) if reply is not Stored.AS_GIVEN] == [7]
+    given = Written(Stored.AS_GIVEN)
+    assert [number for number, reply in enumerate(replies) if reply != given] == [7]
     assert isinstance(replies[7], Conflict)
     assert await store.other.get("cs:cs7") == b"x"
     assert len(await store.keys()) == 60
