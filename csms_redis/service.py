@@ -24,6 +24,7 @@ from csms_redis.lookup.front.bodiless import Bodiless
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.front.tracing import LookupSpans
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.deployment import client, plain_client, running
 from csms_redis.redis.topology import Topology
@@ -69,19 +70,20 @@ async def _serve(settings: Settings, signals: Signals) -> None:
         layout = Layout(unguarded, prefix)
         redis = client(settings.redis, topology, admit=layout.admit)
         supervisor = Supervisor(
-            lookups,
-            topology,
-            prefix=prefix,
-            timeout=settings.redis.timeout,
-            layout=layout,
-            data_set=DataSet(unguarded, prefix),
+            Shared(
+                lookups=lookups,
+                prefix=prefix,
+                timeout=settings.redis.timeout,
+                layout=layout,
+                data_set=DataSet(unguarded, prefix),
+            )
         )
 
         def components() -> Mapping[str, Component]:
             problem, unread = supervisor.problem, supervisor.unread
             # a part that is away is away for other processes too, and no reason to lose the rest
             does_without = supervisor.has_started() and (
-                unread < 1 or (settings.server.ready_without_redis and lookups.serves_stale)
+                unread < 1 or (settings.server.ready_without_redis and lookups.sources.serve_stale)
             )
             if problem is not None and 0 < unread < 1:
                 problem = f"{unread:.0%} of the records cannot be read: {problem}"

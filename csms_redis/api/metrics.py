@@ -104,7 +104,7 @@ class ServiceCollector(Collector):
         yield _gauge(
             "csms_lookup_flights",
             "Reads that Redis has not answered.",
-            self._lookups.flights,
+            self._lookups.in_flight,
         )
         cache = self._lookups.cache
         yield _gauge("csms_near_cache_entries", "Answers kept.", len(cache))
@@ -119,7 +119,7 @@ class ServiceCollector(Collector):
         yield _gauge(
             "csms_unknown_cache_entries",
             "Ids that are known not to exist.",
-            self._lookups.unknown_entries,
+            self._lookups.sources.unknown_entries,
         )
         yield _counters(
             "csms_invalidations",

@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
@@ -72,7 +73,7 @@ async def test_cancelled_tasks_leave_no_flight(valkey: Valkey, admin: Redis) -> 
     """As an aiohttp handler is cancelled when its client leaves."""
     topology = Standalone(Address(path=valkey.socket))
     lookups = Lookups(LookupSettings(), b"", topology)
-    supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
+    supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
     keeping = asyncio.create_task(supervisor.run())
     await lookups.find(STATION, "known")
     redis_before = {client["id"] for client in admin.client_list()}
@@ -80,7 +81,7 @@ async def test_cancelled_tasks_leave_no_flight(valkey: Valkey, admin: Redis) -> 
     valkey.freeze()
     finding = [asyncio.create_task(lookups.find(STATION, f"{n}")) for n in range(CLIENTS)]
     await asyncio.sleep(0.05)
-    assert len(lookups._flights) == CLIENTS
+    assert len(lookups._attached.by_target) == CLIENTS
     for task in finding:
         task.cancel()
     await asyncio.gather(*finding, return_exceptions=True)
@@ -89,9 +90,9 @@ async def test_cancelled_tasks_leave_no_flight(valkey: Valkey, admin: Redis) -> 
 
     assert {client["id"] for client in admin.client_list()} == redis_before
     assert asyncio.all_tasks() == tasks_before
-    assert not lookups._flights
+    assert not lookups._attached.by_target
     await asyncio.sleep(0.1)
-    assert lookups._sweeper is None
+    assert lookups._deadlines.timer is None
     keeping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await keeping

@@ -20,6 +20,7 @@ from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.link import LEASE
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
@@ -436,7 +437,7 @@ async def test_nothing_is_left_behind() -> None:
         valkey = Valkey(home)
         topology = Standalone(Address(path=valkey.socket))
         lookups = Lookups(LookupSettings(timeout=0.1), b"", topology)
-        supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
+        supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
         keeping = asyncio.create_task(supervisor.run())
         for round_ in range(3):
             await asyncio.to_thread(valkey.start)
@@ -459,10 +460,10 @@ async def test_nothing_is_left_behind() -> None:
 
     assert len(outcomes) > 600
     assert asyncio.all_tasks() == before
-    assert not lookups._flights
-    assert not lookups._backlog
-    assert lookups._sweeper is None
-    assert lookups.sources == ()
+    assert not lookups._attached.by_target
+    assert not lookups._dispatch.backlog
+    assert lookups._deadlines.timer is None
+    assert lookups.sources.all == ()
 
 
 async def _settled(task: "asyncio.Task[bytes]") -> "asyncio.Task[bytes]":

@@ -15,9 +15,10 @@ from csms_redis.contract.errors import (
     Problem,
     Unavailable,
 )
-from csms_redis.lookup import lookups as module
+from csms_redis.lookup import lookups as lookups_module
 from csms_redis.lookup.known import near_cache, unknown_cache
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading import deadlines, flights, sources
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.lookup.wire import (
@@ -71,9 +72,8 @@ async def wire(lookups: Lookups) -> Wire:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     turned = Clock(monotonic())
-    monkeypatch.setattr(module, "monotonic", turned)
-    monkeypatch.setattr(near_cache, "monotonic", turned)
-    monkeypatch.setattr(unknown_cache, "monotonic", turned)
+    for module in (lookups_module, deadlines, flights, sources, near_cache, unknown_cache):
+        monkeypatch.setattr(module, "monotonic", turned)
     return turned
 
 
@@ -88,7 +88,7 @@ async def fill(client: Client, wire: Wire, cs_id: str, reply: bytes) -> tuple[in
 
 def rests(lookups: Lookups) -> bool:
     """Whether nothing is under way."""
-    return not (lookups._flights or lookups._backlog)
+    return not (lookups._attached.by_target or lookups._dispatch.backlog)
 
 
 class TestFlights:
@@ -176,7 +176,7 @@ class TestFlights:
 
         assert not lookups.caches
         assert len(lookups.cache) == 0
-        assert not any(source.unknown.until for source in lookups.sources)
+        assert not any(source.unknown.until for source in lookups.sources.all)
 
     async def test_find_gives_the_body(self, lookups: Lookups, wire: Wire) -> None:
         """The aiohttp handlers' way to the same answers."""
@@ -266,7 +266,7 @@ class TestCoherence:
         await fill(client, wire, "a", record(1))
         try:
             with lookups.changing(STATION, "a"):
-                lookups._forget(b"/api/v0/cs/a/auth")  # as if evicted: a read is under way
+                lookups.events.forget(b"/api/v0/cs/a/auth")  # as if evicted: a read is under way
                 client.ask("a")
                 assert await wire.asked() == [b"cs:a"]
                 if error is not None:
@@ -339,7 +339,7 @@ class TestCoherence:
         again.receive(invalidation())
 
         assert len(lookups.cache) == 0
-        assert not any(source.unknown.until for source in lookups.sources)
+        assert not any(source.unknown.until for source in lookups.sources.all)
 
     async def test_a_key_prefix(self) -> None:
         """Keys behind it are ours, the same names elsewhere are not."""
@@ -490,7 +490,7 @@ class TestStaleIfError:
         client.ask("a")
         assert client.take() == [FOUND[1]]
         clock.now += TIMEOUT
-        lookups._sweep()
+        lookups._deadlines.sweep()
 
         assert client.take() == [AWAY]
 
@@ -590,7 +590,7 @@ class TestStaleIfError:
         for _ in range(4):
             client.ask("a")
             clock.now += TIMEOUT * 0.6
-        lookups._sweep()
+        lookups._deadlines.sweep()
         assert client.take() == [AWAY] * 3
         assert await wire.asked() == [b"cs:a"]
         wire.receive(record(1))
@@ -606,7 +606,7 @@ class TestStaleIfError:
         clock.now += TIMEOUT * 0.9
         client.ask("a")
         clock.now += TIMEOUT * 0.2
-        lookups._sweep()
+        lookups._deadlines.sweep()
         assert client.take() == [AWAY]
         wire = connect(lookups, at=clock.now)
         assert await wire.asked() == [b"cs:a"]
@@ -636,11 +636,11 @@ class TestStaleIfError:
         await fill(client, wire, "a", record(1))
         wire.lose()
         again = connect(lookups, at=clock.now)
-        await lookups.reread_stale()
+        await lookups.events.reread_stale()
         lookups.cache.clear_old()
         clock.now += 2 * TIMEOUT
         client.ask("a")
-        lookups._sweep()
+        lookups._deadlines.sweep()
         assert client.take() == []
         assert await again.asked() == [b"cs:a"]
         again.receive(record(2))
@@ -684,7 +684,7 @@ class TestStaleIfError:
             await fill(client, wire, cs_id, record(1))
         wire.lose()
         again = connect(lookups)
-        rereading = asyncio.create_task(lookups.reread_stale())
+        rereading = asyncio.create_task(lookups.events.reread_stale())
         assert await again.asked() == [b"cs:a", b"cs:b", b"cs:c"]
         client.ask("c")
         assert await again.asked() == [], "who asks meanwhile joins"
@@ -706,7 +706,7 @@ class TestStaleIfError:
         await fill(client, wire, "a", record(1))
         wire.lose()
         again = connect(lookups, tracked=False)
-        await lookups.reread_stale()
+        await lookups.events.reread_stale()
 
         assert await again.asked() == []
 
@@ -717,16 +717,16 @@ class TestStaleIfError:
         await fill(client, wire, "a", record(1))
         wire.lose()
         again = connect(lookups)
-        await lookups.reread_stale()
+        await lookups.events.reread_stale()
         client.ask("a")
         again.lose()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
         assert client.take() == [FOUND[1]]
-        await until(lambda: lookups._sweeper is None)
+        await until(lambda: lookups._deadlines.timer is None)
         assert rests(lookups)
-        assert lookups._sweeper is None
+        assert lookups._deadlines.timer is None
 
 
 class TestReconnect:
@@ -805,15 +805,15 @@ class TestReconnect:
         await wire.sent()
         wire.lose()
         looked_at: list[bytes] = []
-        monkeypatch.setattr(lookups._topology, "owner", looked_at.append)
-        lookups._sweep()
+        monkeypatch.setattr(lookups.topology, "owner", looked_at.append)
+        lookups._deadlines.sweep()
         assert client.take() == []
         assert looked_at == []
 
         clock.now += TIMEOUT
         answered = []
-        while lookups._patient:
-            lookups._sweep()
+        while lookups._deadlines.patient:
+            lookups._deadlines.sweep()
             answered.append(len(client.take()))
         assert answered == [500] * 40
         assert rests(lookups)
@@ -828,7 +828,7 @@ class TestReconnect:
             assert waiter is not None
             lookups.leave(waiter)
         assert await wire.asked() == [b"cs:a"]
-        assert not lookups._patient
+        assert not lookups._deadlines.patient
         wire.receive(record(1))
         assert answers == []
         assert len(lookups.cache) == 1, "what was sent is kept when it comes"
@@ -852,7 +852,7 @@ class TestReconnect:
         await client.answered(IN_FLIGHT)
         assert client.take() == [AWAY] * IN_FLIGHT
         assert rests(lookups)
-        assert lookups._sweeper is None, "nothing is left to be looked after"
+        assert lookups._deadlines.timer is None, "nothing is left to be looked after"
 
         client.ask("again")
         connect(lookups).receive(record(1))
@@ -918,4 +918,4 @@ async def test_one_that_fails_does_not_keep_others_waiting(connected: bool) -> N
 
     assert client.take() == [AWAY, AWAY]
     assert len(failures) == 1
-    assert lookups._sweeper is None or connected
+    assert lookups._deadlines.timer is None or connected

@@ -7,6 +7,7 @@ import pytest
 from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
@@ -45,7 +46,7 @@ async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     """Every task gets the record, from one HMGET."""
     topology = Standalone(Address(path=valkey.socket))
     lookups = Lookups(LookupSettings(timeout=10), b"", topology)
-    supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
+    supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
     keeping = asyncio.create_task(supervisor.run())
     await lookups.find(STATION, "cold")
     before = lookups_read(admin)

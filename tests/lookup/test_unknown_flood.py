@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
@@ -42,7 +43,7 @@ async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     """Known stations stay cached, and memory stays where it was when the bound was reached."""
     topology = Standalone(Address(path=valkey.socket))
     lookups = Lookups(LookupSettings(unknown_entries=UNKNOWN_ENTRIES, timeout=10), b"", topology)
-    supervisor = Supervisor(lookups, topology, prefix=b"", timeout=1)
+    supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
     keeping = asyncio.create_task(supervisor.run())
     for number in range(KNOWN):
         await lookups.find(STATION, f"known-{number}")
@@ -51,7 +52,7 @@ async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     for start in range(0, FLOOD, BATCH):
         for number in range(start, start + BATCH):
             lookups.ask(station(f"nobody-{number}"), lambda status, _: statuses.add(status))
-        while lookups._flights:  # noqa: ASYNC110 the last of a batch is nobody's to wait for
+        while lookups._attached.by_target:  # noqa: ASYNC110 the last of a batch is nobody's to wait for
             await asyncio.sleep(0.001)
         if start >= 2 * UNKNOWN_ENTRIES:
             sizes.append(resident(os.getpid()))
@@ -60,7 +61,7 @@ async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
         await lookups.find(STATION, f"known-{number}")
     read = lookups_read(admin) - before
     remembered, cached = (
-        sum(len(source.unknown.until) for source in lookups.sources),
+        sum(len(source.unknown.until) for source in lookups.sources.all),
         len(lookups.cache),
     )
     keeping.cancel()

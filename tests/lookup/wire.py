@@ -113,7 +113,9 @@ def wire_of(lookups: Lookups) -> Wire:
     """A connection that `lookups` does not read through yet."""
     return Wire(
         ReadConnection(
-            invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
+            invalidated=lookups.events.invalidated,
+            caught_up=lookups.flights.deliver,
+            lost=lookups.events.lost,
         )
     )
 
@@ -127,7 +129,7 @@ def connect(
 ) -> Wire:
     """Give `lookups` a connection that has just been proved, or was at `at`."""
     wire = wire_of(lookups)
-    lookups.connected(master, wire.connection)
+    lookups.events.connected(master, wire.connection)
     prove(lookups, wire, at=at, tracked=tracked)
     return wire
 
@@ -135,12 +137,12 @@ def connect(
 def prove(lookups: Lookups, wire: Wire, *, at: float | None = None, tracked: bool = True) -> None:
     """A probe that left now, or at `at`, has succeeded."""
     sent = asyncio.get_running_loop().time() if at is None else at
-    lookups.renew(wire.connection, sent=sent, until=sent + LEASE if tracked else 0.0)
+    lookups.events.renew(wire.connection, sent=sent, until=sent + LEASE if tracked else 0.0)
 
 
 def lease_of(lookups: Lookups) -> float:
     """Until when the one master is believed."""
-    return max((source.lease_until for source in lookups.sources), default=0.0)
+    return max((source.lease_until for source in lookups.sources.all), default=0.0)
 
 
 class Client:

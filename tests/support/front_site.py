@@ -24,8 +24,9 @@ from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
 from csms_redis.lookup.front import connection, connections, protocol
 from csms_redis.lookup.front.server import LookupServer
-from csms_redis.lookup.lookups import NOT_FOUND_TAILS, Lookups
-from csms_redis.lookup.reading.flights import Answered
+from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading.flight import Answered
+from csms_redis.lookup.reading.flights import NOT_FOUND_TAILS
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
@@ -82,9 +83,9 @@ class HandFilled(Lookups):
     def __init__(self) -> None:
         super().__init__(LookupSettings(), b"", Standalone(MASTER))
         connection = wire_of(self).connection
-        self.connected(MASTER, connection)
-        self.renew(connection, sent=math.inf, until=math.inf)
-        (self.source,) = self.sources
+        self.events.connected(MASTER, connection)
+        self.events.renew(connection, sent=math.inf, until=math.inf)
+        (self.source,) = self.sources.all
         self.slow: set[bytes] = set()
         self.waiting: list[Answered] = []
         for (resource, record_id), body in RECORDS.items():

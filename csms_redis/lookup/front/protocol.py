@@ -44,7 +44,7 @@ from csms_redis.lookup.front.handover import Handover
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.front.response_heads import BODILESS, CLOSES, Style
 from csms_redis.lookup.front.tracing import LookupSpan
-from csms_redis.lookup.reading.flights import Waiter
+from csms_redis.lookup.reading.flight import Waiter
 from csms_redis.lookup.targets import Wanted
 from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import Role
@@ -76,6 +76,7 @@ class LookupProtocol(ClientConnection):
         "_known_headers",
         "_lookups",
         "_server",
+        "_sources",
         "_span",
         "_style",
         "_waiter",
@@ -86,6 +87,7 @@ class LookupProtocol(ClientConnection):
         super().__init__(server.connections)
         self._server = server
         self._lookups = server.lookups
+        self._sources = server.lookups.sources
         self._hits = server.lookups.counts.hit
         self._known_headers = server.known_headers.styles
         self._style = Style.KEEP_11  # of the answer to the request that is not answered yet
@@ -170,7 +172,7 @@ class LookupProtocol(ClientConnection):
 
     def _answer_from_memory(self, target: bytes, style: Style) -> bool:
         now = monotonic()
-        for source in self._lookups.sources:
+        for source in self._sources.all:
             kept = source.fresh.get(target)
             if kept is not None:
                 if now >= source.lease_until:

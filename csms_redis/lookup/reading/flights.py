@@ -1,181 +1,265 @@
-"""Reads of Redis under way, and those who wait for them.
+"""Reads of Redis from their begin to their answer."""
 
-What happens to a flight, and who does it (`Lookups`, unless said otherwise):
-
-| when | what | the flight then |
-|---|---|---|
-| somebody asks for what is not known | `_fly` sends it, or puts it into the backlog | attached |
-| somebody else asks for the same | `join` | attached, with one more who waits |
-| its record is written or invalidated, or Redis says `ASK` | `_detach` | detached: it is not kept |
-| a reply arrives | `replied`, `landed`, then `deliver` answers | over |
-| the reply is `MOVED` or such, or the connection broke | `_try_elsewhere` | sent again |
-| it cannot be sent, or Redis refuses it | `_give_up` | over; all get what was known, or 503 |
-| one who waits leaves, or has waited long enough | `leave`, `_time_is_over` | attached |
-| the last of these did, and it was not sent | `_deserted`, `_give_up` | over |
-"""
-
-from collections.abc import Callable
+from collections.abc import Iterable
+from http import HTTPStatus
 from math import inf
-from typing import Any, Protocol, TypeAlias
+from time import monotonic
+from typing import Any, Final
 
-from csms_redis.lookup.reading.lifetimes import Lifetimes
-from csms_redis.lookup.reading.sources import Source
+from csms_redis.contract.errors import Unavailable
+from csms_redis.lookup import targets
+from csms_redis.lookup.answers import NOT_FOUND, OK, UNAVAILABLE, status_tail, tail
+from csms_redis.lookup.counts import ROUTE_AT, LookupCounts
+from csms_redis.lookup.known.end_timer import EndTimer
+from csms_redis.lookup.known.near_cache import NearCache
+from csms_redis.lookup.reading.dispatch import Dispatch
+from csms_redis.lookup.reading.flight import Answered, Attached, Flight, Joiners
+from csms_redis.lookup.reading.read_connection import ReadError
+from csms_redis.lookup.reading.record_read import RecordRead
+from csms_redis.lookup.reading.sources import Source, Sources
+from csms_redis.lookup.targets import Wanted
+from csms_redis.redis.outcomes import NOT_THE_MASTER
+from csms_redis.redis.topology import Topology
 from csms_redis.registry.resource import Resource
 
-Answered: TypeAlias = Callable[[int, bytes], None]
-"""Takes an answer: its status and its tail."""
+AWAY: Final = "Redis cannot be read. Try again."
+"""What who gets no answer from Redis is told."""
+
+NOT_FOUND_TAILS: Final = {
+    route.resource: status_tail(HTTPStatus.NOT_FOUND, route.resource.not_found)
+    for route in targets.ROUTES
+}
+"""The answer's tail for an id that has no record, by the kind of record."""
+
+_UNAVAILABLE = status_tail(
+    HTTPStatus.SERVICE_UNAVAILABLE, AWAY, f"Retry-After: {Unavailable.retry_after}\r\n"
+)
+_VALUES = frozenset([bytes, type(None)])  # what an HMGET gives
 
 
-class Owner(Protocol):
-    """Who begins flights."""
+class Flights:
+    """Begins flights and ends them: keeps the answers that may be kept, and answers who waits.
 
-    def landed(self, flight: "Flight", reply: Any) -> None:
-        """Take the reply to a flight; a `ReadError` where there is none."""
-
-
-class Flight:
-    """A read of Redis under way, and those who wait for it.
-
-    It is itself the place of the first who waits. Nearly all flights have one: an object for each
-    who waits would cost a miss about a tenth.
+    It does not decide where a flight is sent (`Dispatch` does), when somebody has waited long
+    enough (`Deadlines`), nor what is forgotten (`SourceEvents`).
     """
 
     __slots__ = (
-        "_owner",
-        "answered",
-        "asked",
-        "attached",
-        "command",
-        "deadline",
-        "end",
-        "joined",
-        "key",
-        "queue",
-        "redirections",
-        "resource",
-        "source",
-        "target",
+        "_attached",
+        "_cache",
+        "_counts",
+        "_dispatch",
+        "_end_timer",
+        "_landed",
+        "_max_in_flight",
+        "_prefix",
+        "_reads",
+        "_sources",
+        "_topology",
     )
 
-    def __init__(  # noqa: PLR0913, PLR0917 each is a word about the read
+    def __init__(  # noqa: PLR0913 each is a part that a flight meets
         self,
-        owner: Owner,
-        resource: Resource,
-        target: bytes,
-        key: bytes,
-        command: bytes,
-        asked: float,
+        *,
+        sources: Sources,
+        dispatch: Dispatch,
+        attached: Attached,
+        cache: NearCache,
+        counts: LookupCounts,
+        topology: Topology,
+        prefix: bytes,
+        max_in_flight: int,
     ) -> None:
-        """Begin with nobody who waits.
+        """Begin with none.
 
         Args:
-            owner: takes the reply.
-            resource: which kind of record is read.
-            target: of the record, canonical.
-            key: of the record in Redis.
-            command: reads it, encoded.
-            asked: when it began (monotonic seconds).
+            sources: through which flights are sent.
+            dispatch: sends them, or keeps them until they can be sent.
+            attached: those that others may join.
+            cache: keeps the answers.
+            counts: of what became of lookups.
+            topology: which master has a key.
+            prefix: of every key.
+            max_in_flight: how many may be under way to one master, and how many may wait.
         """
-        self._owner = owner
-        self.resource = resource
-        self.target = target
-        self.key = key
-        self.command = command
-        self.asked = asked
-        self.source: Source | None = None  # through which it was sent last
-        self.end = inf  # of what is read (monotonic seconds)
-        self.redirections = 0
-        self.attached = True  # whether others may join it, and its answer be kept
-        self.answered: Answered | None = None  # of the first who waits, while it does
-        self.deadline = inf  # of the first (monotonic seconds)
-        self.queue: Queue = _NO_QUEUE  # in which the first is
-        self.joined: Joiners = _NO_JOINERS  # who came later
+        self._sources = sources
+        self._dispatch = dispatch
+        self._attached = attached
+        self._cache = cache
+        self._counts = counts
+        self._topology = topology
+        self._prefix = prefix
+        self._max_in_flight = max_in_flight
+        self._end_timer = EndTimer(cache)
+        self._reads = {
+            route.resource: RecordRead(route.resource, prefix) for route in targets.ROUTES
+        }
+        # each with who waited, the status, the tail, and when it was asked
+        self._landed: list[tuple[Answered | None, Joiners, int, bytes, float]] = []
 
-    @property
-    def waits(self) -> bool:
-        """Whether anybody waits."""
-        return self.answered is not None or bool(self.joined)
+    # The begin
 
-    def join(self, answered: Answered, deadline: float, queue: "Queue") -> "Joined":
-        """Make a place for another who waits."""
-        place = Joined(self, answered, deadline, queue)
-        if self.joined is _NO_JOINERS:
-            self.joined = {}
-        self.joined[place] = queue[place] = None
-        return place
+    def depart(self, wanted: Wanted, now: float) -> Flight | None:
+        """Begin a read; None where too many are under way, or what is known is to do.
 
-    def end_waiting(self) -> "tuple[Answered | None, Joiners]":
-        """Take out all who wait: they are answered now."""
-        first = self.answered
-        if first is not None:
-            self.answered = None
-            del self.queue[self]
-        joined = self.joined
-        if joined:
-            self.joined = _NO_JOINERS
+        Args:
+            wanted: the record.
+            now: monotonic seconds.
+        """
+        resource, record_id, target = wanted
+        key = self._reads[resource].before + (record_id or b"")
+        source = self._sources.of_key(key)
+        if source is None:
+            backlog = len(self._dispatch.backlog)
+            if backlog >= self._max_in_flight or self._sources.last_known(target, now) is not None:
+                return None
+        elif (under_way := len(source.connection.pending)) >= self._max_in_flight and (
+            under_way >= self._max_in_flight * source.commands
+        ):
+            return None
+        return self.begin(resource, target, key, source, now)
+
+    def begin(
+        self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
+    ) -> Flight:
+        """Begin a read; without a source it waits for one."""
+        command = self._reads[resource].command(key)
+        flight = Flight(self, resource, target, key, command, now)
+        self._attached.by_target[target] = flight
+        if source is None:
+            self._dispatch.backlog[flight] = None
+        elif (lifetimes := source.lifetimes) is None or not (
+            lifetimes.volatile or lifetimes.changed_keys
+        ):
+            flight.source = source
+            source.connection.send(command, flight)
+        else:
+            self._dispatch.send(flight, source)
+        return flight
+
+    def reread(self, some: Iterable[bytes]) -> None:
+        """Begin reads of records, by their targets, where they can be read and kept."""
+        now = monotonic()
+        for target in some:
+            key = targets.key_of(target, self._prefix)
+            source = self._sources.of_key(key)
+            if source is None or source.lease_until <= 0:
+                continue
+            if target not in self._attached.by_target:
+                self.begin(targets.resource_of(target), target, key, source, now)
+
+    # The end
+
+    def landed(self, flight: Flight, reply: Any) -> None:
+        """Keep the answer of a flight if it may be kept, and have it delivered."""
+        resource = flight.resource
+        if type(reply) is not list or len(reply) != len(resource.asked):
+            self._failed(flight, reply)
+            return
+        try:
+            body = resource.answer(reply)
+        except TypeError:
+            body = None  # a value is no bytes, and could not be joined
+        # Each value is to be bytes or None. Of most replies that is known by now: all but the last
+        # were joined.
+        if (body is None or type(reply[-1]) is not bytes) and not _VALUES.issuperset(
+            map(type, reply)
+        ):
+            self._failed(flight, reply)
+            return
+        target = flight.target
+        source = flight.source
+        keeper = None
+        if flight.attached:
+            flight.attached = False
+            del self._attached.by_target[target]
+            if source is not None and source.lease_until > 0:
+                owner = self._topology.owner(flight.key)
+                keeper = source if owner is source.master or owner == source.master else None
+        if body is None:
+            status = NOT_FOUND
+            counted = self._counts.unknown
+            answer_tail = self._found_none(flight, keeper)
+        else:
+            status = OK
+            counted = self._counts.read
+            if source is not None and source.confirmed_until <= flight.asked:
+                counted = self._counts.stale
+            answer_tail = tail(body)
+            if keeper is not None:
+                self._cache.put(keeper.generation, target, answer_tail, flight.end)
+                if flight.end < inf:
+                    self._end_timer.reset()
+        first, joined = flight.end_waiting()
+        counted[target[ROUTE_AT]] += (first is not None) + len(joined)
+        self._landed.append((first, joined, status, answer_tail, flight.asked))
+
+    def _found_none(self, flight: Flight, keeper: Source | None) -> bytes:
+        answer_tail = NOT_FOUND_TAILS[flight.resource]
+        self._cache.drop(flight.target)
+        if keeper is not None:
+            keeper.unknown.put(flight.target, answer_tail)
+        return answer_tail
+
+    def deliver(self) -> None:
+        """Answer those whose flights have landed.
+
+        After all replies that came together, not after each: the client that is written to often
+        shares a core with others and sleeps, and to wake it once costs less than many times.
+        """
+        landed, self._landed = self._landed, []
+        if not landed:
+            return
+        now = monotonic()
+        for first, joined, status, answer_tail, asked in landed:
+            self._counts.read_seconds.observe(now - asked)
+            if first is not None:
+                first(status, answer_tail)
             for waiter in joined:
-                del waiter.queue[waiter]
-        return first, joined
+                waiter.answered(status, answer_tail)
 
-    def replied(self, reply: Any) -> None:
-        """Take the reply."""
-        self._owner.landed(self, reply)
+    def _failed(self, flight: Flight, reply: Any) -> None:
+        if flight.waits and self._dispatch.send_elsewhere(flight, reply):
+            return
+        if not isinstance(reply, ReadError) or reply.code in NOT_THE_MASTER:
+            assert flight.source is not None  # noqa: S101 it gave the reply
+            flight.source.connection.abort()
+        elif reply.code == "WRONGTYPE":
+            self._cache.drop(flight.target)  # Redis can be read, and there the record is no more
+        self.give_up(flight)
 
+    def give_up(self, flight: Flight) -> None:
+        """Answer those who wait for a flight that will not land."""
+        if flight.attached:
+            self._attached.detach(flight.target)
+        self._dispatch.drop(flight)
+        first, joined = flight.end_waiting()
+        if first is not None:
+            self.fall_back(flight.target, first)
+        for waiter in joined:
+            self.fall_back(flight.target, waiter.answered)
 
-class Joined:
-    """The place of one who waits for a flight that others had asked for."""
+    def deserted(self, flight: Flight) -> None:
+        """Nobody waits for a flight any more; what was sent stays attached.
 
-    __slots__ = ("answered", "deadline", "flight", "queue")
+        Who asks again joins it, and its reply is kept, so that a Redis slower than `lookup.timeout`
+        still fills the cache.
+        """
+        if flight.source is None:
+            self.give_up(flight)
 
-    def __init__(self, flight: Flight, answered: Answered, deadline: float, queue: "Queue") -> None:
-        """Wait for a flight until `deadline` (monotonic seconds), in a queue of such."""
-        self.flight = flight
-        self.answered = answered
-        self.deadline = deadline
-        self.queue = queue
+    def answer_stale(self) -> None:
+        """End the flights that wait to be sent, where something is known to answer with."""
+        for flight in self._dispatch:
+            if flight.waits and self._cache.stale(flight.target) is not None:
+                self.give_up(flight)
 
-
-Waiter: TypeAlias = Flight | Joined
-"""The place of one who waits."""
-
-Queue: TypeAlias = dict[Waiter, None]
-"""Those who wait, in the order of their deadlines."""
-
-Joiners: TypeAlias = dict[Joined, None]
-"""Those who joined a flight, in the order in which they came."""
-
-_NO_QUEUE: Queue = {}  # stays empty, as the next
-_NO_JOINERS: Joiners = {}
-
-
-class TimeLeft:
-    """Takes the reply that tells when a flight's record ends; it comes before the record."""
-
-    __slots__ = ("_flight", "_lifetimes")
-
-    def __init__(self, flight: Flight, lifetimes: Lifetimes) -> None:
-        """Set the end of `flight`, as `lifetimes` understands the reply."""
-        self._flight = flight
-        self._lifetimes = lifetimes
-
-    def replied(self, reply: Any) -> None:
-        """Take the reply; the first of several ends is the record's."""
-        flight = self._flight
-        flight.end = min(flight.end, self._lifetimes.end(reply))
-
-
-class Ignored:
-    """Takes a reply that tells nothing, such as that to `ASKING`."""
-
-    def replied(self, reply: Any) -> None:
-        """Do nothing."""
-        del reply
-
-
-def take_place(waiter: Waiter) -> Flight:
-    """Make one who waits, and is in no queue any more, wait no more for the flight."""
-    if isinstance(waiter, Flight):
-        waiter.answered = None
-        return waiter
-    del waiter.flight.joined[waiter]
-    return waiter.flight
+    def fall_back(self, target: bytes, answered: Answered) -> None:
+        """Answer with what was known last of a record, or with 503."""
+        kept = self._sources.last_known(target, monotonic())
+        if kept is None:
+            self._counts.error[target[ROUTE_AT]] += 1
+            answered(UNAVAILABLE, _UNAVAILABLE)
+        else:
+            self._counts.stale[target[ROUTE_AT]] += 1
+            answered(OK, kept)

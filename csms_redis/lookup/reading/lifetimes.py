@@ -45,9 +45,9 @@ class Lifetimes:
         "_db",
         "_fields_end",
         "changed_keys",
-        "doubts",
         "fields_volatile",
         "problem",
+        "unseen_changes",
         "volatile",
     )
 
@@ -63,12 +63,12 @@ class Lifetimes:
         self._db = db
         self._fields_end = True  # whether some field is known to have one
         self._asks_fields = True
-        self.doubts = 0  # how often anything may have changed
+        self.unseen_changes = 0  # how often anything may have changed without a push
         self.changed_keys: set[bytes] = set()  # keys, since the reply that said there was none
 
     def ask(self, connection: ReadConnection) -> None:
         """Ask for `INFO keyspace`."""
-        connection.send(_INFO_KEYSPACE, _Told(self))
+        connection.send(_INFO_KEYSPACE, _InfoReply(self))
 
     def replied(self, reply: Any) -> None:
         """Take the reply of `INFO keyspace`."""
@@ -99,7 +99,7 @@ class Lifetimes:
         """
         known = not (self.volatile and self.fields_volatile)
         if keys is None:
-            self.doubts += 1
+            self.unseen_changes += 1
             self.volatile = self.fields_volatile = True
             return known
         if not known:
@@ -110,7 +110,7 @@ class Lifetimes:
             self.volatile = self.fields_volatile = True
         return first
 
-    def asked(self, key: bytes) -> bool:
+    def must_ask(self, key: bytes) -> bool:
         """Whether the time left must be read together with a record."""
         return self.volatile or key in self.changed_keys
 
@@ -144,17 +144,17 @@ class Lifetimes:
         return monotonic() + left / 1000
 
 
-class _Told:
+class _InfoReply:
     """Takes a reply of `INFO keyspace`, unless anything may have changed since it was asked for."""
 
-    __slots__ = ("_doubts", "_lifetimes")
+    __slots__ = ("_lifetimes", "_unseen_changes")
 
     def __init__(self, lifetimes: Lifetimes) -> None:
         self._lifetimes = lifetimes
-        self._doubts = lifetimes.doubts
+        self._unseen_changes = lifetimes.unseen_changes
 
     def replied(self, reply: Any) -> None:
-        if self._lifetimes.doubts == self._doubts:
+        if self._lifetimes.unseen_changes == self._unseen_changes:
             self._lifetimes.replied(reply)
 
 

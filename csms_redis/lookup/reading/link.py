@@ -4,30 +4,19 @@ import asyncio
 import random
 from contextlib import suppress
 from time import monotonic
-from typing import Any
 
 import structlog
 
-from csms_redis.contract.errors import Unavailable
-from csms_redis.lookup.lookups import Lookups
-from csms_redis.lookup.reading.data_set_watch import DataSetWatch
-from csms_redis.lookup.reading.failures import FAILURES, NOT_NOW, IsReplica, Unconfirmed, reason_of
-from csms_redis.lookup.reading.lifetimes import UNTOLD, Lifetimes
-from csms_redis.lookup.reading.read_connection import (
-    ConnectionBroken,
-    ReadConnection,
-    ReadError,
-    encode,
-)
+from csms_redis.lookup.reading.abilities import Abilities
+from csms_redis.lookup.reading.failures import FAILURES, IsReplica, Unconfirmed, reason_of
+from csms_redis.lookup.reading.handshake import Handshake, open_connection
+from csms_redis.lookup.reading.probe import Probe, refuse_ended
+from csms_redis.lookup.reading.read_connection import ReadConnection
+from csms_redis.lookup.reading.shared import Shared
+from csms_redis.lookup.reading.watches import Watches
 from csms_redis.redis.address import Address
-from csms_redis.redis.names import blamed, connect
-from csms_redis.redis.outcomes import NOT_THE_MASTER
-from csms_redis.redis.topology import Topology
-from csms_redis.registry.certificates import CERTIFICATE
-from csms_redis.registry.data_set import DataSet
-from csms_redis.registry.layout import Layout, UnknownLayout
-from csms_redis.registry.stations import STATION
-from csms_redis.registry.tokens import TOKEN
+from csms_redis.redis.names import blamed
+from csms_redis.registry.layout import UnknownLayout
 
 LEASE = 3.0
 """Seconds that a probe holds from when it was sent: one is sent each second, and has two."""
@@ -42,151 +31,112 @@ seconds ago.
 
 _PROBE_INTERVAL = 1.0  # seconds
 _PROBE_TIMEOUT = 2.0  # seconds
-_SOON = 0.02  # seconds from the first change to a look at whether anything has a time to live
 _FIRST_DELAY, _LONGEST_DELAY = 0.02, 1.0  # seconds between attempts to connect
 _log = structlog.get_logger()
-
-
-class _Aside:
-    """Keeps the reply to a command that is sent before those that are waited for."""
-
-    def __init__(self) -> None:
-        self.reply: Any = None
-
-    def replied(self, reply: Any) -> None:
-        self.reply = reply
 
 
 class Link:
     """Connects `Lookups` to one master, again and again.
 
-    A lease proves that the connection is to a master that answers: a probe each second, a `HELLO`
-    and an `HMGET`, answered within two, and others' word for it within five. PING would not do: a
-    master that was demoted or cut off answers it. HELLO tells the role as `ROLE` does, and no user
-    can be forbidden to ask it.
+    A lease proves that the connection is to a master that answers: a `Probe` each second, answered
+    within two, and others' word for it within five. What follows for the answers that are known,
+    `Lookups.events` decides.
 
     `run` goes through these states, and begins anew after each failure (`failures.FAILURES`), soon
     at first and then once a second:
 
     | state | what is done | what is served through it |
     |---|---|---|
-    | connecting | `_connect`, then `_handshake` (user, database, tracking) | nothing |
+    | connecting | `_connect`, then `Handshake.shake` (user, database, tracking) | nothing |
     | proving | the first `_probe`, and the layout's version | nothing |
-    | leased | `Lookups.connected`, then a `_probe` each second, which `_renew`s | fresh answers |
+    | leased | `SourceEvents.connected`; `_probe` each second, and `_renew` | fresh answers |
     | unleased | the same, without tracking: nothing is kept | what is read |
     | doubted | the same, 5 s after others' last word for it | what is read, as stale |
-    | failed | the connection is aborted: `Lookups.lost` | what was known, as stale |
-
-    The probe also reads the layout's version and the data set's identity, from the master that has
-    them: no server tells that another data set was put under the connection.
+    | failed | the connection is aborted: `SourceEvents.lost` | what was known, as stale |
     """
 
-    def __init__(  # noqa: PLR0913 each is a word about the connection
-        self,
-        lookups: Lookups,
-        topology: Topology,
-        master: Address,
-        *,
-        prefix: bytes,
-        timeout: float,
-        layout: Layout | None = None,
-        data_set: DataSet | None = None,
-    ) -> None:
-        """Connect `lookups` to `master`.
+    def __init__(self, shared: Shared, master: Address) -> None:
+        """Connect to a master.
 
         Args:
-            lookups: told of the connection, its lease and its invalidations.
-            topology: told when something is wrong, asked who confirms the master.
-            master: one of its.
-            prefix: of every key.
-            timeout: seconds to connect, and then to log in.
-            layout: asked before anything is looked up, and told when it may have changed.
-            data_set: told when its identity can be written, or is missing.
+            shared: what the links to all masters share.
+            master: one of the topology's.
         """
         self.problem: str | None = "has not been reached yet"
-        self.role = "unknown"
-        """What the server said last that it is: master, replica or unknown."""
-        self._lookups = lookups
-        self._topology = topology
+        """Why nothing is read through it, for the operator; None where it is read."""
+        self._lookups = shared.lookups
+        self._events = shared.lookups.events
+        self._topology = shared.lookups.topology
         self._address = master
-        self._timeout = timeout
-        self._layout = layout
-        self._data_set = data_set
-        self._watch: DataSetWatch | None = None  # of the present connection
-        self._prefixes = [resource.key(prefix, "") for resource in (STATION, TOKEN, CERTIFICATE)]
+        self._timeout = shared.timeout
         self._named = monotonic()  # by others, as a master
         self._doubted = False  # whether nobody confirms that
-        self._read_unconfirmed = max(CONFIRMATION, lookups.stale_if_error)  # seconds
-        self._said: str | None = None
-        self._untracked: str | None = None  # why nothing can be kept
-        self._lifetimes: Lifetimes | None = None  # of what the present connection fills
-        self._untold: str | None = None  # why it is not known what has a time to live
-        self._resp3 = True  # whether the server was found to speak it
-        self._asked = _ASKED  # what it is asked; less when it hung up on the rest
-        self._hangs_up = False  # whether that was so twice, and it answered without
+        self._read_unconfirmed = max(CONFIRMATION, self._lookups.stale_if_error)  # seconds
+        self._reported: str | None = None  # the reason that was logged last
+        self._abilities = Abilities()
+        self._watches = Watches(master, shared.layout, shared.data_set)
+        tracked = shared.tracked if self._lookups.caches else []
+        self._handshake = Handshake(master, tracked, self._abilities)
+        self._probing = Probe(self._topology, master, shared.tracked[0], self._abilities)
+
+    @property
+    def role(self) -> str:
+        """What the server said last that it is: master, replica or unknown."""
+        return self._probing.role
 
     @property
     def leased(self) -> bool:
         """Whether what is read through it may be kept."""
-        return any(
-            source.master == self._address and source.lease_until > monotonic()
-            for source in self._lookups.sources
-        )
+        source = self._lookups.sources.at(self._address)
+        return source is not None and source.lease_until > monotonic()
 
     def slots_changed(self) -> None:
-        """Believe no more what the master said of times to live, until it is asked again.
-
-        It is asked in the next probe: what is read until then ends as Redis says of each record.
-        """
-        if self._lifetimes is not None:
-            self._lifetimes.changed(None)
+        """Believe no more what the master said of times to live, until it is asked again."""
+        self._watches.slots_changed()
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
         delay = _FIRST_DELAY
         while True:
             started = monotonic()
-            asked = self._asked
+            left_out = self._abilities.left_out
             try:
                 await self._connect_and_hold()
             except FAILURES as failure:
-                if self._asked != asked:
+                if self._abilities.left_out != left_out:
                     await asyncio.sleep(_FIRST_DELAY)
                     continue
-                self._asked = _ASKED
+                self._abilities.ask_everything()
                 error = blamed(self._address.host, self._address.port, failure)
                 lasted = monotonic() - started
                 if lasted > _LONGEST_DELAY or (self.problem is None and lasted > delay):
                     delay = _FIRST_DELAY
                 if not isinstance(error, IsReplica):
-                    self.role = "unknown"
-                self._say(error)
+                    self._probing.role = "unknown"
+                self._report_failure(error)
                 self._topology.doubt()
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 jitter
             delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _connect_and_hold(self) -> None:
         self._refuse_unconfirmed()
-        data_set = self._data_set
-        self._watch = None if data_set is None else DataSetWatch(data_set.key, self._address.db)
-        self._lifetimes = Lifetimes(self._address.db)
+        watches = self._watches
+        watches.begin()
         connection = await self._connect()
         try:
-            tracked = await self._handshake(connection)
+            async with asyncio.timeout(self._timeout):
+                tracked = await self._handshake.shake(connection)
             if not tracked:
-                self._watch = self._lifetimes = None  # nothing is kept
+                watches.keep_nothing()
             sent = await self._probe(connection)
-            self._refuse_less()
-            if self._layout is not None:
-                self._layout.unwatched(self._address)
-                await self._layout.admit(self._address)
-                _refuse_ended(connection)
-            self._lookups.connected(self._address, connection, self._lifetimes)
+            self._abilities.answered()
+            await watches.admit_layout()
+            refuse_ended(connection)
+            self._events.connected(self._address, connection, watches.lifetimes)
             self._renew(connection, sent, tracked=tracked)
-            self._reached(tracked=tracked)
+            self._report_reached(tracked=tracked)
             await self._compare_data_sets(connection)
-            if data_set is not None and data_set.is_at(self._address):
-                data_set.reached()
+            watches.reached()
             while True:
                 with suppress(TimeoutError):
                     until = min(sent + _PROBE_INTERVAL, self._read_until)
@@ -194,33 +144,53 @@ class Link:
                         await connection.ended.wait()
                 self._refuse_unconfirmed()
                 sent = await self._probe(connection)
-                await self._refuse_unknown()
+                await watches.refuse_unknown_layout()
                 await self._compare_data_sets(connection)
                 self._renew(connection, sent, tracked=tracked)
         finally:
             connection.abort()
-            if self._layout is not None:
-                self._layout.unwatched(self._address)
+            watches.end()
 
-    def _refuse_less(self) -> None:
-        """Let a server that hung up on a question, and answers the others, be asked all once more.
+    async def _connect(self) -> ReadConnection:
+        def protocol() -> ReadConnection:
+            return ReadConnection(
+                invalidated=self._invalidated,
+                caught_up=self._lookups.flights.deliver,
+                lost=self._events.lost,
+            )
 
-        A proxy such as twemproxy hangs up on what it does not know, and always does. A server that
-        ended or was demoted at that moment does not, and is not to be without a near cache for it.
-        """
-        if self._asked == _ASKED:
-            self._hangs_up = False
-        elif not self._hangs_up:
-            self._hangs_up = True
-            self._asked = _ASKED
-            raise ConnectionBroken("it is asked again")
+        async with asyncio.timeout(self._timeout):
+            return await open_connection(self._address, protocol)
+
+    async def _probe(self, connection: ReadConnection) -> float:
+        """Prove that this is a master that reads; when the question left (monotonic seconds)."""
+        async with asyncio.timeout(_PROBE_TIMEOUT):
+            return await self._probing.prove(connection, self._watches)
+
+    def _invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
+        self._watches.invalidated(connection, keys)
+        self._events.invalidated(connection, keys)
+
+    async def _compare_data_sets(self, connection: ReadConnection) -> None:
+        """Forget what was known by this connection if it reads another data set now."""
+        async with asyncio.timeout(_PROBE_TIMEOUT):
+            another = await self._watches.is_another_data_set(connection)
+        if another:
+            _log.warning(
+                "another data set: what was known is forgotten",
+                redis=str(self._address),
+                reason="its identity differs",
+            )
+            self._invalidated(connection, None)
+
+    # The lease, and others' word
 
     def _renew(self, connection: ReadConnection, sent: float, *, tracked: bool) -> None:
         confirmed = self._topology.confirmed(self._address)
         until = min(sent + LEASE, confirmed + CONFIRMATION) if tracked else 0.0
         confirmed_until = self._confirmed + CONFIRMATION
         # one that nobody else takes for the master proves nothing by answering
-        self._lookups.renew(
+        self._events.renew(
             connection, sent=min(sent, confirmed), until=until, confirmed_until=confirmed_until
         )
         doubted, self._doubted = self._doubted, confirmed_until <= monotonic()
@@ -247,202 +217,11 @@ class Link:
                 "it is the master"
             )
 
-    async def _refuse_unknown(self) -> None:
-        """Read the layout's version again where it has changed.
+    # What the operator is told
 
-        Where it is another's, what was known before is served as while Redis is away.
-
-        Raises:
-            UnknownLayout: it is not this program's.
-        """
-        if self._layout is None:
-            return
-        try:
-            await self._layout.admit(self._address)
-        except UnknownLayout:
-            raise
-        except Unavailable:
-            pass  # it was this program's when it was read last
-
-    async def _compare_data_sets(self, connection: ReadConnection) -> None:
-        """Forget what was known by this connection if it reads another data set now."""
-        watch, data_set = self._watch, self._data_set
-        if watch is None or data_set is None:
-            return
-        async with asyncio.timeout(_PROBE_TIMEOUT):
-            another = await watch.is_another(connection, data_set.mark)
-        if another:
-            _log.warning(
-                "another data set: what was known is forgotten",
-                redis=str(self._address),
-                reason="its identity differs",
-            )
-            self._invalidated(connection, None)
-        if watch.problem == "NOPERM":
-            data_set.unusable("it may not be read")
-        if watch.is_missing and another:
-            data_set.missing()
-
-    def _invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
-        if self._watch is not None:
-            self._watch.invalidated(keys)
-        if self._layout is not None and (keys is None or self._layout.key in keys):
-            self._layout.changed()
-        if self._lifetimes is not None and self._lifetimes.changed(keys):
-            asyncio.get_running_loop().call_later(_SOON, self._ask_lifetimes, connection)
-        self._lookups.invalidated(connection, keys)
-
-    async def _connect(self) -> ReadConnection:
-        loop = asyncio.get_running_loop()
-        address = self._address
-
-        def protocol() -> ReadConnection:
-            return ReadConnection(
-                invalidated=self._invalidated,
-                caught_up=self._lookups.deliver,
-                lost=self._lookups.lost,
-            )
-
-        async with asyncio.timeout(self._timeout):
-            if address.path:
-                _, connection = await loop.create_unix_connection(protocol, address.path)
-            else:
-                context = await address.tls.context() if address.tls else None
-                connected = await connect(address.host, address.port)
-                _, connection = await loop.create_connection(
-                    protocol,
-                    sock=connected,
-                    ssl=context,
-                    server_hostname=address.host if context else None,
-                )
-        return connection
-
-    async def _handshake(self, connection: ReadConnection) -> bool:
-        """Log in, choose the database, switch tracking on; whether it is on."""
-        address = self._address
-        async with asyncio.timeout(self._timeout):
-            auth: tuple[str, ...] = ()
-            if address.password is not None:
-                auth = ("AUTH", address.username or "default", address.password)
-            self._untracked = await self._hello(connection, auth)
-            self._resp3 = self._untracked is None
-            if not self._resp3 and address.password is not None:
-                user = (address.username,) if address.username else ()
-                await connection.call("AUTH", *user, address.password)
-            if address.db:
-                await connection.call("SELECT", address.db)
-            if not self._lookups.caches or not self._resp3:
-                return False
-            beside = [each.key for each in (self._layout, self._data_set) if each is not None]
-            tracked = [*self._prefixes, *beside]
-            prefixes = [word for prefix in tracked for word in (b"PREFIX", prefix)]
-            try:
-                await connection.call("CLIENT", "TRACKING", "ON", "BCAST", *prefixes)
-            except ReadError as error:
-                if isinstance(error, ConnectionBroken) or error.code in NOT_THE_MASTER:
-                    raise
-                self._untracked = f"it refuses CLIENT TRACKING ({error.code})"
-                return False
-            return True
-
-    async def _hello(self, connection: ReadConnection, auth: tuple[str, ...]) -> str | None:
-        """Ask for RESP3, and log in; why it is not spoken, None where it is."""
-        if "HELLO" not in self._asked:
-            return "it hangs up on HELLO"
-        try:
-            await connection.call("HELLO", 3, *auth, "SETNAME", "csms-redis")
-        except ConnectionBroken:
-            self._asked -= {"HELLO"}
-            raise
-        except ReadError as error:
-            if error.code in NOT_NOW:
-                raise
-            return "it does not speak RESP3"
-        return None
-
-    async def _probe(self, connection: ReadConnection) -> float:
-        """Prove that this is a master that reads; when the question left (monotonic seconds)."""
-        role: bytes | BaseException | None
-        values: Any
-        sent = monotonic()
-        key = self._topology.sample_key(self._address, self._prefixes[0])
-        layout = self._ask_beside(connection)
-        self._ask_lifetimes(connection)
-        async with asyncio.timeout(_PROBE_TIMEOUT):
-            values, role = await asyncio.gather(
-                connection.call("HMGET", key, "securityProfile") if key else _nothing(),
-                self._role(connection),
-                return_exceptions=True,
-            )
-        if isinstance(role, BaseException):
-            raise role
-        # someone's key of another type is no fault: Redis read it; nor is a slot that moves
-        if isinstance(values, BaseException) and getattr(values, "code", None) not in _READ_ANYWAY:
-            raise values
-        self.role = _ROLES.get(role or b"", "unknown")
-        if role not in {b"master", None}:
-            raise IsReplica
-        _refuse_ended(connection)
-        if layout is not None and self._layout is not None:
-            self._layout_found(layout.reply)
-        self._say_untold()
-        return sent
-
-    def _ask_beside(self, connection: ReadConnection) -> _Aside | None:
-        """Ask for the identity and the layout's version where they are; who takes the latter."""
-        if self._watch and self._data_set and self._data_set.is_at(self._address):
-            self._watch.ask(connection)
-        if self._layout is None or not self._layout.is_at(self._address):
-            return None
-        layout = _Aside()
-        connection.send(encode("GET", self._layout.key), layout)
-        return layout
-
-    def _layout_found(self, reply: Any) -> None:
-        assert self._layout is not None  # noqa: S101 it was asked for
-        if reply is None or isinstance(reply, bytes):
-            self._layout.found(reply)
-        elif isinstance(reply, ReadError) and reply.code == "WRONGTYPE":
-            self._layout.changed()
-
-    def _ask_lifetimes(self, connection: ReadConnection) -> None:
-        if self._lifetimes is not None and not connection.ended.is_set():
-            self._lifetimes.ask(connection)
-
-    def _say_untold(self) -> None:
-        """Say once what Redis does not tell of times to live."""
-        untold = self._lifetimes.problem if self._lifetimes is not None else None
-        if untold is not None and untold != self._untold:
-            self._untold = untold
-            _log.warning(
-                "which records have a time to live is not known",
-                redis=str(self._address),
-                reason=untold,
-                effect=f"an answer is kept {UNTOLD:g} s where Redis does not tell when it ends",
-                remedy="see Rights in deploy/install.md",
-            )
-
-    async def _role(self, connection: ReadConnection) -> bytes | None:
-        """The server's role; None where it has no way to tell."""
-        if self._resp3:
-            hello: Any = await connection.call("HELLO", 3)
-            return hello.get(b"role", b"unknown") if isinstance(hello, dict) else b"unknown"
-        if "ROLE" not in self._asked:
-            return None
-        try:
-            role: Any = await connection.call("ROLE")
-        except ConnectionBroken:
-            self._asked -= {"ROLE"}
-            raise
-        except ReadError as error:
-            if error.code in NOT_THE_MASTER:
-                raise
-            return None
-        return role[0] if isinstance(role, list) and role else None
-
-    def _reached(self, *, tracked: bool) -> None:
+    def _report_reached(self, *, tracked: bool) -> None:
         self.problem = None
-        self._said = None
+        self._reported = None
         _log.info(
             "Redis reached",
             redis=str(self._address),
@@ -451,38 +230,26 @@ class Link:
             stale_answers=self._lookups.stale_answers,
             refused=self._lookups.refused,
         )
-        if self._untracked is not None:
+        untracked = self._handshake.untracked
+        if untracked is not None:
             _log.warning(
                 "every lookup is read from Redis, none is kept",
                 redis=str(self._address),
-                reason=self._untracked,
+                reason=untracked,
             )
 
-    def _say(self, error: BaseException) -> None:
+    def _report_failure(self, error: BaseException) -> None:
+        """Log why the master is not read; once for each reason."""
         refused = isinstance(error, UnknownLayout | Unconfirmed)
         if refused:
             reason = self.problem = str(error)
         else:
             reason = reason_of(error)
             self.problem = f"cannot be reached: {reason}"
-        if reason == self._said:
+        if reason == self._reported:
             return
-        self._said = reason
+        self._reported = reason
         if refused:
             _log.error("Redis is not used", redis=str(self._address), reason=reason)
         else:
             _log.warning("Redis cannot be reached", redis=str(self._address), reason=reason)
-
-
-_ASKED = frozenset(["HELLO", "ROLE"])
-_ROLES = {b"master": "master", b"replica": "replica", b"slave": "replica"}
-_READ_ANYWAY = frozenset(["ASK", "MOVED", "TRYAGAIN", "WRONGTYPE"])
-
-
-async def _nothing() -> None:
-    """For a master that no key can be asked of."""
-
-
-def _refuse_ended(connection: ReadConnection) -> None:
-    if connection.ended.is_set():
-        raise ConnectionBroken("the connection ended after its last reply")

@@ -1,18 +1,20 @@
-"""A connection to a master that is read through, and what was learned through it."""
+"""The connections to the masters that are read through, and what was learned through them."""
 
 from math import inf
+from time import monotonic
 
 from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.known.unknown_cache import UnknownCache
 from csms_redis.lookup.reading.lifetimes import Lifetimes
 from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.redis.address import Address
+from csms_redis.redis.topology import Topology
 
 
 class Source:
     """A connection to a master, and what was learned through it.
 
-    It only holds these together: `Lookups` fills and empties it, and a `Link` renews its lease.
+    It only holds these together: `SourceEvents` makes it and renews its lease, `Flights` fills it.
     What was learned may be served as fresh until `lease_until`. After that, and once the connection
     is lost, it is stale: served while Redis cannot be read.
     """
@@ -54,3 +56,91 @@ class Source:
         """How many commands a read takes now: more ask for the time left, where any has one."""
         lifetimes = self.lifetimes
         return 1 if lifetimes is None else 1 + lifetimes.volatile + lifetimes.fields_volatile
+
+
+class Sources:
+    """The sources there are now, one for each master that can be read.
+
+    It finds the source of a key, and what is known of a record by any of them. It neither connects
+    nor reads.
+    """
+
+    __slots__ = ("_by_master", "_cache", "_stale_if_error", "_topology", "all")
+
+    def __init__(self, topology: Topology, cache: NearCache, stale_if_error: float) -> None:
+        """Begin with none.
+
+        Args:
+            topology: which master has a key.
+            cache: of the answers; the sources' generations are in it.
+            stale_if_error: seconds from the last good probe for which an answer may be served that
+                may have changed since.
+        """
+        self.all: tuple[Source, ...] = ()
+        """In a tuple, which a hit looks through: another one with each change."""
+        self._by_master: dict[Address, Source] = {}
+        self._topology = topology
+        self._cache = cache
+        self._stale_if_error = stale_if_error
+
+    def add(self, source: Source) -> None:
+        """Read through a source from now on."""
+        self._by_master[source.master] = source
+        self.all = tuple(self._by_master.values())
+
+    def remove(self, source: Source) -> None:
+        """Read through a source no more."""
+        del self._by_master[source.master]
+        self.all = tuple(self._by_master.values())
+
+    def at(self, master: Address) -> Source | None:
+        """The source that reads from a server; None where none does."""
+        return self._by_master.get(master)
+
+    def of_key(self, key: bytes) -> Source | None:
+        """The source of a key's master; None where that cannot be read."""
+        master = self._topology.owner(key)
+        for source in self.all:
+            # to hash an address takes longer than all else here; it nearly always is the very one
+            if source.master is master:
+                return source
+        return None if master is None else self._by_master.get(master)
+
+    def through(self, connection: ReadConnection) -> Source | None:
+        """The source whose connection this is; None for one that is not read through."""
+        for source in self.all:
+            if source.connection is connection:
+                return source
+        return None
+
+    def last_known(self, target: bytes, now: float) -> bytes | None:
+        """The tail of what is known of a record, and may be served while Redis cannot be read.
+
+        Args:
+            target: of the record, canonical.
+            now: monotonic seconds.
+        """
+        kept = self._cache.stale(target) if self._cache.old else None
+        for source in self.all:
+            if kept is None and now - source.proved_at <= self._stale_if_error:
+                kept = source.fresh.get(target)
+        return kept
+
+    def forget(self, target: bytes) -> None:
+        """Know nothing more of a record, neither that there is one nor that there is none."""
+        self._cache.drop(target)
+        for source in self.all:
+            source.unknown.drop(target)
+
+    @property
+    def serve_stale(self) -> bool:
+        """Whether something is known that may be served while Redis cannot be read."""
+        oldest = monotonic() - self._stale_if_error
+        return self._cache.has_stale() or any(
+            source.fresh and source.proved_at >= oldest for source in self.all
+        )
+
+    @property
+    def unknown_entries(self) -> int:
+        """Ids that are known not to exist."""
+        return sum(len(source.unknown.until) for source in self.all)

@@ -6,12 +6,9 @@ from time import monotonic
 
 import structlog
 
-from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.link import Link
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.redis.address import Address
-from csms_redis.redis.topology import Topology
-from csms_redis.registry.data_set import DataSet
-from csms_redis.registry.layout import Layout
 
 PATIENCE = 10.0
 """Seconds after the start in which a process waits for all of Redis, before a part is enough."""
@@ -20,40 +17,27 @@ _log = structlog.get_logger()
 
 
 class Supervisor:
-    """Connects `Lookups` to every master there is, while they come and go."""
+    """Connects `Lookups` to every master there is, while they come and go.
 
-    def __init__(  # noqa: PLR0913 each is a word about what is followed
-        self,
-        lookups: Lookups,
-        topology: Topology,
-        *,
-        prefix: bytes,
-        timeout: float,
-        layout: Layout | None = None,
-        data_set: DataSet | None = None,
-    ) -> None:
-        """Connect `lookups` to the masters of `topology`.
+    It makes a `Link` for each and ends it; what goes over a connection is the link's concern, and
+    which masters there are the topology's.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        """Connect the lookups to the masters of their topology.
 
         Args:
-            lookups: told of connections, leases and invalidations.
-            topology: followed, and told of what is wrong with a master.
-            prefix: of every key.
-            timeout: seconds to connect, and then to log in.
-            layout: asked before anything is looked up.
-            data_set: its identity is written and watched.
+            shared: what each link is given.
         """
-        self._layout = layout
-        self._data_set = data_set
-        self._lookups = lookups
-        self._topology = topology
-        self._prefix = prefix
-        self._timeout = timeout
+        self._shared = shared
+        self._topology = shared.lookups.topology
+        self._events = shared.lookups.events
         self._links: dict[Address, tuple[Link, asyncio.Task[None]]] = {}
         self._began = monotonic()
         self._has_started = False
         self._moved = asyncio.Event()
         self._disowned = asyncio.Event()
-        topology.changed.append(self._topology_changed)
+        self._topology.changed.append(self._topology_changed)
 
     @property
     def problem(self) -> str | None:
@@ -121,13 +105,13 @@ class Supervisor:
         while True:
             await self._disowned.wait()
             self._disowned.clear()
-            await self._lookups.drop_disowned()
+            await self._events.drop_disowned()
 
     async def _reread_stale(self) -> None:
         while True:
-            await self._lookups.reconnected.wait()
-            self._lookups.reconnected.clear()
-            await self._lookups.reread_stale()
+            await self._events.reconnected.wait()
+            self._events.reconnected.clear()
+            await self._events.reread_stale()
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Link what has become a master; leave what is none any more."""
@@ -139,17 +123,9 @@ class Supervisor:
         await asyncio.gather(*left, return_exceptions=True)
         for master in masters:
             if master not in self._links:
-                link = Link(
-                    self._lookups,
-                    self._topology,
-                    master,
-                    prefix=self._prefix,
-                    timeout=self._timeout,
-                    layout=self._layout,
-                    data_set=self._data_set,
-                )
+                link = Link(self._shared, master)
                 self._links[master] = link, tasks.create_task(link.run())
-        self._lookups.send_backlog()
+        self._events.masters_changed()
 
     def _topology_changed(self, slots: Collection[int] | None) -> None:
         if slots is not None:

@@ -30,7 +30,9 @@ class Probes:
             self.watch.invalidated(keys)
 
         self.wire = Wire(
-            ReadConnection(invalidated=invalidated, caught_up=lookups.deliver, lost=lookups.lost)
+            ReadConnection(
+                invalidated=invalidated, caught_up=lookups.flights.deliver, lost=lookups.events.lost
+            )
         )
 
     async def see(self, *received: bytes, again: tuple[bytes, ...] = ()) -> bool:

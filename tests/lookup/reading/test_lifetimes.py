@@ -163,23 +163,27 @@ class TestLifetimes:
     )
     def test_only_the_database_that_is_used_counts(self, line: str, any_has_one: bool) -> None:  # noqa: FBT001 a table's column
         lifetimes = Lifetimes(0)
-        assert lifetimes.asked(b"cs:1")  # nothing is known yet
+        assert lifetimes.must_ask(b"cs:1")  # nothing is known yet
         lifetimes.replied(f"# Keyspace\r\n{line}\r\n".encode())
-        assert lifetimes.asked(b"cs:1") == any_has_one
+        assert lifetimes.must_ask(b"cs:1") == any_has_one
         assert lifetimes.problem is None
 
     def test_what_changed_since_may_have_one(self) -> None:
         """Until the next reply."""
         lifetimes = none_has_one()
         assert [lifetimes.changed([key]) for key in (b"cs:1", b"cs:2")] == [True, False]
-        assert [lifetimes.asked(key) for key in (b"cs:1", b"cs:2", b"cs:3")] == [True, True, False]
+        assert [lifetimes.must_ask(key) for key in (b"cs:1", b"cs:2", b"cs:3")] == [
+            True,
+            True,
+            False,
+        ]
         lifetimes.replied(NONE)
-        assert not lifetimes.asked(b"cs:1")
+        assert not lifetimes.must_ask(b"cs:1")
 
     def test_after_a_flush_anything_may(self) -> None:
         lifetimes = none_has_one()
         assert lifetimes.changed(None)
-        assert lifetimes.asked(b"cs:3")
+        assert lifetimes.must_ask(b"cs:3")
 
     def test_fields_are_asked_for_apart(self) -> None:
         """Keys with one are no reason: fields that are counted are, and so is a change."""
@@ -200,7 +204,9 @@ class TestLifetimes:
         lookups = make_lookups(LookupSettings())
         wire = Wire(
             ReadConnection(
-                invalidated=lookups.invalidated, caught_up=lookups.deliver, lost=lookups.lost
+                invalidated=lookups.events.invalidated,
+                caught_up=lookups.flights.deliver,
+                lost=lookups.events.lost,
             )
         )
         lifetimes = none_has_one()
@@ -208,21 +214,21 @@ class TestLifetimes:
         assert await wire.sent() == [[b"INFO", b"keyspace"]]
         lifetimes.changed(None)
         wire.receive(bulk(NONE))
-        assert lifetimes.asked(b"cs:1")
+        assert lifetimes.must_ask(b"cs:1")
         lifetimes.ask(wire.connection)
         wire.receive(bulk(NONE))
-        assert not lifetimes.asked(b"cs:1")
+        assert not lifetimes.must_ask(b"cs:1")
 
     def test_many_changes_are_not_kept(self) -> None:
         lifetimes = none_has_one()
         lifetimes.changed(b"cs:%d" % number for number in range(10_001))
-        assert lifetimes.asked(b"cs:other")
+        assert lifetimes.must_ask(b"cs:other")
 
     def test_who_may_not_ask(self) -> None:
         """Anything may have one, and the operator is told."""
         lifetimes = none_has_one()
         lifetimes.replied(ReadError("NOPERM User u has no permissions to run the 'info' command"))
-        assert lifetimes.asked(b"cs:1")
+        assert lifetimes.must_ask(b"cs:1")
         assert lifetimes.problem == "it refuses INFO (NOPERM)"
 
     def test_a_server_without_times_to_live_of_fields(self) -> None:

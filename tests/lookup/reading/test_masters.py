@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
-from csms_redis.lookup import lookups as module
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.reading import source_events as module
 from csms_redis.redis.address import Address
 from csms_redis.redis.topology import Topology
 from csms_redis.settings import LookupSettings
@@ -183,7 +183,7 @@ class TestMoves:
         await cluster.fill("a", cluster.a, record(1))
         await cluster.fill("a1", cluster.a, record(1))
         cluster.topology.move(b"cs:a", B)
-        await cluster.lookups.drop_disowned()
+        await cluster.lookups.events.drop_disowned()
 
         assert await cluster.hit("a1") == FOUND[1]
         assert await cluster.fill("a", cluster.b, record(2)) == FOUND[2]
@@ -193,7 +193,7 @@ class TestMoves:
         await cluster.fill("a", cluster.a, record(1))
         await cluster.fill("a1", cluster.a, record(1))
         cluster.topology.move(b"cs:a", C)
-        await cluster.lookups.drop_disowned()
+        await cluster.lookups.events.drop_disowned()
 
         assert await cluster.hit("a") == FOUND[1]
         assert cluster.lookups.stale_answers == 1
@@ -212,7 +212,7 @@ class TestMoves:
         """Whoever tells of it."""
         await cluster.fill("a", cluster.a, record(1))
         cluster.topology.move(b"cs:a", C)
-        await cluster.lookups.drop_disowned()
+        await cluster.lookups.events.drop_disowned()
         cluster.a.receive(invalidation(b"cs:a"))
 
         cluster.client.ask("a")
@@ -237,7 +237,7 @@ class TestMoves:
         for number in range(95):
             await cluster.fill(f"a{number}", cluster.a, record(1))
             cluster.topology.owners[b"cs:a%d" % number] = B if number % 2 else A
-        dropping = asyncio.create_task(cluster.lookups.drop_disowned())
+        dropping = asyncio.create_task(cluster.lookups.events.drop_disowned())
         turns = 0
         while not dropping.done():
             turns += 1
@@ -254,7 +254,7 @@ class TestMoves:
         monkeypatch.setattr(module, "_CHUNK", 10)
         for number in range(50):
             await cluster.fill(f"a{number}", cluster.a, record(1))
-        dropping = asyncio.create_task(cluster.lookups.drop_disowned())
+        dropping = asyncio.create_task(cluster.lookups.events.drop_disowned())
         await asyncio.sleep(0)
         for number in range(50):
             cluster.topology.owners[b"cs:a%d" % number] = Address(host="c.test")
@@ -372,7 +372,7 @@ class TestRedirections:
                 cluster.b.receive(b"-MOVED 1 a.test:7001\r\n")
 
         assert cluster.client.take() == [AWAY]
-        assert not cluster.lookups._flights
+        assert not cluster.lookups._attached.by_target
 
     @pytest.mark.parametrize(
         "reply",
@@ -390,8 +390,8 @@ class TestRedirections:
 
         assert cluster.client.take() == [AWAY]
         assert not cluster.a.transport.aborted
-        assert not cluster.lookups._flights
-        assert not cluster.lookups._backlog
+        assert not cluster.lookups._attached.by_target
+        assert not cluster.lookups._dispatch.backlog
 
     async def test_the_cluster_is_down(self, cluster: Cluster) -> None:
         """That master's connection ends; the other's does not."""

@@ -17,6 +17,7 @@ from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading import link as module
 from csms_redis.lookup.reading.link import LEASE
 from csms_redis.lookup.reading.read_connection import ReadConnection
+from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
 from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
@@ -83,10 +84,11 @@ async def supervised(
     """Keep `lookups` connected while the block runs; nothing of it stays behind."""
     before = asyncio.all_tasks()
     address = Address(path=str(path), username=user, password=password)
-    topology = Standalone(address)
-    lookups._topology = topology
+    topology = lookups.topology
+    assert isinstance(topology, Standalone)
+    topology.__init__(address)  # type: ignore[misc] # all parts of `lookups` have this one
     supervisor = Supervisor(
-        lookups, topology, prefix=prefix, timeout=1, layout=cast("Layout | None", layout)
+        Shared(lookups=lookups, prefix=prefix, timeout=1, layout=cast("Layout | None", layout))
     )
     task = asyncio.create_task(supervisor.run())
     try:
@@ -189,7 +191,7 @@ class TestHandshake:
         async with supervised(lookups, home / "redis.sock"):
             await leased(lookups)
             assert await asked("a") == [b"HMGET"]
-            lookups._topology._notify({1})
+            lookups.topology._notify({1})
             assert await asked("b") == [b"PTTL", b"HPTTL", b"HMGET"]
             fake.commands.clear()
             await until(lambda: [b"HELLO", b"3"] in fake.commands, "the next probe")
@@ -542,10 +544,11 @@ class TestReconnect:
                     await lookups.find(STATION, f"{number}")
                 await leased(lookups)
 
-    async def test_a_host_that_cannot_be_a_name(self, lookups: Lookups) -> None:
+    async def test_a_host_that_cannot_be_a_name(self) -> None:
         """Ends nothing but the attempt."""
         address = Address(host="a" * 64)
-        supervisor = Supervisor(lookups, Standalone(address), prefix=b"", timeout=1)
+        lookups = Lookups(LookupSettings(), b"", Standalone(address))
+        supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
         task = asyncio.create_task(supervisor.run())
         await until(lambda: supervisor.problem != "has not been reached yet", "it is tried")
         assert not task.done()
@@ -558,13 +561,13 @@ async def test_masters_are_followed_while_one_looks_for_what_has_moved(
     fake: FakeRedis, home: Path, lookups: Lookups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That takes seconds where much is kept."""
-    monkeypatch.setattr(lookups, "drop_disowned", asyncio.Event().wait)
+    monkeypatch.setattr(lookups.events, "drop_disowned", asyncio.Event().wait)
     async with supervised(lookups, home / "redis.sock"), fake_redis(home / "other.sock"):
         await leased(lookups)
-        lookups._topology._notify({1})
+        lookups.topology._notify({1})
         await asyncio.sleep(INTERVAL)
-        lookups._topology.masters = (Address(path=str(home / "other.sock")),)
-        lookups._topology._notify({2})
+        lookups.topology.masters = (Address(path=str(home / "other.sock")),)
+        lookups.topology._notify({2})
         await until(lambda: not fake.open, "the former master is left")
         await leased(lookups)
 
@@ -577,7 +580,7 @@ async def test_probes_of_a_master_that_nobody_confirms_are_not_good(
     monkeypatch.setattr(Standalone, "confirmed", lambda *_: confirmed)
     async with supervised(lookups, home / "redis.sock"):
         await until(lambda: len(fake.commands) > 10, "some probes have succeeded")
-        (source,) = lookups.sources
+        (source,) = lookups.sources.all
 
         assert source.proved_at == confirmed
         assert source.lease_until < monotonic()

@@ -1,0 +1,191 @@
+"""What Redis, or an own write, tells of what is known: a connection came or went, a key changed."""
+
+import asyncio
+from math import inf
+
+from csms_redis.lookup import targets
+from csms_redis.lookup.counts import LookupCounts
+from csms_redis.lookup.known.near_cache import NearCache
+from csms_redis.lookup.known.unknown_cache import UnknownCache
+from csms_redis.lookup.reading.dispatch import Dispatch
+from csms_redis.lookup.reading.flight import Attached
+from csms_redis.lookup.reading.flights import Flights
+from csms_redis.lookup.reading.lifetimes import Lifetimes
+from csms_redis.lookup.reading.read_connection import ReadConnection
+from csms_redis.lookup.reading.sources import Source, Sources
+from csms_redis.redis.address import Address
+from csms_redis.redis.topology import Topology
+from csms_redis.settings import LookupSettings
+
+_CHUNK, _PAUSE = 500, 0.005  # records looked at in one go, and seconds between two
+_REREAD = 100  # records read again in one go
+
+
+class SourceEvents:
+    """Keeps what is known true, by what is told of its sources.
+
+    | event | what was learned through the source |
+    |---|---|
+    | `connected` | nothing yet, and nothing is fresh before the first `renew` |
+    | `renew` | fresh until the lease's end |
+    | the lease's end | may be past: Redis is asked first |
+    | `lost` | stale: served while Redis cannot be read, and read again (`reread_stale`) |
+    | `invalidated`, `forget` | of these records nothing is known, and their flights are detached |
+    | `invalidated` with None | nothing is known any more |
+    | slots were moved | `drop_disowned` |
+
+    It does not find these events out: a `Link` does, and the `Supervisor`.
+    """
+
+    def __init__(  # noqa: PLR0913 each is a part of what is known
+        self,
+        settings: LookupSettings,
+        *,
+        sources: Sources,
+        dispatch: Dispatch,
+        attached: Attached,
+        flights: Flights,
+        cache: NearCache,
+        counts: LookupCounts,
+        topology: Topology,
+        prefix: bytes,
+    ) -> None:
+        """Begin with no source.
+
+        Args:
+            settings: the sizes and times.
+            sources: that there are; kept here.
+            dispatch: what waits for a source.
+            attached: the flights that others may join.
+            flights: begins a read of what is stale.
+            cache: of the answers.
+            counts: of what happened to them.
+            topology: which master has a key.
+            prefix: of every key.
+        """
+        self._settings = settings
+        self._sources = sources
+        self._dispatch = dispatch
+        self._attached = attached
+        self._flights = flights
+        self._cache = cache
+        self._counts = counts
+        self._topology = topology
+        self._prefix = prefix
+        self.reconnected = asyncio.Event()
+        """Set with each connection."""
+
+    def connected(
+        self, master: Address, connection: ReadConnection, lifetimes: Lifetimes | None = None
+    ) -> None:
+        """Read what belongs to a master through this connection from now on.
+
+        Args:
+            master: of the topology.
+            connection: whose handshake and first probe succeeded.
+            lifetimes: which of its records may end by themselves; None where none is kept.
+        """
+        settings = self._settings
+        unknown = UnknownCache(
+            max_entries=settings.unknown_entries if self._cache.max_entries > 0 else 0,
+            ttl=settings.unknown_ttl,
+        )
+        self._sources.add(Source(master, connection, self._cache, unknown, lifetimes))
+        self._counts.connected += 1
+        self.reconnected.set()
+        self._dispatch.send_backlog()
+
+    def masters_changed(self) -> None:
+        """There are other masters: what waits for one may have another now that can be read."""
+        self._dispatch.send_backlog()
+
+    def renew(
+        self, connection: ReadConnection, *, sent: float, until: float, confirmed_until: float = inf
+    ) -> None:
+        """A probe of a connection succeeded.
+
+        Args:
+            connection: probed.
+            sent: when the probe left (monotonic seconds).
+            until: when what was read through the connection is to be believed no more; 0 where
+                Redis does not tell of changes, so that nothing is to be kept.
+            confirmed_until: when what is read through it from then on counts as stale, because
+                nobody else has said for long that this is a master.
+        """
+        source = self._sources.through(connection)
+        if source is not None:
+            source.proved_at = sent
+            source.lease_until = until
+            source.confirmed_until = confirmed_until
+
+    def lost(self, connection: ReadConnection) -> None:
+        """A connection is gone: what it filled is stale."""
+        source = self._sources.through(connection)
+        if source is None:
+            return
+        self._sources.remove(source)
+        self._counts.lost += 1
+        source.lease_until = 0.0
+        self._cache.age(source.generation, source.proved_at)
+        # soon: the flights of this connection fail first
+        asyncio.get_running_loop().call_soon(self._flights.answer_stale)
+
+    def invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
+        """Redis says that keys changed; None when all of this master's may have."""
+        if keys is None:
+            self._counts.flushes += 1
+            source = self._sources.through(connection)
+            if source is not None:
+                source.generation.clear()
+                source.unknown.clear()
+            self._cache.clear_old()  # some may have been this master's
+            self._attached.detach_from(source)
+            return
+        self._counts.invalidations += len(keys)
+        for key in keys:
+            target = targets.of_key(key, self._prefix)
+            if target is not None:
+                self.forget(target)
+
+    def forget(self, target: bytes) -> None:
+        """A record has changed, or may have."""
+        self._sources.forget(target)
+        self._attached.detach(target)
+
+    async def drop_disowned(self) -> None:
+        """Forget what was read from masters that it does not belong to any more.
+
+        Redis tells of a key's move as of any other change, so this is a second look, and takes its
+        time. Where the new master cannot be read yet, as in a failover, it becomes stale instead.
+        """
+        for source in self._sources.all:
+            source.unknown.clear()
+            kept = list(source.fresh)
+            for start in range(0, len(kept), _CHUNK):
+                if source not in self._sources.all or source.master not in self._topology.masters:
+                    break  # it is stale now, and wanted until the next master can be read
+                self._drop_disowned_of(source, kept[start : start + _CHUNK])
+                await asyncio.sleep(_PAUSE)
+
+    def _drop_disowned_of(self, source: Source, some: list[bytes]) -> None:
+        stale = []
+        for target in some:
+            owner = self._topology.owner(targets.key_of(target, self._prefix))
+            if owner == source.master:
+                continue
+            if owner is not None and self._sources.at(owner) is not None:
+                source.generation.drop(target)
+            else:
+                stale.append(target)
+        self._cache.retire(source.generation, stale, source.proved_at)
+
+    async def reread_stale(self) -> None:
+        """Read what is stale again where it can be read.
+
+        Nobody told of what was changed or deleted between two connections. Without this it would be
+        served once more, when Redis is away or slow the next time.
+        """
+        stale = self._cache.stale_targets()
+        for start in range(0, len(stale), _REREAD):
+            self._flights.reread(stale[start : start + _REREAD])
+            await asyncio.sleep(_PAUSE)
