@@ -6,6 +6,7 @@ from csms_redis.access.control import AccessControl
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.certificates import CertificateHandlers
 from csms_redis.api.docs import add_docs
+from csms_redis.api.doubts import DOUBTS, no_doubts
 from csms_redis.api.health import Components, HealthHandlers
 from csms_redis.api.lookups import LookupHandlers
 from csms_redis.api.middleware import WRITES, Handler, errors_and_log, only_admitted
@@ -49,7 +50,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     bodies = BodyReader(strict=api.strict, timeout=request_timeout)
     station_handlers = StationHandlers(stations, lookups, bodies, api)
     token_handlers = TokenHandlers(tokens, lookups, bodies)
-    certificate_handlers = CertificateHandlers(certificates, lookups, bodies)
+    certificate_handlers = CertificateHandlers(certificates, lookups, bodies, api)
     lookup_handlers = LookupHandlers(lookups)
     health_handlers = HealthHandlers(components)
     handlers: dict[str, Handler] = {
@@ -70,6 +71,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     }
     middlewares = [errors_and_log, only_admitted(access_control)]
     app = web.Application(middlewares=middlewares, client_max_size=max_body)
+    app[DOUBTS] = no_doubts()
     app[WRITES] = WriteCounts(each.id for each in OPERATIONS if each.method != "GET")
     for operation in OPERATIONS:
         # {name} alone would not match an id that has braces; base64 has slashes, escaped or not

@@ -4,38 +4,41 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from csms_redis.api import doubts
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
 from csms_redis.api.pages import page_reply
 from csms_redis.api.path_ids import known_id
 from csms_redis.api.query_strings import read_query
-from csms_redis.contract.certificates import InvalidCertificate, read_pem
-from csms_redis.contract.errors import BadRequest, NotFound
+from csms_redis.contract.certificates import check_certificate
+from csms_redis.contract.errors import NotFound
 from csms_redis.contract.models import Certificate
 from csms_redis.contract.queries import CertificateQuery
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
+from csms_redis.settings import ApiSettings
 
 
 class CertificateHandlers:
     """The operations on `/certificate`."""
 
-    def __init__(self, certificates: Certificates, lookups: Lookups, bodies: BodyReader) -> None:
-        """Write to `certificates` what `bodies` reads, and tell `lookups`."""
+    def __init__(
+        self, certificates: Certificates, lookups: Lookups, bodies: BodyReader, api: ApiSettings
+    ) -> None:
+        """Write to `certificates` what `bodies` reads and `api` allows, and tell `lookups`."""
         self._certificates = certificates
         self._lookups = lookups
         self._bodies = bodies
+        self._strict = api.strict
 
     async def upload(self, request: web.Request) -> web.Response:
         """`uploadCertificate`."""
         body = await self._bodies.read(request, Certificate)
-        try:
-            certificate = read_pem(body.certificate)
-        except InvalidCertificate as error:
-            raise BadRequest(f"certificate: {error}.") from None
+        certificate = check_certificate(body.certificate, strict=self._strict)
         request[RECORD] = {"certificateHash": certificate.hash}
         with self._lookups.changing(CERTIFICATE, certificate.hash):
             await self._certificates.upload(certificate)
+        doubts.tell(request, "certificate", request[RECORD], certificate.doubts)
         return web.Response(status=HTTPStatus.CREATED)
 
     async def delete(self, request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ for the addresses of the Redis masters there are.
 """
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from aiohttp import web
@@ -19,7 +20,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from csms_redis import __version__
+from csms_redis.api.doubts import DOUBTS
 from csms_redis.api.middleware import WRITES
+from csms_redis.contract.doubts import Doubt
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.supervisor import Supervisor
@@ -40,6 +43,7 @@ class ServiceCollector(Collector):
         expiring: ExpiringCertificates,
         lag: LoopLag,
         writes: WriteCounts,
+        doubts: Counter[Doubt],
         ready: Callable[[], bool],
     ) -> None:
         """Read the numbers of these parts.
@@ -50,6 +54,7 @@ class ServiceCollector(Collector):
             expiring: certificates that run out.
             lag: of the event loop.
             writes: what came of writes.
+            doubts: how many records came with each.
             ready: whether the readiness probe would succeed.
         """
         self._listening: tuple[LookupServer, web.Server] | None = None
@@ -58,6 +63,7 @@ class ServiceCollector(Collector):
         self._expiring = expiring
         self._lag = lag
         self._writes = writes
+        self._doubts = doubts
         self._ready = ready
 
     def listens(self, lookup_server: LookupServer, server: web.Server) -> None:
@@ -172,6 +178,12 @@ class ServiceCollector(Collector):
             ("operation", "outcome"),
             self._writes.by_outcome.items(),
         )
+        yield _counters(
+            "csms_doubts",
+            "Records that were doubtful, by what is doubtful; stored, or refused when strict.",
+            ("doubt",),
+            (([doubt.value], number) for doubt, number in self._doubts.items()),
+        )
         yield _histogram(
             "csms_write_seconds", "From a write's head to its answer.", self._writes.seconds
         )
@@ -216,6 +228,7 @@ def collector_for(  # noqa: PLR0913 as its class
         expiring=expiring,
         lag=lag,
         writes=app[WRITES],
+        doubts=app[DOUBTS],
         ready=ready,
     )
     registry = CollectorRegistry()

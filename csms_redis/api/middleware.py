@@ -16,8 +16,10 @@ from aiohttp.typedefs import Middleware
 from csms_redis.access.addresses import Forwarding
 from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.roles import is_open, role_for
+from csms_redis.api.doubts import DOUBTS
 from csms_redis.api.path_ids import path_id
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
+from csms_redis.contract.doubts import Doubtful
 from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
 from csms_redis.contract.operations import BASE_PATH
 from csms_redis.registry.certificates import CERTIFICATE
@@ -133,6 +135,7 @@ def _log_request(  # noqa: PLR0913 what a line has
     """Log a request. A write has an outcome: it is counted, and no level leaves its line out."""
     seconds = time.perf_counter() - started
     name = request.match_info.route.name
+    problem = request.get(_PROBLEM)
     if outcome is not None:
         request.app[WRITES].add(name or "none", outcome, seconds)
     (_log if outcome is None else _audit).log(
@@ -144,6 +147,7 @@ def _log_request(  # noqa: PLR0913 what a line has
         **({} if status is None else {"status": status}),
         **({} if outcome is None else {"outcome": outcome}),
         **({"reason": reason} if reason else {}),
+        **({"doubt": problem.doubt.value} if isinstance(problem, Doubtful) else {}),
         remote=request.get(_ORIGIN, request.remote),
         ms=round(seconds * 1000, 2),
     )
@@ -178,6 +182,8 @@ async def _answer(
         return await handler(request), None
     except Problem as problem:
         request[_PROBLEM] = problem
+        if isinstance(problem, Doubtful):
+            request.app[DOUBTS][problem.doubt] += 1
         return problem_reply(problem), problem.reason
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:

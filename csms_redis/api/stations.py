@@ -2,9 +2,9 @@
 
 from http import HTTPStatus
 
-import structlog
 from aiohttp import web
 
+from csms_redis.api import doubts
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
 from csms_redis.api.pages import page_reply
@@ -18,8 +18,6 @@ from csms_redis.contract.station_ids import check_station_id
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.settings import ApiSettings
-
-_log = structlog.get_logger()
 
 
 class StationHandlers:
@@ -39,14 +37,13 @@ class StationHandlers:
         station = path_id(request, STATION) or ""
         if station:
             request[RECORD] = {"csId": station}
-        doubts = check_station_id(
+        about_id = check_station_id(
             station, strict=self._api.strict, any_station_id=self._api.any_station_id
         )
         auth = await self._bodies.read(request, ChargeStationAuth)
-        for doubt in (*doubts, *auth.doubts()):
-            _log.warning("doubtful station", csId=station, doubt=doubt)
         with self._lookups.changing(STATION, station):
             await self._stations.register(station, auth)
+        doubts.tell(request, "station", {"csId": station}, (*about_id, *auth.doubts()))
         return web.Response(status=HTTPStatus.CREATED)
 
     async def list(self, request: web.Request) -> web.Response:

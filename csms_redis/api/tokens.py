@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from csms_redis.api import doubts
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.middleware import RECORD
 from csms_redis.api.pages import page_reply
@@ -31,6 +32,7 @@ class TokenHandlers:
         request[RECORD] = {"uid": token.key}
         with self._lookups.changing(TOKEN, token.key):
             await self._tokens.set(token)
+        doubts.tell(request, "token", request[RECORD], token.doubts())
         return web.Response(status=HTTPStatus.CREATED)
 
     async def list(self, request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ from typing import TextIO
 import click
 
 from csms_redis.commands.audit import audited
+from csms_redis.commands.doubts import warn
 from csms_redis.commands.exits import run_or_exit
 from csms_redis.commands.ids import HashCommand
 from csms_redis.commands.inputs import config_option, read_settings
@@ -21,8 +22,7 @@ from csms_redis.commands.records import (
     remove_record,
     show_record,
 )
-from csms_redis.contract.certificates import InvalidCertificate, certificate_hash, read_pem
-from csms_redis.contract.errors import BadRequest
+from csms_redis.contract.certificates import certificate_hash, check_certificate
 from csms_redis.contract.models import Certificate
 from csms_redis.contract.queries import CertificateQuery
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
@@ -59,11 +59,9 @@ def certificate_add(file: TextIO, as_json: bool, config: Path | None) -> None:
         """Store the certificate; return its hash."""
         with audited(settings, "certificate add", "uploadCertificate") as line:
             given = Certificate.check({"certificate": text}, strict=settings.api.strict)
-            try:
-                read = read_pem(given.certificate)
-            except InvalidCertificate as error:
-                raise BadRequest(f"certificate: {error}.") from None
+            read = check_certificate(given.certificate, strict=settings.api.strict)
             line["certificateHash"] = read.hash
+            warn(read.doubts)
             async with connected(settings.redis) as redis:
                 await Certificates(redis, settings.redis.key_prefix.encode()).upload(read)
         return read.hash

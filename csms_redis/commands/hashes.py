@@ -6,25 +6,35 @@ from pathlib import Path
 import click
 
 from csms_redis.access.secret import hash_of, new_secret
-from csms_redis.commands.inputs import read_password
+from csms_redis.commands.doubts import warn
+from csms_redis.commands.exits import exit_with
+from csms_redis.commands.inputs import hex_option, password_of, read_password
 from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
+from csms_redis.contract.doubts import of_password
 from csms_redis.contract.passwords import base64_sha256
 
 
 @click.command("hash-password")
-def hash_password() -> None:
+@hex_option
+def hash_password(in_hex: bool) -> None:
     """Print the base64SHA256Password of a password.
 
     The password is asked for; if standard input is not a terminal, the password is read from it
     (one line end after the password is not part of it). It is never an argument, because others on
-    this machine could see it.
+    this machine could see it. The bytes of the password are hashed as they are, UTF-8 or not.
     """
     if sys.stdin.isatty():
-        password = click.prompt(
-            "Password", hide_input=True, confirmation_prompt=True, err=True
-        ).encode()
+        try:
+            typed = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        except UnicodeDecodeError:  # getpass reads the terminal as UTF-8 only
+            exit_with(
+                "what was typed is not UTF-8; send the password to standard input, or use --hex"
+            )
+        password = password_of(typed.encode(), in_hex=in_hex)
     else:
-        password = read_password()
+        password = read_password(in_hex=in_hex)
+    if not in_hex:
+        warn(of_password(password))
     click.echo(base64_sha256(password))
 
 

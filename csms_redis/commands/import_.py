@@ -62,7 +62,8 @@ def import_command(
     """Load stations, tokens or certificates.
 
     A SOURCE is one of these: a CSV file, whose first line names the columns by the API's
-    properties (stations have a csId, and may have a plaintext password, which is hashed); JSON
+    properties (stations have a csId, and may have a plaintext password, or an authorizationKey in
+    hexadecimal as OCPP 1.6 keeps it; both are hashed); JSON
     Lines; a list of OCPI 2.2.1 tokens (default_profile_type and energy_contract are left out); a
     PEM file, or a directory of PEM files; '-' for standard input. The records go to redis.url; the
     embedded store is used whether or not the service runs.
@@ -141,7 +142,8 @@ def _summarise(kind: str, result: ImportResult, *, written: bool) -> None:
             "work, use csms-redis station allow",
             err=True,
         )
-    for doubt, (first, count) in result.doubts.items():
-        click.echo(f"warning: {count} rows, the first at {first}: {doubt}", err=True)
+    for doubt, rows in result.doubts.items():
+        first = ", ".join(rows.first) + (", …" if rows.count > len(rows.first) else "")
+        click.echo(f"warning: {doubt}: {rows.count} rows, at {first}: {doubt.text}", err=True)
     for path in result.rejects:
         click.echo(f"rejected rows are in {path}", err=True)

@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from csms_redis.commands.exits import exit_with
+from csms_redis.contract.doubts import PROFILE_NUMBERS
+from csms_redis.contract.passwords import bytes_of_hex
 from csms_redis.settings import BadSettings, Settings, load
 
 config_option = click.option(
@@ -33,9 +35,55 @@ def read_settings(config: Path | None, flags: dict[str, dict[str, Any]] | None =
         exit_with(str(error))
 
 
-def read_password() -> bytes:
-    """Read the password from standard input; one line end after it is not part of it."""
-    password = sys.stdin.buffer.read().removesuffix(b"\n").removesuffix(b"\r")
-    if not password:
+def read_password(*, in_hex: bool = False) -> bytes:
+    """Read the password from standard input; one line end after it is not part of it.
+
+    Args:
+        in_hex: what stands there is the password's bytes in hexadecimal.
+    """
+    return password_of(
+        sys.stdin.buffer.read().removesuffix(b"\n").removesuffix(b"\r"), in_hex=in_hex
+    )
+
+
+def password_of(given: bytes, *, in_hex: bool) -> bytes:
+    """The password that was given, as it is or in hexadecimal."""
+    if not given:
         exit_with("the password is empty")
-    return password
+    if not in_hex:
+        return given
+    try:
+        return bytes_of_hex(given.decode("ascii", "replace").strip())
+    except ValueError as error:
+        exit_with(f"the password {error}")
+
+
+class _SecurityProfile(click.IntRange):
+    """A security profile; who types one that there is not is told how the numbers map."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            profile: int = super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            raise click.BadParameter(
+                f"{error.message.removesuffix('.')}; {PROFILE_NUMBERS}.", ctx=ctx, param=param
+            ) from None
+        return profile
+
+
+SECURITY_PROFILE = _SecurityProfile()
+PROFILE_HELP = (
+    "OCPP's number minus one: 0 is plain text with a password (OCPP's 1), 1 is TLS with a password "
+    "(OCPP's 2), 2 is TLS with a client certificate (OCPP's 3)."
+)
+
+hex_option = click.option(
+    "--hex",
+    "in_hex",
+    is_flag=True,
+    help="The password is read as the hexadecimal digits of its bytes, as OCPP 1.6's "
+    "AuthorizationKey is kept.",
+)

@@ -5,8 +5,16 @@ from pathlib import Path
 import click
 
 from csms_redis.access.secret import new_secret
+from csms_redis.commands.doubts import warn
 from csms_redis.commands.ids import IdCommand
-from csms_redis.commands.inputs import config_option, read_password, read_settings
+from csms_redis.commands.inputs import (
+    PROFILE_HELP,
+    SECURITY_PROFILE,
+    config_option,
+    hex_option,
+    read_password,
+    read_settings,
+)
 from csms_redis.commands.records import (
     EXIT_CODES,
     EXIT_CODES_BY_ID,
@@ -25,6 +33,7 @@ from csms_redis.commands.records import (
     show_record,
 )
 from csms_redis.commands.tables import printable
+from csms_redis.contract.doubts import of_password, refuse_any
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import (
     ChargeStation,
@@ -59,13 +68,14 @@ station = record_group("station", "Add, show, list, block, allow or remove stati
 @click.argument("cs_id")
 @click.option(
     "--security-profile",
-    type=click.IntRange(0, 2),
+    type=SECURITY_PROFILE,
     default=1,
     show_default=True,
-    help="OCPP's: 0 and 1 with a password, 2 with a client certificate.",
+    help=PROFILE_HELP,
 )
 @click.option("--generate-password", is_flag=True, help="Make a password, and print it this once.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@hex_option
 @click.option("--invalid-username-allowed", is_flag=True, default=None)
 @replace_option
 @json_option
@@ -75,6 +85,7 @@ def station_add(
     security_profile: int,
     generate_password: bool,
     password_stdin: bool,
+    in_hex: bool,
     invalid_username_allowed: bool | None,
     replace: bool,
     as_json: bool,
@@ -87,22 +98,28 @@ def station_add(
     """
     if generate_password and password_stdin:
         raise click.UsageError("--generate-password and --password-stdin exclude each other")
+    if in_hex and not password_stdin:
+        raise click.UsageError("--hex goes with --password-stdin")
     settings = read_settings(config)
     generated = new_secret() if generate_password else None
-    password = read_password() if password_stdin else (generated or "").encode()
+    password = (generated or "").encode()
+    if password_stdin:
+        password = read_password(in_hex=in_hex)
 
     def make() -> Record:
-        doubts = check_station_id(
+        about_id = check_station_id(
             cs_id, strict=settings.api.strict, any_station_id=settings.api.any_station_id
         )
+        about_password = list(of_password(b"" if generated or in_hex else password))
+        if settings.api.strict:
+            refuse_any(about_password)
         properties = {
             "securityProfile": security_profile,
             "base64SHA256Password": base64_sha256(password) if password else None,
             "invalidUsernameAllowed": invalid_username_allowed,
         }
         auth = ChargeStationAuth.check(properties, strict=settings.api.strict)
-        for doubt in (*doubts, *auth.doubts()):
-            click.echo(f"warning: {doubt}", err=True)
+        warn((*about_id, *about_password, *auth.doubts()))
         return station_record(settings.redis.key_prefix.encode(), cs_id, auth)
 
     written = add_record(
@@ -130,7 +147,7 @@ def station_show(cs_id: str, as_json: bool, config: Path | None) -> None:
 
 @station.command("list", epilog=EXIT_CODES)
 @click.option("--status", type=click.Choice(["Accepted", "Pending", "Rejected"]))
-@click.option("--security-profile", type=click.IntRange(0, 2))
+@click.option("--security-profile", type=SECURITY_PROFILE, help=PROFILE_HELP)
 @click.option("--prefix", help="Only stations whose ids begin with this.")
 @limit_option
 @json_lines_option

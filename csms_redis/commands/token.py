@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from csms_redis.commands.doubts import warn
 from csms_redis.commands.ids import IdCommand
 from csms_redis.commands.inputs import config_option, read_settings
 from csms_redis.commands.records import (
@@ -66,6 +67,7 @@ def token_add(
     def make() -> Record:
         given = {_camel_case(name): value for name, value in properties.items()} | {"uid": uid}
         checked = Token.check(given, strict=settings.api.strict)
+        warn(checked.doubts())
         return token_record(settings.redis.key_prefix.encode(), checked)
 
     add_record(_TOKENS, settings, "setToken", uid, make, replacing=replace)

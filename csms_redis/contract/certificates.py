@@ -11,6 +11,9 @@ from hashlib import sha256
 
 from cryptography import x509
 
+from csms_redis.contract.doubts import Doubt, refuse_any
+from csms_redis.contract.errors import BadRequest
+
 MAX_PEM_BYTES = 65536
 """The longest PEM text that is kept, in bytes of UTF-8."""
 
@@ -48,11 +51,13 @@ class ClientCertificate:
         pem: The whole text, to be kept and given back, with any chain and any text around it.
         details: What the first certificate says of itself, each by its name in the API; what
             cannot be read is left out.
+        doubts: What is doubtful about it.
     """
 
     hash: str
     pem: str
     details: Mapping[str, str] = field(default_factory=dict, compare=False)
+    doubts: tuple[Doubt, ...] = field(default=(), compare=False)
 
 
 def read_pem(text: str) -> ClientCertificate:
@@ -89,7 +94,31 @@ def read_pem(text: str) -> ClientCertificate:
             "to -----END CERTIFICATE-----"
         )
     der, certificate = found[0]
-    return ClientCertificate(hash=der_hash(der), pem=pem, details=_details(certificate))
+    return ClientCertificate(
+        hash=der_hash(der),
+        pem=pem,
+        details=_details(certificate),
+        doubts=(Doubt.CA_CERTIFICATE,) if _is_ca(certificate) else (),
+    )
+
+
+def check_certificate(text: str, *, strict: bool) -> ClientCertificate:
+    """Read a client certificate that is to be kept.
+
+    Args:
+        text: As for `read_pem`.
+        strict: Refuse a doubtful one (`[api] strict`).
+
+    Raises:
+        BadRequest: It is refused; the error says why, and never quotes it.
+    """
+    try:
+        certificate = read_pem(text)
+    except InvalidCertificate as error:
+        raise BadRequest(f"certificate: {error}.") from None
+    if strict:
+        refuse_any(certificate.doubts)
+    return certificate
 
 
 def _bodies(pem: str) -> Iterator[str]:
@@ -154,6 +183,14 @@ def _certificate(number: int, body: str) -> tuple[bytes, x509.Certificate]:
                 f"certificate {number} is broken: its body is not an X.509 certificate; "
                 "send it whole and unchanged"
             ) from None
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return False
+    return constraints.value.ca
 
 
 def _details(certificate: x509.Certificate) -> dict[str, str]:

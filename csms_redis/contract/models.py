@@ -11,8 +11,9 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.config import JsonDict
 
-from csms_redis.contract import emaid
+from csms_redis.contract import doubts, emaid
 from csms_redis.contract.certificates import MAX_NAME, MAX_PEM_BYTES
+from csms_redis.contract.doubts import PROFILE_NUMBERS, Doubt, refuse_any
 from csms_redis.contract.errors import BadRequest
 
 ADDITION: JsonDict = {"x-addition": True}
@@ -67,7 +68,7 @@ class ContractModel(BaseModel):
 
         Args:
             body: as received.
-            strict: also refuse unknown properties and whatever `doubts` names.
+            strict: also refuse unknown properties, and what is doubtful (`doubts`).
 
         Raises:
             BadRequest: which property is wrong and how, without its value.
@@ -99,12 +100,11 @@ class ContractModel(BaseModel):
         except ValidationError as error:
             raise BadRequest(explain(error)) from None
         if strict:
-            for doubt in model.doubts():
-                raise BadRequest(f"{doubt[0].upper()}{doubt[1:]}.")
+            refuse_any(model.doubts())
         return model
 
-    def doubts(self) -> Iterator[str]:
-        """What the contract allows and no gateway can use; refused in strict mode."""
+    def doubts(self) -> Iterator[Doubt]:
+        """What is doubtful about it; refused in strict mode."""
         yield from ()
 
     def hash_fields(self) -> dict[bytes, bytes]:
@@ -153,16 +153,15 @@ class ChargeStationAuth(ContractModel):
         ),
     ] = None
 
-    def doubts(self) -> Iterator[str]:
-        """A password that no gateway can match, or a missing password that the profile needs."""
+    def doubts(self) -> Iterator[Doubt]:
+        """A password that no gateway can match, or none, or one that the profile does not use."""
         password = self.base64SHA256Password
         if password is not None and not _SHA256.fullmatch(password):
-            yield (
-                "base64SHA256Password is not the padded base64 of 32 bytes, so no password will "
-                "match it; `csms-redis hash-password` makes one"
-            )
+            yield Doubt.PASSWORD_NO_SHA256
         if self.securityProfile < 2 and password is None:
-            yield "securityProfile 0 and 1 need a base64SHA256Password"
+            yield Doubt.PROFILE_WITHOUT_PASSWORD
+        if self.securityProfile == 2 and password is not None:
+            yield Doubt.PROFILE_WITH_PASSWORD
 
 
 class Token(ContractModel):
@@ -257,10 +256,22 @@ class Token(ContractModel):
     def _normalise(cls, contract_id: str) -> str:
         return emaid.normalise(contract_id)
 
-    def doubts(self) -> Iterator[str]:
-        """A contractId that is not an eMAID, which OCPI allows."""
-        if not emaid.is_emaid(self.contractId):
-            yield "contractId is not an eMAID, such as GB-TWK-012345678-V"
+    @classmethod
+    def check(cls, data: dict[str, Any], *, strict: bool) -> Self:
+        """As `ContractModel.check`; strict mode refuses a contractId that is not an eMAID, too.
+
+        That is no doubt: OCPI allows any.
+        """
+        token = super().check(data, strict=strict)
+        if strict and not emaid.is_emaid(token.contractId):
+            raise BadRequest("contractId is not an eMAID, such as GB-TWK-012345678-V.")
+        return token
+
+    def doubts(self) -> Iterator[Doubt]:
+        """An RFID card's uid of an odd length, or blanks in an id."""
+        if self.type == "RFID":
+            yield from doubts.of_rfid_uid(self.uid)
+        yield from doubts.of_blanks(self.uid, self.contractId, self.groupId)
 
 
 class Certificate(ContractModel):
@@ -382,4 +393,5 @@ def explain(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{name} is missing."
     rule = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{name}: {rule[0].lower()}{rule[1:]}."
+    explained = f"; {PROFILE_NUMBERS}" if name == "securityProfile" else ""
+    return f"{name}: {rule[0].lower()}{rule[1:]}{explained}."

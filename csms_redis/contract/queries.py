@@ -128,7 +128,7 @@ class StationQuery(Query):
             BeforeValidator(_integer),
         ]
         | None,
-        Field(description="Only stations of this security profile"),
+        Field(description="Only stations of this security profile (OCPP's number minus one)"),
     ] = None
     csIdPrefix: Annotated[
         Annotated[

@@ -6,18 +6,14 @@ whatever its id is.
 
 from collections.abc import Iterator
 
+from csms_redis.contract.doubts import Doubt, Doubtful, of_blanks, refuse_any
 from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.identifiers import station_id
 
 _NONE = "csId must be 1 to 48 characters of UTF-8, none a control character."
-# MQTT 5.0, 4.7.1
-_WILDCARD = (
-    "csId has a + or #, which no MQTT topic may have, so a gateway that uses MQTT cannot serve the "
-    "station; leave them out, or set any_station_id = true below [api] where no gateway uses MQTT"
-)
 
 
-def check_station_id(text: str, *, strict: bool, any_station_id: bool) -> list[str]:
+def check_station_id(text: str, *, strict: bool, any_station_id: bool) -> list[Doubt]:
     """Check the id of a station that is to be registered.
 
     Args:
@@ -35,23 +31,22 @@ def check_station_id(text: str, *, strict: bool, any_station_id: bool) -> list[s
         raise BadRequest(_NONE)
     doubts = list(_doubts(text))
     if not any_station_id:
-        if _WILDCARD in doubts:
-            raise BadRequest(f"{_WILDCARD}.")
-        if strict and doubts:
-            raise BadRequest(f"{doubts[0]}.")
+        if Doubt.ID_WILDCARD in doubts:
+            raise Doubtful(Doubt.ID_WILDCARD)
+        if strict:
+            refuse_any(doubts)
     return doubts
 
 
-def _doubts(text: str) -> Iterator[str]:
+def _doubts(text: str) -> Iterator[Doubt]:
     if "+" in text or "#" in text:
-        yield _WILDCARD
-    if "/" in text:  # MQTT 5.0, 4.7.1.1
-        yield "csId has a /, which divides MQTT topics and URLs: not every gateway can use it"
-    if "?" in text or "%" in text:  # RFC 3986, 2.1 and 3.4
-        yield "csId has a ? or %, which gateways that do not escape it in a URL cannot use"
-    if ":" in text:  # RFC 7617, 2
-        yield "csId has a :, which no user name of HTTP Basic may have: its password cannot be sent"
-    if text != text.strip():
-        yield "csId begins or ends with a blank, which is easily lost on the way"
-    if text in {".", ".."}:  # RFC 3986, 5.2.4
-        yield "csId is a . or .., which URLs leave out of a path"
+        yield Doubt.ID_WILDCARD
+    if "/" in text:
+        yield Doubt.ID_SLASH
+    if "?" in text or "%" in text:
+        yield Doubt.ID_URL_CHARACTER
+    if ":" in text:
+        yield Doubt.ID_COLON
+    yield from of_blanks(text)
+    if text in {".", ".."}:
+        yield Doubt.ID_DOTS

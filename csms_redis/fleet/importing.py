@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
+from csms_redis.contract.doubts import Doubt, refuse_any
 from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
 from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.kinds import Kind
@@ -27,6 +28,8 @@ _BATCH = 500  # records
 _BATCH_BYTES = 2**20
 _STORED_AT_ONCE = 4  # batches
 _READ_AHEAD = 2  # batches
+
+_FIRST_ROWS = 5  # that are told of each doubt
 
 _T = TypeVar("_T")
 
@@ -49,6 +52,25 @@ class ImportOptions:
 
 
 @dataclass(slots=True)
+class DoubtfulRows:
+    """The rows of an import that have one doubt.
+
+    Attributes:
+        count: how many there are.
+        first: where the first few are, `file:line` each.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        """Count a row."""
+        self.count += 1
+        if len(self.first) < _FIRST_ROWS:
+            self.first.append(f"{row.source}:{row.line}")
+
+
+@dataclass(slots=True)
 class ImportResult:
     """What an import did, or has done so far.
 
@@ -59,8 +81,8 @@ class ImportResult:
         existing: records that were there already and were left alone.
         rejected: rows that were refused.
         rejects: the files that these rows were written to.
-        doubts: what the contract allows in a row but no gateway can use, with the place of the
-            first such row (`file:line`) and the number of such rows.
+        doubts: what is doubtful about rows that were not rejected: each doubt with the number of
+            its rows, and where the first of them are (`file:line`).
         seconds: how long the import took.
     """
 
@@ -70,7 +92,7 @@ class ImportResult:
     existing: int = 0
     rejected: int = 0
     rejects: list[Path] = field(default_factory=list)
-    doubts: dict[str, tuple[str, int]] = field(default_factory=dict)
+    doubts: dict[Doubt, DoubtfulRows] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -295,13 +317,14 @@ class _Run:
                 self._reject(rejects, row, row.reason)
                 continue
             try:
+                if self._api.strict:
+                    refuse_any(row.doubts)
                 checked = kind.check(row.data, api=self._api, prefix=self._prefix, now=updated)
             except BadRequest as bad:
                 self._reject(rejects, row, bad.error, kind.without_secrets(row.data))
                 continue
-            for doubt in checked.doubts:
-                first, count = result.doubts.get(doubt, (f"{row.source}:{row.line}", 0))
-                result.doubts[doubt] = first, count + 1
+            for doubt in row.doubts + checked.doubts:
+                result.doubts.setdefault(doubt, DoubtfulRows()).add(row)
             record = checked.record
             if record.key in batch.records or len(batch.records) == _BATCH or size > _BATCH_BYTES:
                 yield batch

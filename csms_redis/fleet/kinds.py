@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
-from csms_redis.contract.certificates import InvalidCertificate, read_pem
+from csms_redis.contract.certificates import check_certificate
+from csms_redis.contract.doubts import Doubt, of_password, refuse_any
 from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.models import (
     Certificate,
@@ -16,7 +17,7 @@ from csms_redis.contract.models import (
     Token,
     moment,
 )
-from csms_redis.contract.passwords import base64_sha256
+from csms_redis.contract.passwords import base64_sha256, bytes_of_hex
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
 from csms_redis.registry.resource import Record, Resource
@@ -26,6 +27,7 @@ from csms_redis.settings import ApiSettings
 
 CREDENTIAL = "base64SHA256Password"
 PASSWORD = "password"  # noqa: S105 a column's name
+_KEY = "authorizationKey"
 _CS_ID, _AUTH, _STATUS, _UPDATED = "csId", "auth", "registrationStatus", "lastUpdated"
 _HIDDEN = "***"
 
@@ -35,11 +37,11 @@ class Checked(NamedTuple):
 
     Attributes:
         record: what is to be stored.
-        doubts: what the contract allows in the row, but no gateway can use; a sentence each.
+        doubts: what is doubtful about it; none when strict.
     """
 
     record: Record
-    doubts: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
 
 
 class Kind(ABC):
@@ -102,7 +104,7 @@ class StationKind(Kind):
         _STATUS,
         _UPDATED,
     )
-    columns = (*exported, PASSWORD)
+    columns = (*exported, PASSWORD, _KEY)
     required = (_CS_ID, "securityProfile")
     integers = frozenset({"securityProfile"})
     booleans = frozenset({"invalidUsernameAllowed"})
@@ -111,25 +113,19 @@ class StationKind(Kind):
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
     ) -> Checked:
-        """As `Kind` says; a plaintext password is hashed, and a listing's `auth` is read."""
+        """As `Kind` says; a password or a key is hashed, and a listing's `auth` is read."""
         rest = _without_auth(data)
         cs_id = rest.pop(_CS_ID, None)
         if not isinstance(cs_id, str):
             cs_id = ""
-        doubts = check_station_id(cs_id, strict=api.strict, any_station_id=api.any_station_id)
+        about_id = check_station_id(cs_id, strict=api.strict, any_station_id=api.any_station_id)
         status = rest.pop(_STATUS, None)
         if status is not None:
             ChargeStationRegistration.check({_STATUS: status}, strict=api.strict)
         updated = _last_updated(rest.pop(_UPDATED, None), now)
-        password = rest.pop(PASSWORD, None)
-        if password is not None:
-            if rest.get(CREDENTIAL) is not None:
-                raise BadRequest(f"There may be a {PASSWORD} or a {CREDENTIAL}, not both.")
-            if not isinstance(password, str):
-                raise BadRequest(f"{PASSWORD}: input should be a valid string.")
-            if not password:
-                raise BadRequest(f"{PASSWORD} is empty.")
-            rest[CREDENTIAL] = base64_sha256(password.encode())
+        about_password = _hash_password(rest)
+        if api.strict:
+            refuse_any(about_password)
         auth = ChargeStationAuth.check(rest, strict=api.strict)
         record = station_record(
             prefix,
@@ -138,7 +134,7 @@ class StationKind(Kind):
             status=None if status is None else orjson.dumps(status),
             updated=updated,
         )
-        return Checked(record, (*doubts, *auth.doubts()))
+        return Checked(record, (*about_id, *about_password, *auth.doubts()))
 
 
 class TokenKind(Kind):
@@ -156,8 +152,8 @@ class TokenKind(Kind):
         """As `Kind` says."""
         token = Token.check(data, strict=api.strict)
         updated = _last_updated(token.lastUpdated, now)
-        # A contractId that is not an eMAID is no doubt: OCPI allows it, and lookups find it.
-        return Checked(token_record(prefix, token, updated=updated), ())
+        doubts = () if api.strict else tuple(token.doubts())
+        return Checked(token_record(prefix, token, updated=updated), doubts)
 
 
 class CertificateKind(Kind):
@@ -174,11 +170,30 @@ class CertificateKind(Kind):
         rest = dict(data)
         updated = _last_updated(rest.pop(_UPDATED, None), now)
         certificate = Certificate.check(rest, strict=api.strict)
+        read = check_certificate(certificate.certificate, strict=api.strict)
+        return Checked(certificate_record(prefix, read, updated=updated), read.doubts)
+
+
+def _hash_password(data: dict[str, Any]) -> tuple[Doubt, ...]:
+    """Put the hash of a station's password or key in its place; what is doubtful about it."""
+    given = [name for name in (PASSWORD, _KEY, CREDENTIAL) if data.get(name) is not None]
+    if len(given) > 1:
+        raise BadRequest(f"There may be a {given[0]} or a {given[1]}, not both.")
+    password, key = data.pop(PASSWORD, None), data.pop(_KEY, None)
+    for name, value in ((PASSWORD, password), (_KEY, key)):
+        if value is not None and not isinstance(value, str):
+            raise BadRequest(f"{name}: input should be a valid string.")
+        if value == "":
+            raise BadRequest(f"{name} is empty.")
+    if key is not None:
         try:
-            read = read_pem(certificate.certificate)
-        except InvalidCertificate as invalid:
-            raise BadRequest(f"{str(invalid)[0].upper()}{str(invalid)[1:]}.") from None
-        return Checked(certificate_record(prefix, read, updated=updated), ())
+            data[CREDENTIAL] = base64_sha256(bytes_of_hex(key))
+        except ValueError as error:
+            raise BadRequest(f"{_KEY} {error}.") from None
+    if password is None:
+        return ()
+    data[CREDENTIAL] = base64_sha256(password.encode())
+    return tuple(of_password(password.encode()))
 
 
 def _without_auth(data: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, BinaryIO, NamedTuple
 
+from csms_redis.contract.doubts import Doubt
+
 MAX_RECORD = 2**20
 """The longest row, in bytes; a certificate with its chain has 65,536 at most."""
 
@@ -22,11 +24,15 @@ class Row(NamedTuple):
         source: the file's name.
         line: the number of its first line, from 1.
         data: the properties by the API's names, with values as JSON has them.
+        doubts: what is doubtful about how the file has the row.
+        whole: whether the row is a whole record, as an OCPI object is: it replaces what is there.
     """
 
     source: str
     line: int
     data: dict[str, Any]
+    doubts: tuple[Doubt, ...] = ()
+    whole: bool = False
 
 
 class Unreadable(NamedTuple):

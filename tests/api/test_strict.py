@@ -1,11 +1,13 @@
 """`[api] strict`: what the contract allows but no gateway can use is refused."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from csms_redis.contract.doubts import Doubt
 from tests.conftest import DATA, Service, password_hash, running_service
 
 PASSWORD = password_hash("fiddlesticks_fishsticks")
@@ -13,15 +15,16 @@ TOKEN = {
     "countryCode": "GB",
     "partyId": "TWK",
     "type": "RFID",
-    "uid": "strict",
+    "uid": "0485AB12C3D4E5",
     "contractId": "GBTWK012345678V",
     "issuer": "Thoughtworks",
     "valid": True,
     "cacheMode": "ALWAYS",
 }
 CERTIFICATE = {
-    "certificate": (DATA / "certificates" / "root-V2G-cert.pem").read_text(encoding="ascii")
+    "certificate": (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text(encoding="ascii")
 }
+KINDS = {"csId": "station", "uid": "token", "certificateHash": "certificate"}
 # In base64 of 32 bytes, the 43rd character has two bits that must be 0.
 LOOSE_BITS = f"{'A' * 42}B="
 
@@ -57,8 +60,8 @@ def test_refuses_a_password_that_no_gateway_can_match(strict: Service, password:
 
     assert reply.status == 400
     assert reply.error == (
-        "Base64SHA256Password is not the padded base64 of 32 bytes, so no password will match it; "
-        "`csms-redis hash-password` makes one."
+        "base64SHA256Password is not the padded base64 of 32 bytes, so no password will match it; "
+        "`csms-redis hash-password` makes one (password-no-sha256)."
     )
     assert strict.get("/cs/refused/auth").status == 404
 
@@ -72,7 +75,8 @@ def test_refuses_basic_auth_without_a_password(strict: Service, profile: int) ->
         reply = strict.post("/cs/refused", record)
 
         assert reply.status == 400
-        assert reply.error == "SecurityProfile 0 and 1 need a base64SHA256Password."
+        assert reply.error.startswith("securityProfile 0 and 1 need a base64SHA256Password; ")
+        assert reply.error.endswith("(profile-without-password).")
 
 
 @pytest.mark.parametrize(
@@ -91,20 +95,20 @@ def test_takes_a_station_that_can_connect(strict: Service, record: dict[str, Any
     assert strict.get("/cs/taken/auth").json == expected
 
 
-@pytest.mark.parametrize("contract", ["1234", "not an eMAID", "GB--TWK-012345678", "x" * 36])
+@pytest.mark.parametrize("contract", ["1234", "not-an-eMAID", "GB--TWK-012345678", "x" * 36])
 def test_refuses_a_contract_id_that_is_no_emaid(strict: Service, contract: str) -> None:
-    reply = strict.post("/token", TOKEN | {"uid": "refused", "contractId": contract})
+    reply = strict.post("/token", TOKEN | {"uid": "0485AB12", "contractId": contract})
 
     assert reply.status == 400
-    assert reply.error == "ContractId is not an eMAID, such as GB-TWK-012345678-V."
-    assert strict.get("/token/refused").status == 404
+    assert reply.error == "contractId is not an eMAID, such as GB-TWK-012345678-V."
+    assert strict.get("/token/0485AB12").status == 404
 
 
 @pytest.mark.parametrize("contract", ["GBTWK012345678V", "gb-twk-012345678"])
 def test_takes_an_emaid(strict: Service, contract: str) -> None:
     assert strict.post("/token", TOKEN | {"contractId": contract}).status == 201
 
-    assert strict.get("/token/strict").json["contractId"] == "GBTWK012345678V"
+    assert strict.get("/token/0485ab12c3d4e5").json["contractId"] == "GBTWK012345678V"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_takes_an_emaid(strict: Service, contract: str) -> None:
             {"securityProfile": 2},
             "securityProfile, base64SHA256Password, invalidUsernameAllowed",
         ),
-        ("/token", TOKEN | {"uid": "refused"}, "countryCode, partyId, type, uid"),
+        ("/token", TOKEN | {"uid": "0485AB12"}, "countryCode, partyId, type, uid"),
         ("/certificate", CERTIFICATE, "certificate."),
     ],
 )
@@ -135,30 +139,91 @@ def test_takes_a_token_and_a_certificate(strict: Service) -> None:
     assert strict.post("/certificate", CERTIFICATE).status == 201
 
 
-def test_by_default_they_are_taken_with_a_warning(service: Service) -> None:
-    """The warning names the station and the doubt, and not the password."""
-    record = {"securityProfile": 1, "base64SHA256Password": "no-hash-at-all", "x": 1}
-    assert service.post("/cs/doubtful-password", record).status == 201
-    assert service.post("/cs/doubtful-profile", {"securityProfile": 0}).status == 201
-    assert service.post("/cs/no-doubt", {"securityProfile": 2}).status == 201
-    assert service.post("/token", TOKEN | {"contractId": "no eMAID", "x": 1}).status == 201
+# What is posted where, the key of the log that names the record, and the doubts about it.
+DOUBTFUL: list[tuple[str, dict[str, Any], str, list[str]]] = [
+    (
+        "/cs/doubtful-1",
+        {"securityProfile": 1, "base64SHA256Password": "no-hash-at-all", "x": 1},
+        "csId",
+        ["password-no-sha256"],
+    ),
+    ("/cs/doubtful-2", {"securityProfile": 0}, "csId", ["profile-without-password"]),
+    (
+        "/cs/doubtful-3",
+        {"securityProfile": 2, "base64SHA256Password": PASSWORD},
+        "csId",
+        ["profile-with-password"],
+    ),
+    ("/cs/doubt%20ful", {"securityProfile": 2}, "csId", ["id-inner-blank"]),
+    ("/cs/doubt%E2%80%8Bful", {"securityProfile": 0}, "csId", ["id-inner-blank"]),
+    ("/token", TOKEN | {"uid": "0485AB12C3D4E"}, "uid", ["rfid-uid"]),
+    ("/token", TOKEN | {"uid": "04 85 AB 12"}, "uid", ["rfid-uid", "id-inner-blank"]),
+    ("/token", TOKEN | {"uid": "0485AB12", "groupId": " g"}, "uid", ["id-outer-blank"]),
+    ("/token", TOKEN | {"uid": "A b", "type": "OTHER"}, "uid", ["id-inner-blank"]),
+    (
+        "/certificate",
+        {"certificate": (DATA / "certificates" / "root-V2G-cert.pem").read_text("ascii")},
+        "certificateHash",
+        ["ca-certificate"],
+    ),
+]
 
-    warnings = service.events("doubtful station")
-    doubts = [
-        (event["csId"], event["level"], event["doubt"].partition(",")[0])
-        for event in warnings
-        if event["csId"] in {"doubtful-password", "doubtful-profile", "no-doubt"}
-    ]
-    assert doubts == [
-        (
-            "doubtful-password",
-            "warning",
-            "base64SHA256Password is not the padded base64 of 32 bytes",
-        ),
-        (
-            "doubtful-profile",
-            "warning",
-            "securityProfile 0 and 1 need a base64SHA256Password",
-        ),
-    ]
-    assert "no-hash-at-all" not in service.log
+
+def counted(service: Service) -> dict[str, float]:
+    """`csms_doubts_total` by name."""
+    text = service.request("GET", "/metrics").body.decode()
+    found = re.findall(r'^csms_doubts_total\{doubt="([^"]+)"\} (\S+)$', text, re.MULTILINE)
+    return {name: float(number) for name, number in found}
+
+
+@pytest.mark.parametrize(("path", "record", "key", "doubts"), DOUBTFUL)
+def test_a_doubt_is_told_and_counted_or_refused(
+    service: Service,
+    strict: Service,
+    path: str,
+    record: dict[str, Any],
+    key: str,
+    doubts: list[str],
+) -> None:
+    """By default a warning that names the record and the doubt; when strict a 400 with its name."""
+    before, told = counted(service), len(service.events(f"doubtful {KINDS[key]}"))
+    assert service.post(path, record).status == 201
+
+    expected = ["profile-without-password"] if "%8B" in path else []
+    warnings = service.events(f"doubtful {KINDS[key]}")[told:]
+    assert [event["doubt"] for event in warnings] == [*doubts, *expected]
+    for event in warnings:
+        assert (event["level"], bool(event[key]), bool(event["reason"])) == ("warning", True, True)
+    after = counted(service)
+    assert {name for name in after if after[name] > before[name]} == {*doubts, *expected}
+
+    before = counted(strict)
+    record = {name: value for name, value in record.items() if name != "x"}
+    reply = strict.post(path, record)
+    assert reply.status == 400
+    assert reply.error.endswith(f"({doubts[0]}).")
+    assert counted(strict) == before | {doubts[0]: before[doubts[0]] + 1}
+    assert strict.events("write")[-1]["doubt"] == doubts[0]
+    assert "no-hash-at-all" not in service.log + strict.log
+
+
+def test_no_doubt_about_what_is_right(service: Service) -> None:
+    before = counted(service)
+    assert set(before) == {doubt.value for doubt in Doubt}
+    password = {"base64SHA256Password": PASSWORD}
+    assert service.post("/cs/no-doubt", {"securityProfile": 2}).status == 201
+    assert service.post("/cs/no-doubt-{1}", {"securityProfile": 1} | password).status == 201
+    for uid in ("0485AB12", "0485ab12c3d4e5", "0485AB12C3D4E5060708"):
+        assert service.post("/token", TOKEN | {"uid": uid, "x": 1}).status == 201
+    # OCPI allows any contractId, and only a card has a uid of some bytes
+    assert service.post("/token", TOKEN | {"contractId": "no-eMAID"}).status == 201
+    assert service.post("/token", TOKEN | {"uid": "app-7", "type": "APP_USER"}).status == 201
+    assert service.post("/certificate", CERTIFICATE).status == 201
+    assert counted(service) == before
+
+
+def test_every_doubt_is_explained() -> None:
+    """In one table, by its name."""
+    page = (DATA.parents[1] / "deploy" / "operate.md").read_text("utf-8")
+    section = page.partition("## Doubts\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE) == [one.value for one in Doubt]

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ HASHES = {  # from the README there
     "root-V2G-cert.pem": "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP+Ak=",
 }
 # From: printf PASSWORD | openssl dgst -sha256 -binary | base64
+KEY_HASH = "8rdnAuBzmwK+Cm8VjPEht4AX7uFXTRfvRflhcU45r+k="
 DEADBEEF = "8vjQ1YDt+v2iwsn41bIpzxJXcQQK0uGgAyAeTMOL0SI="
 
 
@@ -64,6 +67,56 @@ class TestHashPassword:
         result = invoke("hash-password", cwd=tmp_path, stdin=stdin)
         assert re.fullmatch(rb"[A-Za-z0-9+/]{43}=\n", result.stdout)
         assert result.stdout != f"{DEADBEEF}\n".encode()
+
+    @pytest.mark.parametrize(
+        ("stdin", "digest"),
+        [
+            # From: printf KEY | xxd -r -p | openssl dgst -sha256 -binary | base64
+            (b"00112233445566778899aabbccddeeff80fe0a01\n", KEY_HASH),
+            (b"00112233445566778899AABBCCDDEEFF80FE0A01\r\n", KEY_HASH),
+            (b" 00112233445566778899aabbccddeeff80fe0a01 \n", KEY_HASH),
+            (b"4445414442454546", DEADBEEF),
+        ],
+    )
+    def test_in_hex(self, stdin: bytes, digest: str, tmp_path: Path) -> None:
+        """The bytes that the digits stand for are hashed, UTF-8 or not."""
+        result = invoke("hash-password", "--hex", cwd=tmp_path, stdin=stdin)
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"{digest}\n".encode(), b"")
+
+    def test_bytes_that_are_no_utf_8(self, tmp_path: Path) -> None:
+        """As in hex: nothing is replaced and nothing is refused."""
+        key = bytes.fromhex("00112233445566778899aabbccddeeff80fe0a01")
+        result = run("hash-password", cwd=tmp_path, stdin=key)
+        assert (result.stdout, result.stderr) == (f"{KEY_HASH}\n".encode(), b"")
+
+    def test_bytes_that_are_no_utf_8_at_the_prompt(self, tmp_path: Path) -> None:
+        """A line that says what to do, and not what was typed."""
+        with Terminal("hash-password", cwd=tmp_path) as terminal:
+            terminal.expect("Password: ")
+            terminal.type(b"\xff\xfe\x80\n")
+            said = terminal.rest()
+            assert terminal.process.wait(20) == 1
+        assert "csms-redis: what was typed is not UTF-8; send the password to" in said
+        assert "Traceback" not in said
+
+    @pytest.mark.parametrize(
+        "stdin", [b"012", b"0g", b"DEADBEEF0", b"00 11", b"0x00", b"\xff", b"0" * 130]
+    )
+    def test_what_is_no_hex(self, stdin: bytes, tmp_path: Path) -> None:
+        """It says so, and does not repeat it."""
+        result = invoke("hash-password", "--hex", cwd=tmp_path, stdin=stdin)
+        assert complaint(result).startswith("csms-redis: the password must be hexadecimal")
+        assert (result.returncode, stdin in result.stderr) == (1, False)
+
+    def test_what_may_be_hex_is_told(self, tmp_path: Path) -> None:
+        """Where the characters are hashed; the password is not repeated."""
+        for digits in (b"0123456789abcdef" * 2, b"00112233445566778899aabbccddeeff80fe0a01"):
+            result = invoke("hash-password", cwd=tmp_path, stdin=digits)
+            assert result.stderr.startswith(b"warning: password-is-hex: ")
+            assert digits not in result.stderr
+            assert result.stdout == b64encode(sha256(digits).digest()) + b"\n"
+        for text in (b"0123456789abcdef" * 3, b"0123456789abcdefg" * 2, b"0" * 31):
+            assert invoke("hash-password", cwd=tmp_path, stdin=text).stderr == b""
 
     @pytest.mark.parametrize("stdin", [b"", b"\n", b"\r\n"])
     def test_an_empty_one_is_refused(self, stdin: bytes, tmp_path: Path) -> None:

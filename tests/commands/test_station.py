@@ -1,6 +1,8 @@
 """`csms-redis station` as an operator or a script runs it."""
 
 import json
+from base64 import b64encode
+from hashlib import sha256
 
 from redis import Redis
 
@@ -44,6 +46,35 @@ class TestStations:
         assert password_hash(SECRET) not in said
         run("station", "add", "cs2", "--password-stdin", code=1)
         run("station", "add", "cs2", "--password-stdin", "--generate-password", code=2)
+
+    def test_a_key_in_hex(self, run: Run, redis: Redis) -> None:
+        """As OCPP 1.6 keeps it: its bytes are the password; as text it is told of."""
+        key = "00112233445566778899aabbccddeeff80fe0a01"
+        done = run("station", "add", "cs1", "--password-stdin", "--hex", stdin=f"{key}\n")
+        hashed = b64encode(sha256(bytes.fromhex(key)).digest()).decode()
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{hashed}"'
+        assert "warning" not in done.stderr
+        done = run("station", "add", "cs2", "--password-stdin", stdin=f"{key}\n")
+        assert done.stderr.startswith("warning: password-is-hex: ")
+        assert key not in done.stdout + done.stderr
+        assert redis.hget("cs:cs2", "base64SHA256Password") == f'"{password_hash(key)}"'
+        run("station", "add", "cs3", "--hex", code=2)
+        run("station", "add", "cs3", "--password-stdin", "--hex", stdin="xyz", code=1)
+
+    def test_how_profiles_are_numbered(self, run: Run) -> None:
+        """Where one is typed, and where one is refused or doubtful."""
+        for words in (("add",), ("list",)):
+            told = " ".join(run("station", *words, "--help").stdout.split())
+            assert "OCPP's number minus one: 0 is plain text with a password (OCPP's 1)" in told
+        for typed in (["add", "cs1"], ["list"]):
+            done = run("station", *typed, "--security-profile", "3", code=2)
+            told = done.stderr.replace("\n", " ")
+            assert "2 is TLS with a client certificate (OCPP's 3)" in told
+        done = run(
+            "station", "add", "cs1", "--security-profile", "2", "--password-stdin", stdin="x"
+        )
+        assert "warning: profile-with-password: " in done.stderr
+        assert "if OCPP's 2 is meant, that is 1 here" in done.stderr
 
     def test_from_adding_to_removing(self, run: Run) -> None:
         """Each change is told with who, what, which and what came of it."""

@@ -175,11 +175,23 @@ class TestStations:
         assert len(keys(redis)) == (2 if option == "--all-or-nothing" else 0)
         assert not (tmp_path / "fleet.csv.rejects").exists()
 
-    def test_strict(self, run: Run) -> None:
-        """`[api] strict` counts here as well; without it there is a warning."""
-        row = "csId,securityProfile\ncs1,1\n"
-        assert "warning: 1 rows" in run("import", "stations", "-", stdin=row).stderr
-        run("import", "stations", "-", stdin=row, code=3, api__strict="true")
+    def test_doubts(self, run: Run, tmp_path: Path) -> None:
+        """In the summary by name, with the first rows; `[api] strict` refuses them."""
+        key = "00112233445566778899aabbccddeeff80fe0a01"
+        row = f"csId,securityProfile,password\ncs1,1,\ncs2,2,\ncs3,1,{key}\ncs4,0,\n"
+        done = run("import", "stations", "-", stdin=row)
+        assert "warning: profile-without-password: 2 rows, at stdin:2, stdin:5: " in done.stderr
+        assert "warning: password-is-hex: 1 rows, at stdin:4: " in done.stderr
+        many = "csId,securityProfile\n" + "".join(f"cs{number},0\n" for number in range(7))
+        done = run("import", "stations", "-", stdin=many)
+        places = ", ".join(f"stdin:{line}" for line in range(2, 7))
+        assert f"profile-without-password: 7 rows, at {places}, …: security" in done.stderr
+        done = run("import", "stations", "-", stdin=row, code=3, api__strict="true")
+        found = rejects(tmp_path / "stdin.rejects")
+        assert [line for line, _ in found] == [2, 4, 5]
+        assert found[0][1].endswith("(profile-without-password).")
+        assert found[1][1].endswith("(password-is-hex).")
+        assert key not in (tmp_path / "stdin.rejects").read_text() + done.stdout + done.stderr
 
     @pytest.mark.parametrize(
         "arguments",

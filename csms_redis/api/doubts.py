@@ -1,0 +1,35 @@
+"""What is doubtful about records that come over the API: counted, and told in the log."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import structlog
+from aiohttp import web
+
+from csms_redis.contract.doubts import Doubt
+
+DOUBTS = web.AppKey("doubts", Counter[Doubt])
+"""How many records came with each doubt, whether they were stored or, by `strict`, refused."""
+
+_log = structlog.get_logger()
+
+
+def no_doubts() -> Counter[Doubt]:
+    """Start with 0 for each doubt: a rate would miss a count that begins with 1."""
+    return Counter(dict.fromkeys(Doubt, 0))
+
+
+def tell(
+    request: web.Request, called: str, record: dict[str, str], doubts: Iterable[Doubt]
+) -> None:
+    """Count the doubts about a record that is stored, and warn of each.
+
+    Args:
+        request: that brought the record.
+        called: the kind of record, as `station`.
+        record: its id, by the property's name.
+        doubts: about it.
+    """
+    for doubt in doubts:
+        request.app[DOUBTS][doubt] += 1
+        _log.warning(f"doubtful {called}", **record, doubt=doubt.value, reason=doubt.text)
