@@ -11,7 +11,7 @@ from tests.support.topologies.software import EACH, VALKEY, Software
 
 SUITES = (
     "tests/registry",
-    "tests/redis/test_acl.py",
+    "tests/redis/acl",
     "tests/redis/test_client.py",
     "tests/redis/test_node.py",
     "tests/redis/test_redirected_writes.py",
