@@ -1,28 +1,34 @@
 """The cases one after the other, each with its servers in turn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
 
-from . import cache_memory, reconnect_storm, stations
+from . import cache_memory, preload, stations, storms
 from .cache_memory import Memory
-from .cases import CASES, CLUSTERED, STATIONS, STORM_STATIONS, TLS_STATIONS, Row
+from .cases import CASES, CLUSTERED, STATIONS, Row
 from .figures import Figure
 from .machine import Cores, Started, Store, describe, servers, store, warm, with_cluster
+from .processes import CannotRun
 from .report import as_json, print_case, print_memory
 from .sample import Sample
-from .servers import NGINX_WITH_TLS, Server, csms_redis
+from .servers import NGINX_WITH_TLS, PEERS, PRELOADS, Server, csms_redis
+from .storms import STORMS
 from .wrk import measure
 
-STORM = "reconnect-storm"
-STORM_PEERS = ("nginx", "aiohttp")
-NEW_TLS = "new-tls-connection"
+PRELOAD = "preload"
+PRELOAD_STATIONS = 1_000_000
 MEMORY = "memory"
 MEMORY_STATIONS = 1_000_000
-BY_DEFAULT = (*CASES, STORM, NEW_TLS)
+OF_PRELOAD = frozenset([PRELOAD, "outage"])
+"""Cases of what only a service that preloads can do."""
+
+BY_DEFAULT = tuple(
+    case for case in (*CASES, *STORMS, PRELOAD) if PRELOADS or case not in OF_PRELOAD
+)
 
 
 @dataclass(slots=True)
@@ -43,10 +49,10 @@ class Bench:
     """How the cases are run.
 
     Attributes:
-        rounds: Times that each server is measured in a case; the storms come once.
+        rounds: Times that each server is measured in a case.
         seconds: Under load, for each server in each round.
         again: Times that a measurement is repeated when others used the server's core.
-        scale: Share of the storms' and the memory's stations.
+        scale: Share of the stations of the storms, the preload and the memory.
     """
 
     console: Console
@@ -74,19 +80,19 @@ class Bench:
                     results.memory = cache_memory.run(self.cores, kept, count=count)
                     print_memory(self.console, results.memory)
                 else:
+                    if case in OF_PRELOAD and not PRELOADS:
+                        raise CannotRun(f"this commit's service has no preload for {case}")
                     rows = self._rows(case, kept)
                     results.measured[case] = rows
                     print_case(self.console, case, rows)
         return results
 
     def _rows(self, case: str, kept: Store) -> dict[str, list[Sample]]:
-        names = {peer.name for peer in self.peers}
-        if case == STORM:
-            peers = [peer for peer in self.peers if peer.name in STORM_PEERS]
-            return self._storm([csms_redis(), *peers], STORM_STATIONS, kept)
-        if case == NEW_TLS:
-            peers = [NGINX_WITH_TLS] if NGINX_WITH_TLS.name in names else []
-            return self._storm([csms_redis(tls=True), *peers], TLS_STATIONS, kept)
+        if case == PRELOAD:
+            count = int(PRELOAD_STATIONS * self.scale)
+            return preload.run(self.cores, count=count, rounds=self.rounds)
+        if case in STORMS:
+            return self._storms(STORMS[case], kept)
         return self._rounds(case, kept)
 
     def _rounds(self, case: str, kept: Store) -> dict[str, list[Sample]]:
@@ -97,20 +103,27 @@ class Bench:
             return self._in_turn(CASES[case](self.peers), both)
 
     def _in_turn(self, rows: list[Row], kept: Store) -> dict[str, list[Sample]]:
+        commands = (lambda: 0) if kept.cluster_url else kept.commands
         samples: dict[str, list[Sample]] = {row.name: [] for row in rows}
         with self._servers(rows, kept) as started:
             for _ in range(self.rounds):
                 for row in rows:
-                    sample = self._least_disturbed(row, started[id(row.server)])
+                    sample = self._least_disturbed(row, started[id(row.server)], commands)
                     samples[row.name].append(sample)
         return samples
 
-    def _least_disturbed(self, row: Row, started: Started) -> Sample:
+    def _least_disturbed(self, row: Row, started: Started, commands: Callable[[], int]) -> Sample:
         found: list[Sample] = []
         while len(found) <= self.again and all(sample.disturbed for sample in found):
             warm(row, started)
             found.append(
-                measure(row.load, port=started.port, pid=started.pid, seconds=self.seconds)
+                measure(
+                    row.load,
+                    port=started.port,
+                    pid=started.pid,
+                    seconds=self.seconds,
+                    commands=commands,
+                )
             )
         return min(found, key=lambda sample: sample.others)
 
@@ -120,10 +133,13 @@ class Bench:
         with servers(self.cores, kept, list(kinds.values())) as started:
             yield dict(zip(kinds, started, strict=True))
 
-    def _storm(self, stormed: Sequence[Server], whole: int, kept: Store) -> dict[str, list[Sample]]:
-        count = int(whole * self.scale)
-        stations.store(kept.redis, first=0, count=count)
-        return {
-            server.name: [reconnect_storm.run(server, self.cores, kept, count=count)]
-            for server in stormed
-        }
+    def _storms(self, whole: storms.Storm, kept: Store) -> dict[str, list[Sample]]:
+        storm = replace(whole, count=int(whole.count * self.scale))
+        stations.store(kept.redis, first=0, count=storm.count)
+        nginx = NGINX_WITH_TLS if storm.tls else PEERS["nginx"]
+        stormed = [csms_redis(tls=storm.tls), *(nginx for p in self.peers if p.name == nginx.name)]
+        samples: dict[str, list[Sample]] = {server.name: [] for server in stormed}
+        for _ in range(self.rounds):
+            for server in stormed:
+                samples[server.name].append(storms.run(storm, server, self.cores, kept))
+        return samples

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from . import stations
 from .client import Check
-from .servers import AUTH, Server, csms_redis
+from .servers import AUTH, PEERS, Server, csms_redis
 from .wrk import Load, Writes
 
 STATIONS = 10_000
-STORM_STATIONS = 100_000
-TLS_STATIONS = 10_000
 UNKNOWN_STATIONS = 1000
+FLOOD_STATIONS = 1_000_000
 LOOKUPS_PER_WRITE = 99
 SERVICE = "csms-redis"
 SERVICE_HIT = "csms-redis, hit"
@@ -39,9 +38,9 @@ def _known(server: Server, *, close: bool = False) -> Load:
     return Load(pattern=server.path % stations.PATTERN, count=STATIONS, close=close)
 
 
-def _unknown(server: Server) -> Load:
+def _unknown(server: Server, count: int = UNKNOWN_STATIONS) -> Load:
     pattern = server.path % stations.UNKNOWN_PATTERN
-    return Load(pattern=pattern, count=UNKNOWN_STATIONS, status=server.unknown)
+    return Load(pattern=pattern, count=count, status=server.unknown)
 
 
 def _hit(peers: Sequence[Server]) -> list[Row]:
@@ -72,6 +71,25 @@ def _unknown_station(peers: Sequence[Server]) -> list[Row]:
     ]
 
 
+def _unknown_flood(peers: Sequence[Server]) -> list[Row]:
+    servers = (csms_redis(), *_in_order(peers))
+    return [_row(server, _unknown(server, FLOOD_STATIONS)) for server in servers]
+
+
+_WRITE_PATTERN = AUTH.removesuffix("/auth") % stations.PATTERN
+
+
+def _write(peers: Sequence[Server]) -> list[Row]:
+    servers = (csms_redis(), *(peer for peer in peers if peer.name == PEERS["aiohttp"].name))
+    writes = Load(
+        pattern=AUTH % stations.PATTERN,
+        count=STATIONS,
+        status=201,
+        writes=Writes(every=0, pattern=_WRITE_PATTERN, body=stations.auth(0)),
+    )
+    return [Row(server.name, server, writes, stations.is_written_auth) for server in servers]
+
+
 def _mixed(_: Sequence[Server]) -> list[Row]:
     service = csms_redis()
     mixed = Load(
@@ -79,7 +97,7 @@ def _mixed(_: Sequence[Server]) -> list[Row]:
         count=STATIONS,
         writes=Writes(
             every=LOOKUPS_PER_WRITE,
-            pattern=AUTH.removesuffix("/auth") % stations.PATTERN,
+            pattern=_WRITE_PATTERN,
             body=stations.auth(0),
         ),
     )
@@ -112,11 +130,13 @@ CASES: dict[str, Rows] = {
     "read-through": _read_through,
     "new-connection": _new_connection,
     "unknown": _unknown_station,
+    "unknown-flood": _unknown_flood,
+    "write": _write,
     "mixed": _mixed,
     "cluster": _cluster,
     "cluster-read-through": _cluster_read_through,
 }
-"""The cases under wrk; the storms and the memory are run by modules of their own."""
+"""The cases under wrk; the storms, the preload and the memory are run by modules of their own."""
 
 CLUSTERED = frozenset(["cluster", "cluster-read-through"])
 """Those that need a cluster beside the one Redis."""

@@ -8,12 +8,14 @@ import click
 import orjson
 from rich.console import Console
 
-from .bench import BY_DEFAULT, MEMORY, Bench
+from .bench import BY_DEFAULT, MEMORY, PRELOAD, Bench
+from .cases import CASES
 from .figures import figures
 from .machine import take_cores
 from .processes import CannotRun
 from .report import print_figures
 from .servers import PEERS, Server, wrk_install
+from .storms import STORMS
 
 _WIDTH = 110
 
@@ -23,7 +25,7 @@ _WIDTH = 110
     "--case",
     "cases",
     multiple=True,
-    type=click.Choice([*BY_DEFAULT, MEMORY]),
+    type=click.Choice([*CASES, *STORMS, PRELOAD, MEMORY]),
     help=f"Run this case; may be repeated. Default: all but {MEMORY}, which takes minutes.",
 )
 @click.option(
@@ -51,7 +53,7 @@ _WIDTH = 110
 @click.option(
     "--quick",
     is_flag=True,
-    help="One round of one second, a tenth of the storms' and the memory's stations.",
+    help="One round of one second, a tenth of the stations of storms, preload and memory.",
 )
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(

@@ -1,7 +1,8 @@
 """A client of its own, for where each station is asked exactly once and its answer is checked.
 
-wrk can neither send each request exactly once nor tell whose answer came. On one core this client
-opens as many connections a second as wrk does: for both, nearly all of the time is the kernel's.
+wrk can neither send each request exactly once, nor tell whose answer came, nor close a connection
+that the server keeps. On one core this client opens as many connections a second as wrk does: for
+both, nearly all of the time is the kernel's.
 """
 
 import multiprocessing
@@ -27,7 +28,12 @@ _STORM_TIMEOUT = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """Stations looked up once each, on new connections; `at_once` of them by each process."""
+    """Stations looked up once each, on new connections; `at_once` of them by each process.
+
+    Attributes:
+        keeps: The server is to keep each connection, and the client closes it, as Go's client does
+            with those that are more than it pools.
+    """
 
     port: int
     path: str
@@ -36,6 +42,7 @@ class Storm:
     at_once: int
     check: Check
     tls: bool = False
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,16 @@ def walk(port: int, path: Callable[[int], str], *, numbers: range, check: Check)
                 status, body = _answer(answers)
                 if not check(number, status, body):
                     raise CannotRun(f"{path(number)} answers {status} {body!r}")
+
+
+def succeeds(port: int, path: str, *, tls: bool) -> bool:
+    """Whether a GET is answered 200."""
+    try:
+        with _opened(port, tls=tls) as (connection, answers):
+            connection.sendall(_request(path, "close"))
+            return _answer(answers)[0] == 200
+    except OSError:
+        return False
 
 
 def look_up_and_stay(port: int, path: str, *, check: Check, tls: bool, stack: ExitStack) -> None:
@@ -139,7 +156,8 @@ def _shares(whole: Storm, processes: int) -> list[Storm]:
 
 
 def _look_up(part: Storm) -> Outcome:
-    requests = [_request(part.path % (part.first + n), "close") for n in range(part.count)]
+    end = "keep-alive" if part.keeps else "close"
+    requests = [_request(part.path % (part.first + n), end) for n in range(part.count)]
     latencies: list[float] = []
     answered = 0
     begin = time.monotonic()
@@ -163,12 +181,15 @@ def _ask(part: Storm, request: bytes) -> tuple[socket.socket, float]:
 
 
 def _answered(connection: socket.socket, number: int, check: Check) -> bool:
-    with connection, connection.makefile("rb") as answers:
-        try:
-            status, body = _answer(answers)
-        except (OSError, ValueError):
-            return False
-    return check(number, status, body)
+    received = b""
+    with connection, suppress(OSError, ValueError):
+        while data := connection.recv(65536):
+            received += data
+            head, end, body = received.partition(b"\r\n\r\n")
+            length = head.lower().partition(b"\r\ncontent-length: ")[2]
+            if end and len(body) == int(length.split(b"\r\n")[0]):
+                return check(number, int(head[9:12]), body)
+    return False
 
 
 def _request(path: str, connection: str) -> bytes:

@@ -41,6 +41,10 @@ class Store:
     redis: Redis
     cluster_url: str = ""
 
+    def commands(self) -> int:
+        """How many commands the one Valkey has run, whoever sent them."""
+        return int(self.redis.info("stats")["total_commands_processed"])
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -111,9 +115,18 @@ def _start(server: Server, processes: Processes, cores: Cores, kept: Store) -> S
         server.command(place),
         core=cores.server,
         environment=server.environment(place),
-        ready=lambda: listens(port),
+        ready=lambda: (
+            listens(port)
+            if server.ready is None
+            else client.succeeds(port, server.ready, tls=server.tls)
+        ),
     )
     return Started(process.pid, port)
+
+
+def pinned(core: int, command: list[str]) -> list[str]:
+    """The command line that runs a command on that core."""
+    return ["taskset", "--cpu-list", str(core), *command]
 
 
 def warm(row: Row, started: Started) -> None:

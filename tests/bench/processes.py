@@ -16,7 +16,7 @@ from typing import Self
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _GRACE = 5
-_START = 20
+_START = 60
 
 
 class CannotRun(Exception):

@@ -22,6 +22,7 @@ _COLUMNS = (
     "p99.9 ms",
     "busy",
     "others",
+    "commands",
     "wrong",
     "ratio",
 )
@@ -44,6 +45,7 @@ def print_case(console: Console, case: str, rows: Mapping[str, list[Sample]]) ->
             f"{middle['p999_ms']:.2f}",
             f"{middle['busy']:.0%}",
             f"{middle['others']:.0%}",
+            f"{middle['commands']:.3f}",
             str(sum(sample.wrong for sample in samples)),
             "" if name == SERVICE else f"{median(ratios(rows[SERVICE], samples)):.2f}",
         )

@@ -1,5 +1,6 @@
 """What one run measures, and what several make of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -22,6 +23,8 @@ class Sample:
         answered: Answers counted.
         wrong: Answers with another status than expected, and connections that broke.
         connections: TCP connections opened for each answer.
+        commands: Commands that Redis ran for each answer, its probes included; 0 where nothing
+            counted them.
     """
 
     cpu_us: float
@@ -34,6 +37,7 @@ class Sample:
     answered: int
     wrong: int
     connections: float
+    commands: float = 0
 
     @property
     def disturbed(self) -> bool:
@@ -41,9 +45,21 @@ class Sample:
         return self.others > _QUIET
 
 
-def ratios(measured: list[Sample], base: list[Sample]) -> list[float]:
-    """CPU time for one answer as a multiple of the base's, round by round."""
-    return [one.cpu_us / other.cpu_us for one, other in zip(measured, base, strict=True)]
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one answer takes."""
+
+    name: str
+    of: Callable[[Sample], float]
+
+
+CPU = Cost("CPU per lookup", lambda sample: sample.cpu_us)
+WALL = Cost("wall time", lambda sample: 1 / sample.per_second)
+
+
+def ratios(measured: list[Sample], base: list[Sample], cost: Cost = CPU) -> list[float]:
+    """The cost of one answer as a multiple of the base's, round by round."""
+    return [cost.of(one) / cost.of(other) for one, other in zip(measured, base, strict=True)]
 
 
 def medians(samples: list[Sample]) -> dict[str, float]:

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import orjson
 
+from csms_redis.settings import LookupSettings
 from tests.support.topologies.authority import Authority, Pair
 
 from . import stations
 from .client import Check
 
 AUTH = "/api/v0/cs/%s/auth"
+PRELOADS = "preload" in LookupSettings.model_fields
+"""Whether this commit's service reads the whole fleet when it starts."""
+
 _PEERS = Path(__file__).parent / "peers"
 _SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"])
 
@@ -39,6 +43,7 @@ class Server:
         command: Makes the command line, and writes what the server reads at its start.
         install: How to install what is missing; None when nothing is.
         path: Path of a station's lookup, with a `%s` for its id.
+        ready: Path that is answered 200 when it is ready; None where it is as soon as it listens.
         unknown: Status of the answer to an unknown station.
         right: Whether an answer to a known station's lookup is right.
         caches: It answers from its own memory once it was asked.
@@ -50,6 +55,7 @@ class Server:
     install: str | None = None
     environment: Callable[[Place], Mapping[str, str]] = field(default=lambda _: {})
     path: str = AUTH
+    ready: str | None = None
     unknown: int = 404
     right: Check = stations.is_auth
     caches: bool = False
@@ -80,6 +86,7 @@ def csms_redis(*, cluster: bool = False, tls: bool = False, **lookup: int) -> Se
         name="csms-redis",
         command=lambda _: [sys.executable, "-m", "csms_redis", "serve"],
         environment=environment,
+        ready="/health/ready",
         caches=True,
         tls=tls,
     )

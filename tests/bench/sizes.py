@@ -29,7 +29,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from . import client, reconnect_storm, stations
+from . import client, stations, storms
 from .cpu import cpu_ns, resident_bytes
 from .machine import Cores, Store, describe, servers, store, take_cores
 from .processes import CannotRun
@@ -207,7 +207,7 @@ def service(cores: Cores, *, connections: int, fleet: int) -> Service:
         _, tls = _connections(cores, kept, connections, tls=True)
         redis = int(kept.redis.info("server")["process_id"])
         before = cpu_ns(redis)
-        reconnect_storm.run(csms_redis(), cores, kept, count=fleet)
+        storms.run(storms.Storm(count=fleet), csms_redis(), cores, kept)
         single = (cpu_ns(redis) - before) / fleet
         server = csms_redis(cache_entries=0)
         load = Load(pattern=server.path % stations.PATTERN, count=fleet)

@@ -1,13 +1,17 @@
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
 import pytest
+from redis import Redis
 
-from . import auth_cost, header_cost, import_rate, metrics_cost
+from tests.conftest import Valkey
+
+from . import auth_cost, bare_scan, header_cost, import_rate, metrics_cost, stations
 from .servers import PEERS, wrk_install
 
 _ROOT = Path(__file__).parents[2]
@@ -61,6 +65,41 @@ def test_a_new_connection_for_each_lookup_is_one(tmp_path: Path) -> None:
     report = orjson.loads((tmp_path / "report").read_bytes())
 
     assert report["cases"]["new-connection"]["csms-redis"]["medians"]["connections"] >= 0.99
+
+
+@pytest.mark.usefixtures("_needs_wrk")
+def test_a_write_is_one_and_is_measured_beside_a_plain_handler(tmp_path: Path) -> None:
+    """Redis runs commands for each; both answer 201."""
+    arguments = ("--case", "write", "--peers", "aiohttp")
+    _run(*_QUICK, *arguments, "--json", str(tmp_path / "report"))
+
+    rows = orjson.loads((tmp_path / "report").read_bytes())["cases"]["write"]
+
+    assert {"csms-redis", "aiohttp"} == set(rows)
+    assert all(
+        row["medians"]["commands"] >= 1 and not row["medians"]["wrong"] for row in rows.values()
+    )
+
+
+def test_a_client_that_closes_itself_is_measured(tmp_path: Path) -> None:
+    """Each lookup has a connection that the service would have kept."""
+    arguments = ("--case", "new-connection-kept", "--peers", "")
+    _run(*_QUICK, *arguments, "--json", str(tmp_path / "report"))
+
+    row = orjson.loads((tmp_path / "report").read_bytes())["cases"]["new-connection-kept"]
+
+    medians = row["csms-redis"]["medians"]
+    assert medians["connections"] >= 1
+    assert not medians["wrong"]
+
+
+def test_the_bare_script_reads_every_station(valkey: Valkey) -> None:
+    """And no other key."""
+    with Redis(unix_socket_path=valkey.socket) as redis, socket.socket(socket.AF_UNIX) as bare:
+        stations.store(redis, first=0, count=2500)
+        redis.set("other", "")
+        bare.connect(valkey.socket)
+        assert bare_scan.scan(bare) == 2500
 
 
 @pytest.mark.usefixtures("_needs_wrk")

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _SCRIPT = Path(__file__).parent / "lua" / "load.lua"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writes:
-    """A write after this many lookups."""
+    """A write after this many lookups; with 0, nothing but writes."""
 
     every: int
     pattern: str
@@ -76,18 +77,29 @@ def parse(output: str) -> Counts:
     return Counts(**orjson.loads(found[1]))
 
 
-def measure(load: Load, *, port: int, pid: int, seconds: int) -> Sample:
-    """Run the load against a server and take the server's CPU time meanwhile."""
+def measure(
+    load: Load, *, port: int, pid: int, seconds: int, commands: Callable[[], int] = lambda: 0
+) -> Sample:
+    """Run the load against a server and take the server's CPU time meanwhile.
+
+    Args:
+        load: what is asked.
+        port: of the server.
+        pid: of the server.
+        seconds: for how long.
+        commands: tells how many commands Redis has run.
+    """
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(_SCRIPT)]
     command += [f"http://127.0.0.1:{port}", "--", *load.arguments()]
-    before = read(pid)
+    run_before, before = commands(), read(pid)
     run = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    return sample(parse(run.stdout), load, read(pid) - before)
+    used = read(pid) - before
+    return sample(parse(run.stdout), load, used, commands() - run_before)
 
 
-def sample(counts: Counts, load: Load, used: Reading) -> Sample:
+def sample(counts: Counts, load: Load, used: Reading, commands: int = 0) -> Sample:
     """Relate wrk's counts and what the run used."""
     if not counts.requests:
         raise CannotRun("not one request was answered")
@@ -103,4 +115,5 @@ def sample(counts: Counts, load: Load, used: Reading) -> Sample:
         answered=counts.requests,
         wrong=counts.requests - expected + counts.broken,
         connections=used.connections / counts.requests,
+        commands=commands / counts.requests,
     )

@@ -1,6 +1,7 @@
 -- wrk's requests, made once and sent in turn, and its counts as one line of JSON.
 -- Arguments after "--": path pattern, first number, count, "close" or "keep-alive", and for a
--- mixed load: a write after this many lookups, the write's path pattern, its body.
+-- mixed load: a write after this many lookups (0: nothing but writes), the write's path pattern,
+-- its body.
 
 local requests = {}
 local turn = 0
@@ -17,8 +18,10 @@ function init(args)
       headers["Connection"] = "close"
    end
    for n = first, first + count - 1 do
-      requests[#requests + 1] = wrk.format("GET", pattern:format(n), headers)
-      if every > 0 and #requests % (every + 1) == every then
+      if every > 0 or not write_pattern then
+         requests[#requests + 1] = wrk.format("GET", pattern:format(n), headers)
+      end
+      if write_pattern and #requests % (every + 1) == every then
          local written = first + (n * 7919) % count
          requests[#requests + 1] = wrk.format(
             "POST",

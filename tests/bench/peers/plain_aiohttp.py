@@ -1,4 +1,4 @@
-"""The obvious way: an aiohttp handler that asks Redis through redis-py for each lookup."""
+"""The obvious way: aiohttp handlers that use Redis through redis-py, and check nothing."""
 
 import json
 import sys
@@ -24,6 +24,14 @@ async def auth(request: web.Request) -> web.Response:
     )
 
 
+async def register(request: web.Request) -> web.Response:
+    """Store a station's credentials."""
+    auth = await request.json()
+    record = {name: json.dumps(value) for name, value in auth.items()}
+    await request.app[_REDIS].hset(f"cs:{request.match_info['csId']}", mapping=record)
+    return web.Response(status=201)
+
+
 def make_app(redis_url: str) -> web.Application:
     """Build the application over one pool of Redis connections."""
 
@@ -34,6 +42,7 @@ def make_app(redis_url: str) -> web.Application:
     app = web.Application()
     app.cleanup_ctx.append(redis)
     app.router.add_get("/api/v0/cs/{csId}/auth", auth)
+    app.router.add_post("/api/v0/cs/{csId}", register)
     return app
 
 
