@@ -11,7 +11,7 @@ from csms_redis.redis.client import RedisClient
 from csms_redis.registry.resource import Record, Stored, Written, store, store_all
 from csms_redis.registry.stations import PENDING, REJECTED, station_record
 from tests.conftest import Valkey
-from tests.registry.test_storage import connected
+from tests.support.stores import connected
 
 KEY = b"cs:cs1"
 HASH = "XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="

@@ -15,7 +15,7 @@ from csms_redis.registry.resource import Stored, Written, store_all
 from csms_redis.registry.rights import COMMANDS
 from csms_redis.registry.stations import REJECTED, Stations, station_record
 from tests.conftest import Valkey
-from tests.registry.test_storage import KEYS, STATION_1, STATION_2, WRITES, connected
+from tests.support.stores import KEYS, STATION_1, STATION_2, WRITES, connected
 from tests.support.topologies.software import CHOSEN, REDIS_6_2
 
 STATION_KEY = KEYS["station"]
