@@ -7,9 +7,10 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from time import monotonic
 
 import structlog
@@ -23,9 +24,12 @@ _PAUSE = 1.0  # seconds after which accepting is tried again
 _SETTLE = 0.05  # seconds for clients to finish a TCP handshake that they have begun
 _ROOM_PAUSE = 0.01  # seconds between two looks at whether one more can be accepted
 _LOOK = 0.5  # seconds between looks at whether there are descriptors
+_SILENT = 1  # seconds after which a connection is accepted that has sent nothing
 _SPARE = 16  # descriptors; while fewer are left, nothing is accepted
 _QUIET = 10.0  # seconds between two lines in the log about missing descriptors
 
+_INTERNET = frozenset([socket.AF_INET, socket.AF_INET6])
+_SYN_RECEIVED = "03"  # in /proc/net/tcp (include/net/tcp_states.h)
 _NONE_LEFT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 _NOT_LISTENING = frozenset([errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP])
 
@@ -53,7 +57,7 @@ class CannotListen(Exception):
 class Listener:
     """Accepts connections from listening sockets, and at the end leaves none of them unanswered.
 
-    It gives each connection a protocol. What becomes of the connection then, `Connections` knows.
+    What becomes of a connection then, `Connections` knows.
     """
 
     def __init__(self, sockets: Sequence[socket.socket], *, inherited: bool) -> None:
@@ -65,11 +69,9 @@ class Listener:
         """
         self._sockets = sockets
         self._inherited = inherited
-        self._servers: list[asyncio.Server] = []
-        self._backlog = 1
-        self._stopped = False
-        self._protocol: Callable[[], asyncio.BaseProtocol] = asyncio.Protocol
-        self._shake_hands: Callable[[socket.socket], None] | None = None
+        self._secured = False
+        self._accepting = False
+        self._take: Callable[[socket.SocketType], None] = lambda connection: connection.close()
         self._room: Callable[[], int] = lambda: _AT_ONCE
         self._watching: asyncio.Task[None] | None = None
         self._logged_at = -_QUIET
@@ -77,73 +79,55 @@ class Listener:
     @property
     def urls(self) -> list[str]:
         """Where it listens."""
-        scheme = "https" if self._shake_hands else "http"
+        scheme = "https" if self._secured else "http"
         return [_url(scheme, listening) for listening in self._sockets]
 
-    async def start(
+    def start(
         self,
-        protocol: Callable[[], asyncio.BaseProtocol],
-        backlog: int,
-        shake_hands: Callable[[socket.socket], None] | None = None,
+        take: Callable[[socket.SocketType], None],
+        *,
+        secured: bool = False,
         room: Callable[[], int] = lambda: _AT_ONCE,
     ) -> None:
-        """Give every new connection a protocol.
+        """Accept connections.
 
         Args:
-            protocol: makes the protocol of a connection.
-            backlog: connections that the kernel holds until they are accepted.
-            shake_hands: takes each accepted socket where connections begin with TLS; `protocol` is
-                then not called here.
-            room: how many connections may be accepted now. While the answer is 0, and while there
-                are no descriptors, connections wait in the kernel's queue.
+            take: takes each accepted connection; its socket is blocking.
+            secured: whether connections begin with TLS. Then, while there is no room, connections
+                wait in the kernel's queue, for a handshake that has begun must be let finish.
+            room: how many connections may be accepted now; without TLS it is asked in `stop` only.
         """
-        self._protocol = protocol
-        self._shake_hands = shake_hands
+        self._take = take
+        self._secured = secured
         self._room = room
-        self._backlog = backlog
-        await self._accept()
-        if shake_hands is None:
-            self._watching = asyncio.create_task(self._watch_descriptors())
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         for listening in self._sockets:
-            if self._shake_hands is not None:
-                listening.setblocking(False)  # noqa: FBT003 its only argument
-                loop.add_reader(listening, self._take_some, listening, self._shake_hands)
-                continue
-            # a duplicate, for uvloop closes the socket before it has accepted all from it
-            create = (
-                loop.create_unix_server
-                if listening.family is socket.AF_UNIX
-                else loop.create_server
-            )
-            server = await create(self._protocol, sock=listening.dup(), backlog=self._backlog)
-            self._servers.append(server)
+            listening.setblocking(False)  # noqa: FBT003 its only argument
+            if not self._inherited:
+                _defer(listening, _SILENT)
+        self._accept()
+        self._watching = asyncio.create_task(self._watch_descriptors())
+
+    def _accept(self) -> None:
+        self._accepting = True
+        for listening in self._sockets:
+            asyncio.get_running_loop().add_reader(listening, self._take_some, listening)
+
+    def _pause(self) -> None:
+        self._accepting = False
+        for listening in self._sockets:
+            if listening.fileno() >= 0:
+                asyncio.get_running_loop().remove_reader(listening)
 
     async def _watch_descriptors(self) -> None:
-        """While hardly any descriptors are left, accept nothing: connections wait in the kernel.
-
-        uvloop closes a connection unanswered when there is no descriptor for it, and logs nothing.
-        """
-        accepting = True
+        """While hardly any descriptors are left, accept nothing: connections wait in the kernel."""
         while True:
             await asyncio.sleep(_LOOK)
-            spare = _has_spare_descriptors()
-            if not spare:
-                if accepting:
-                    accepting = False
-                    self._pause()
+            if not _has_spare_descriptors():
+                self._pause()
                 self._log_waiting(errno.EMFILE)
-            elif not accepting:
-                try:
-                    await self._accept()
-                except OSError as error:
-                    self._pause()
-                    self._log_waiting(error.errno)
-                else:
-                    accepting = True
-                    _log.info("connections are accepted again")
+            elif not self._accepting:
+                self._accept()
+                _log.info("connections are accepted again")
 
     def _log_waiting(self, number: int | None) -> None:
         """Log why connections wait, but not more often than each `_QUIET` seconds."""
@@ -174,10 +158,24 @@ class Listener:
         if not self._inherited:
             for listening in self._sockets:
                 _let_no_more_in(listening)
+                _defer(listening, 0)
             await self._accept_all()
             await asyncio.sleep(_SETTLE)
             await self._accept_all()
+            await self._accept_silent_ones()
         self.close()
+
+    async def _accept_silent_ones(self) -> None:
+        """Accept who has connected and said nothing yet, which the kernel has not told of.
+
+        Now that nothing is deferred, the kernel asks such a client once more for the end of its
+        handshake, a second after the client has come.
+        """
+        ports = {each.getsockname()[1] for each in self._sockets if each.family in _INTERNET}
+        latest = monotonic() + _SILENT + _SETTLE * 4
+        while monotonic() < latest and await aside.run(lambda: _are_connecting(ports)):
+            await asyncio.sleep(_SETTLE)
+            await self._accept_all()
 
     def close(self) -> None:
         """Close at once, whatever waits in the queues."""
@@ -186,40 +184,26 @@ class Listener:
             listening.close()
 
     def _stop_accepting(self) -> None:
-        self._stopped = True
         if self._watching is not None:
             self._watching.cancel()
         self._pause()
 
-    def _pause(self) -> None:
-        while self._servers:
-            self._servers.pop().close()
-        if self._shake_hands is not None:
-            for listening in self._sockets:
-                if listening.fileno() >= 0:
-                    asyncio.get_running_loop().remove_reader(listening)
-
-    def _take_some(
-        self, listening: socket.socket, shake_hands: Callable[[socket.socket], None]
-    ) -> None:
-        room, pause = self._room(), _ROOM_PAUSE
+    def _take_some(self, listening: socket.socket) -> None:
+        room, pause = self._room() if self._secured else _AT_ONCE, _ROOM_PAUSE
         try:
             for connection in islice(_accepted(listening), min(room, _AT_ONCE)):
-                shake_hands(connection)
+                self._take(connection)
         except OSError as error:  # mostly because no descriptors are left
             self._log_waiting(error.errno)
             room, pause = 0, _PAUSE
         if room <= 0:
             loop = asyncio.get_running_loop()
             loop.remove_reader(listening)
-            loop.call_later(pause, self._go_on, listening, shake_hands)
+            loop.call_later(pause, self._go_on, listening)
 
-    def _go_on(
-        self, listening: socket.socket, shake_hands: Callable[[socket.socket], None]
-    ) -> None:
-        if listening.fileno() >= 0 and not self._stopped:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(listening, self._take_some, listening, shake_hands)
+    def _go_on(self, listening: socket.socket) -> None:
+        if self._accepting and listening.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listening, self._take_some, listening)
 
     async def _accept_all(self) -> None:
         for listening in self._sockets:
@@ -246,39 +230,27 @@ class Listener:
                 continue
             if connection is None:
                 return
-            await self._hand_over(connection)
-
-    async def _hand_over(self, connection: socket.socket) -> None:
-        """Give an accepted connection its protocol, before the next one is accepted."""
-        if self._shake_hands is not None:
-            self._shake_hands(connection)
+            self._take(connection)
             await asyncio.sleep(0)
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:  # it has left
-            connection.close()
 
 
-def _accepted(listening: socket.socket) -> Iterator[socket.socket]:
+def _accepted(listening: socket.socket) -> Iterator[socket.SocketType]:
     """The connections in the kernel's queue, until that is empty.
 
     Raises:
         OSError: nothing can be accepted now.
     """
-    listening.settimeout(0)
+    family, kind = int(listening.family), int(listening.type)
     while True:
         try:
-            connection, _ = listening.accept()
+            descriptor, _ = listening._accept()  # noqa: SLF001 accept makes an object for 5 µs more
         except BlockingIOError:
             return
         except OSError as error:
             if error.errno in _NONE_LEFT | _NOT_LISTENING:
                 raise
             continue  # the error is of a connection that has left the queue (accept(2))
-        connection.settimeout(0)
-        yield connection
+        yield socket.SocketType(family, kind, 0, descriptor)
 
 
 def _has_spare_descriptors() -> bool:
@@ -361,6 +333,32 @@ def _let_no_more_in(listening: socket.socket) -> None:
     # Where that cannot be had (not on Linux), a connection made in the last moment is reset.
     with suppress(OSError):
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def _defer(listening: socket.socket, seconds: int) -> None:
+    """Have the kernel keep a connection to itself until it has sent something, or so long.
+
+    So a request is there when its connection is accepted, and neither a wait for it nor what looks
+    whether a server listens costs anything (TCP_DEFER_ACCEPT in tcp(7)).
+    """
+    # Where that cannot be had (not on Linux, or no TCP), a connection is accepted before it says
+    # something.
+    with suppress(OSError, AttributeError):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
+
+
+def _are_connecting(ports: Collection[int]) -> bool:
+    """Whether somebody has begun a TCP handshake with one of these ports that has not ended.
+
+    With a connection that is deferred the kernel waits for its end, too.
+    """
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError), Path("/proc/net", name).open(encoding="ascii") as table:
+            for line in table:
+                _, local, _, state, *_ = line.split(maxsplit=4)
+                if state == _SYN_RECEIVED and int(local.rpartition(":")[2], 16) in ports:
+                    return True
+    return False
 
 
 def _url(scheme: str, listening: socket.socket) -> str:

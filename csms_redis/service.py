@@ -206,12 +206,12 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     try:
         listener = await listen(settings.server)
         try:
-            tls = lookup_server.handshakes.begin if security.protected else None
-            await listener.start(
-                lookup_server.new_protocol,
-                settings.server.backlog,
-                tls,
-                lookup_server.connections.room,
+            listener.start(
+                lookup_server.handshakes.begin
+                if security.protected
+                else lookup_server.plain_sockets.begin,
+                secured=security.protected,
+                room=lookup_server.connections.room,
             )
             if security.access_control.open_to_all and not all(map(_is_local, listener.urls)):
                 _log.warning("everyone who reaches the address may call: set [auth] clients")

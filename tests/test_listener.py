@@ -10,11 +10,11 @@ from csms_redis.listener import CannotListen, listen
 from csms_redis.settings import ServerSettings
 
 
-class _Echo(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(b"here")
-        transport.close()
+def greet(connection: socket.SocketType) -> None:
+    """Say a word and close."""
+    connection.recv(1)
+    connection.send(b"here")
+    connection.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -25,9 +25,10 @@ async def test_nobody_connects_while_it_stops(host: str, monkeypatch: pytest.Mon
         listening = await listen(ServerSettings(host=host, port=0))
     except CannotListen:
         pytest.skip("the machine has no IPv6")
-    await listening.start(_Echo, 10)
+    listening.start(greet)
     port = int(listening.urls[0].rpartition(":")[2])
     reader, before = await asyncio.open_connection(host, port)
+    before.write(b"?")
     assert await reader.read() == b"here"
     before.close()
 

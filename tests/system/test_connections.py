@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,3 +47,26 @@ def test_the_soft_limit_of_descriptors_is_none(
             client.sendall(HEALTH)
         for client in clients:
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_says_nothing_is_seen_and_closed(tmp_path: Path) -> None:
+    """After the keep-alive time-out, though the kernel tells of such a connection late."""
+    service = Service(tmp_path, {"CSMS_SERVER__KEEPALIVE_TIMEOUT": "1"})
+    with service, socket.create_connection((HOST, service.port), timeout=30) as mute:
+        assert mute.recv(1) == b""
+
+
+def test_who_only_looks_whether_it_listens_disturbs_nobody(tmp_path: Path) -> None:
+    """As load balancers do, some with a reset."""
+    service = Service(tmp_path, {"CSMS_TELEMETRY__LOG_FORMAT": "json"})
+    with service:
+        service.ready()
+        for number in range(20):
+            with socket.create_connection((HOST, service.port), timeout=10) as looking:
+                if number % 2:  # with a reset
+                    linger = struct.pack("ii", 1, 0)
+                    looking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        with socket.create_connection((HOST, service.port), timeout=10) as client:
+            client.sendall(HEALTH)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert [line for line in service.log if line["level"] in {"error", "warning"}] == []

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,8 +17,10 @@ from tests.conftest import PATIENCE, StartService, Valkey, wait_for
 from tests.conftest import Service as AnyService
 from tests.support import service as system
 from tests.support.service import HOST, Service, free_port
+from tests.support.topologies.authority import LOOPBACK, Authority
 
 LOOKUP = b"GET /api/v0/cs/cs001/auth HTTP/1.1\r\nHost: h\r\n\r\n"
+OF_NOBODY = LOOKUP.replace(b"cs001", b"nobody")
 LOOKUP_AND_CLOSE = LOOKUP[:-2] + b"Connection: close\r\n\r\n"
 REGISTER = (
     b"POST /api/v0/cs/cs001 HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
@@ -25,6 +28,7 @@ REGISTER = (
 )
 LONG = "60"  # seconds; more than any test waits
 WAITING = 200  # connections
+AHEAD = 10  # connections
 _LAUNCHER = """
 import os, sys
 given, at, pid = (int(word) for word in sys.argv[1:4])
@@ -128,6 +132,44 @@ class TestSigterm:
             terminate(service)
             service.process.send_signal(signal.SIGCONT)
             assert {connection.reply().status for connection in waiting} == {404}
+        assert exit_code(service) == 0
+
+    def test_who_has_connected_ahead_is_answered(self, start_service: StartService) -> None:
+        """Though nothing was sent yet, and the kernel has not told of the connection."""
+        service = start_service(server__drain_timeout=LONG)
+        wait_for(lambda: ready(service) == 200, "ready")
+        with ExitStack() as open_ones:
+            ahead = [open_ones.enter_context(service.raw()) for _ in range(AHEAD)]
+            mute = [open_ones.enter_context(service.raw()) for _ in range(AHEAD)]
+            terminate(service)
+            wait_for(lambda: service.events("draining"), "it drains")
+            for number, connection in enumerate(ahead):
+                connection.send(REGISTER if number % 2 else OF_NOBODY)
+            replies = [connection.reply() for connection in ahead]
+            assert [reply.status for reply in replies] == [404, 201] * (AHEAD // 2)
+            assert {reply.headers["Connection"] for reply in replies} == {"close"}
+            assert {connection.rest() for connection in mute} == {b""}
+        assert exit_code(service) == 0
+        assert "error" not in {line["level"] for line in service.events()}
+
+    def test_over_tls_as_well(self, start_service: StartService, tmp_path: Path) -> None:
+        """The handshake of a connection that was opened ahead begins in the drain."""
+        pair = Authority(tmp_path).issue("server", *LOOPBACK)
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        service = start_service(
+            server__drain_timeout=LONG,
+            server__tls__certificate_file=str(pair.certificate),
+            server__tls__key_file=str(pair.key),
+        )
+        wait_for(lambda: "Redis reached" in service.log, "Redis is reached")
+        with ExitStack() as open_ones:
+            ahead = [open_ones.enter_context(connect(service.port)) for _ in range(AHEAD)]
+            terminate(service)
+            wait_for(lambda: service.events("draining"), "it drains")
+            for plain in ahead:
+                with context.wrap_socket(plain, server_hostname=HOST) as protected:
+                    protected.sendall(LOOKUP)
+                    assert everything(protected).startswith(b"HTTP/1.1 404 ")
         assert exit_code(service) == 0
 
     def test_no_connection_is_broken(self, start_service: StartService) -> None:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Final, cast
 
 from csms_redis.lookup.front.connections import Connections, Queue
+from csms_redis.lookup.front.plain_sockets import PlainTransport
 
 MAX_BUFFER: Final = 2**16
 """Bytes that may wait while a request is being answered; beyond it nothing more is read."""
@@ -92,8 +93,12 @@ class ClientConnection(asyncio.Protocol, ABC):
             self._wait_in(self._connections.reading, monotonic())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for a request."""
-        self._transport = cast("asyncio.Transport", transport)
+        """Wait for a request; or go on, where a plain socket has become a transport."""
+        former, self._transport = self._transport, cast("asyncio.Transport", transport)
+        if isinstance(former, PlainTransport):
+            former.moved_to(self._transport)
+            self.resume_writing()
+            return
         if self._handshake is None:
             self._connections.opened(self)
         self._handshake = None

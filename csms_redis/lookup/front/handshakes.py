@@ -45,8 +45,10 @@ class Handshakes:
         self._tls = tls
         self._timeout = timeout
 
-    def begin(self, accepted: socket.socket) -> None:
+    def begin(self, connection: socket.SocketType) -> None:
         """Begin the handshake of a connection; from now on it counts as open."""
+        accepted = socket.socket(fileno=connection.detach())
+        accepted.settimeout(0)
         handshakes = self._connections.handshakes
         protocol = self._new_protocol()
         handshake = asyncio.create_task(self._run(protocol, accepted))

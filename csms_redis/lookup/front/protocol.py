@@ -41,6 +41,7 @@ from csms_redis.lookup.front.connection import (
 )
 from csms_redis.lookup.front.connections import LINGER, SWEEP, Queue
 from csms_redis.lookup.front.handover import Handover
+from csms_redis.lookup.front.plain_sockets import PlainTransport
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.front.response_heads import BODILESS, CLOSES, Style
 from csms_redis.lookup.front.tracing import LookupSpan
@@ -220,9 +221,14 @@ class LookupProtocol(ClientConnection):
                 elif self._queue is not self._connections.reading:
                     self._wait_in(self._connections.reading, monotonic())
                 break
+            if head != "odd" and head.is_plain_get and self._look_up_first(head):
+                continue
+            if isinstance(self._transport, PlainTransport):
+                self._transport.move()
+                break
             if head == "odd":
                 self._leave_to_aiohttp()
-            elif not (head.is_plain_get and self._look_up_first(head)):
+            else:
                 self._hand_over(head)
         self._advancing = False
 

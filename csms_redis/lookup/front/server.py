@@ -10,6 +10,7 @@ from csms_redis.lookup.front.connections import SWEEP, Connections
 from csms_redis.lookup.front.handover import NewAiohttpProtocol
 from csms_redis.lookup.front.handshakes import Handshakes
 from csms_redis.lookup.front.known_headers import KnownHeaders
+from csms_redis.lookup.front.plain_sockets import PlainSockets
 from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.lookup.front.response_heads import ResponseHeads
 from csms_redis.lookup.front.tracing import LookupSpans
@@ -26,6 +27,7 @@ class LookupServer:
         bodiless: which refusals have no body.
         connections: the registry of the open connections.
         handshakes: takes a connection that begins with TLS.
+        plain_sockets: takes any other connection.
         known_headers: how to answer to headers that were read before.
         heads: the response heads of this second.
         spans: makes the spans of lookups that have to wait; None without tracing.
@@ -70,6 +72,7 @@ class LookupServer:
         self.handshakes = Handshakes(
             self.connections, self.new_protocol, tls, timeout=request_timeout
         )
+        self.plain_sockets = PlainSockets(self.new_protocol)
         self.spans: LookupSpans | None = None
 
     def new_protocol(self) -> LookupProtocol:

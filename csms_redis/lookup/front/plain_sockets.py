@@ -1,0 +1,226 @@
+"""New connections on their plain socket, until they need a transport of the event loop.
+
+A gateway opens a connection for nearly every lookup, and to make a transport of it costs more than
+the lookup. So a connection is read and answered on its plain socket, by the same protocol and with
+the same bytes, for as long as it asks for lookups. For whatever else (aiohttp's requests, an answer
+that the kernel does not take whole) the event loop makes a transport of it.
+
+The states of a `PlainTransport`:
+
+| state | its socket | what leads away |
+|---|---|---|
+| `READING` | is read as soon as something arrives | `pause_reading`, or the client's end of stream while an answer is under way: `PAUSED`; `move`, or a write that is not taken whole: `MOVING`; `close`, `abort` or an error: `CLOSED` |
+| `PAUSED` | is not looked at | `resume_reading`: `READING`; and as above |
+| `MOVING` | becomes the event loop's transport; what is written meanwhile is kept for it | the transport is there: `MOVED` |
+| `MOVED` | is the event loop's | nothing: the protocol has the other transport |
+| `CLOSED` | is closed; the protocol was told, or is in a moment | nothing |
+"""  # noqa: E501 a row of a table is one line
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import Any, Final
+
+_AT_ONCE: Final = 65536  # bytes
+_DO_NOT_WAIT: Final = socket.MSG_DONTWAIT
+
+
+class State(Enum):
+    """What a plain socket does now; see the table above."""
+
+    READING = "is read"
+    PAUSED = "is not read"
+    MOVING = "becomes the event loop's"
+    MOVED = "is the event loop's"
+    CLOSED = "is closed"
+
+
+READING: Final = State.READING
+PAUSED: Final = State.PAUSED
+MOVING: Final = State.MOVING
+MOVED: Final = State.MOVED
+CLOSED: Final = State.CLOSED
+
+
+class PlainSockets:
+    """Takes the accepted connections of a listener."""
+
+    def __init__(self, new_protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Take none yet.
+
+        Args:
+            new_protocol: makes the protocol of a connection.
+        """
+        self._new_protocol = new_protocol
+        self._moves: set[asyncio.Task[None]] = set()
+
+    def begin(self, accepted: socket.SocketType) -> None:
+        """Serve an accepted connection; mostly its first request is there already."""
+        transport = PlainTransport(accepted, self._new_protocol(), self._moves)
+        transport.begin()
+
+
+class PlainTransport(asyncio.Transport):
+    """One connection on its plain socket, as its protocol sees it."""
+
+    __slots__ = (
+        "_asked",
+        "_descriptor",
+        "_loop",
+        "_moves",
+        "_protocol",
+        "_socket",
+        "_state",
+        "_unsent",
+    )
+
+    def __init__(
+        self,
+        accepted: socket.SocketType,
+        protocol: asyncio.Protocol,
+        moves: "set[asyncio.Task[None]]",
+    ) -> None:
+        """Own an accepted socket, which need not be non-blocking.
+
+        Args:
+            accepted: the socket.
+            protocol: that reads and answers.
+            moves: holds the tasks that make transports, so that they are not lost.
+        """
+        # without the base's, which makes a dictionary for each
+        self._loop = asyncio.get_running_loop()
+        self._moves = moves
+        self._socket = accepted
+        self._descriptor = accepted.fileno()
+        self._protocol = protocol
+        self._state = READING
+        self._unsent = b""  # what the event loop's transport has to write first
+        self._asked = ""  # what that has to do then: "close" or "abort"
+
+    def begin(self) -> None:
+        """Read what is there already, and then wait for more."""
+        self._protocol.connection_made(self)
+        if self._state is READING:
+            self.read()
+        if self._state is READING:
+            self._loop.add_reader(self._descriptor, self.read)
+
+    def read(self) -> None:
+        """Give the protocol what has arrived."""
+        try:
+            data = self._socket.recv(_AT_ONCE, _DO_NOT_WAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._break(error)
+            return
+        try:
+            if data:
+                self._protocol.data_received(data)
+            elif self._protocol.eof_received():
+                self.pause_reading()
+            else:
+                self.close()
+        except Exception as error:  # noqa: BLE001 the other connections go on, as with a transport
+            context = {"message": "a request fails", "exception": error, "protocol": self._protocol}
+            self._loop.call_exception_handler(context)
+            self._break(error)
+
+    def write(self, data: bytes) -> None:  # type: ignore[override] # nothing else is written here
+        """Send an answer."""
+        if self._state is MOVING:
+            self._unsent += data
+            return
+        if self._state is CLOSED:
+            return
+        try:
+            sent = self._socket.send(data, _DO_NOT_WAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._break(error)
+            return
+        if sent < len(data):
+            self._unsent = data[sent:]
+            self._protocol.pause_writing()
+            self.move()
+
+    def move(self) -> None:
+        """Let the event loop make its transport, which the protocol is then given."""
+        if self._state is READING or self._state is PAUSED:
+            self._loop.remove_reader(self._descriptor)
+            self._state = MOVING
+            whole = socket.socket(fileno=self._socket.detach())
+            whole.settimeout(0)
+            move = self._loop.create_task(self._moved(whole))
+            self._moves.add(move)
+            move.add_done_callback(self._moves.discard)
+
+    async def _moved(self, whole: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._protocol, whole)
+        except OSError as error:  # the client has left
+            whole.close()
+            self._break(error)
+
+    def moved_to(self, transport: asyncio.Transport) -> None:
+        """Leave to the event loop's transport what is still to be done."""
+        self._state = MOVED
+        if self._unsent:
+            transport.write(self._unsent)
+        if self._asked == "close":
+            transport.close()
+        elif self._asked:
+            transport.abort()
+
+    def close(self) -> None:
+        """Close; all that was written has been sent."""
+        if self._state is MOVING:
+            self._asked = self._asked or "close"
+        elif self._state is READING or self._state is PAUSED:
+            self._close()
+            self._protocol.connection_lost(None)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._state is MOVING:
+            self._asked = "abort"
+        else:
+            self.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._state is CLOSED or bool(self._asked)
+
+    def pause_reading(self) -> None:
+        """Read nothing."""
+        if self._state is READING:
+            self._state = PAUSED
+            self._loop.remove_reader(self._descriptor)
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._state is PAUSED:
+            self._state = READING
+            self._loop.add_reader(self._descriptor, self.read)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The address at the other end, `peername`; nothing else is asked for."""
+        if name == "peername" and self._state is not CLOSED:
+            with suppress(OSError):
+                return self._socket.getpeername()
+        return default
+
+    def _close(self) -> None:
+        if self._state is READING:
+            self._loop.remove_reader(self._descriptor)
+        self._state = CLOSED
+        self._socket.close()
+
+    def _break(self, error: Exception) -> None:
+        """End a connection that is broken; not at once, for the protocol may be writing to it."""
+        if self._state is not CLOSED:
+            self._close()
+            self._loop.call_soon(self._protocol.connection_lost, error)

@@ -1,0 +1,305 @@
+"""A connection gets the same bytes on its plain socket as from the event loop's transport."""
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack, suppress
+from typing import Any, TypeAlias
+
+import pytest
+import uvloop
+
+from csms_redis.lookup.answers import OK, tail
+from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
+from tests.support.front_requests import CORPUS
+from tests.support.front_site import HASH, HEALTH, REGISTER, SLOW, Site, get, running_site, station
+
+AUTH = b"/api/v0/cs/cs001/auth"
+CLOSE = get(AUTH, b"Connection: close")
+PATIENCE = 10.0  # seconds
+QUIET = 0.1  # seconds in which nothing comes
+AT_ONCE = 50
+BIG = b'{"certificate":"%b"}' % (b"x" * 2**20)
+
+Run: TypeAlias = Callable[[Callable[[Site], Coroutine[Any, Any, None]]], None]
+Connect: TypeAlias = Callable[[Site, socket.socket], Awaitable[None]]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a test with a site, in an event loop of a kind."""
+
+    async def with_site(test: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
+        async with running_site() as site:
+            await test(site)
+            site.lookup_server.connections.abort()
+            await asyncio.sleep(QUIET)
+
+    def run_it(test: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(with_site(test))
+
+    return run_it
+
+
+async def plain(site: Site, accepted: socket.socket) -> None:
+    """Serve a connection as the listener has it served."""
+    site.lookup_server.plain_sockets.begin(accepted)
+
+
+async def transported(site: Site, accepted: socket.socket) -> None:
+    """Serve a connection by the event loop's transport from its begin."""
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(site.lookup_server.new_protocol, accepted)
+
+
+def pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    """The client's end of a connection, and ours."""
+    client, accepted = socket.socketpair()
+    for end in (client, accepted):
+        end.settimeout(0)
+    return stack.enter_context(client), accepted
+
+
+async def received(client: socket.socket) -> tuple[bytes, str]:
+    """What comes, and how it ends: the other end closes, resets, or says no more."""
+    loop = asyncio.get_running_loop()
+    found = b""
+    try:
+        while data := await asyncio.wait_for(loop.sock_recv(client, 65536), QUIET):
+            found += data
+    except TimeoutError:
+        return found, "open"
+    except ConnectionError:
+        return found, "reset"
+    return found, "closed"
+
+
+async def said(
+    site: Site, connect: Connect, segments: list[bytes], *, before: bytes = b""
+) -> tuple[bytes, str]:
+    """Send segments, each when the one before was read; without what is new in each answer.
+
+    Args:
+        site: which answers.
+        connect: how it serves the connection.
+        segments: what is sent.
+        before: what is sent before the connection is accepted.
+    """
+    with ExitStack() as stack:
+        client, accepted = pair(stack)
+        if before:
+            client.sendall(before)
+        await connect(site, accepted)
+        for segment in segments:
+            with suppress(ConnectionError):  # what came before it may have closed
+                client.sendall(segment)
+            for _ in range(8):
+                await asyncio.sleep(0)
+        found, end = await received(client)
+    return re.sub(rb"\r\n(Date|X-Request-Id): [^\r]*", b"", found), end
+
+
+async def compare(site: Site, request: bytes, cuts: list[int]) -> None:
+    """Send a request in two segments, cut at each of these, on both kinds of connections."""
+    for start in range(0, len(cuts), AT_ONCE):
+        some = cuts[start : start + AT_ONCE]
+        expected = await asyncio.gather(
+            *(said(site, transported, [request[:at], request[at:]]) for at in some)
+        )
+        actual = await asyncio.gather(
+            *(said(site, plain, [request[at:]], before=request[:at]) for at in some)
+        )
+        assert dict(zip(some, expected, strict=True)) == dict(zip(some, actual, strict=True))
+
+
+def small(name: str) -> bool:
+    """Whether a request can be sent at once, and its end is told by its bytes."""
+    return len(CORPUS[name]) < MAX_HEAD
+
+
+def test_every_request_of_the_corpus(run: Run) -> None:
+    """Cut once in its middle, and whole."""
+
+    async def test(site: Site) -> None:
+        names = list(filter(small, CORPUS))
+        for start in range(0, len(names), AT_ONCE):
+            await asyncio.gather(
+                *(
+                    compare(site, CORPUS[name], [len(CORPUS[name]) // 2, len(CORPUS[name])])
+                    for name in names[start : start + AT_ONCE]
+                )
+            )
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        station("cs001"),
+        CLOSE,
+        station("nobody"),
+        REGISTER,
+        HEALTH,
+        station("cs001") + station("cs002") + CLOSE,
+        station("cs001") + REGISTER + station("nobody"),
+        get(AUTH, b"Connection: close", version=b"1.0") + b"more",
+    ],
+)
+def test_cut_at_every_byte(run: Run, request_: bytes) -> None:
+    run(lambda site: compare(site, request_, list(range(1, len(request_) + 1))))
+
+
+@pytest.mark.slow
+def test_the_corpus_cut_at_every_byte(run: Run) -> None:
+    async def test(site: Site) -> None:
+        for name in filter(small, CORPUS):
+            request = CORPUS[name]
+            if len(request) < 1000 and read_head(request) != "unfinished":
+                await compare(site, request, list(range(1, len(request) + 1)))
+
+    run(test)
+
+
+def test_requests_one_after_the_other(run: Run) -> None:
+    """Lookups stay on the plain socket; the first other request moves it for good."""
+
+    async def test(site: Site) -> None:
+        segments = [station("cs001"), station("nobody"), HEALTH, station("cs002"), REGISTER, CLOSE]
+        expected = await said(site, transported, segments)
+        assert await said(site, plain, segments) == expected
+        assert expected[0].count(b"HTTP/1.1 ") == len(segments)
+        assert expected[1] == "closed"
+
+    run(test)
+
+
+@pytest.mark.parametrize("request_", [get(AUTH), CLOSE])
+def test_an_answer_that_the_kernel_does_not_take_whole(run: Run, request_: bytes) -> None:
+    """What is left follows when the client reads."""
+    certificate = b"/api/v0/certificate/" + HASH.encode()
+
+    async def test(site: Site) -> None:
+        site.lookups.cache.put(site.lookups.source.generation, certificate, tail(BIG))
+        request = request_.replace(AUTH, certificate)
+        expected = await said(site, transported, [request])
+        assert expected[0].endswith(BIG)
+        assert await said(site, plain, [request]) == expected
+        assert await said(site, plain, [], before=request) == expected
+        more = [request_.replace(AUTH, certificate), station("cs002")]
+        assert await said(site, plain, more) == await said(site, transported, more)
+
+    run(test)
+
+
+def test_a_client_that_sends_no_more_is_answered(run: Run) -> None:
+    """Also when the answer comes later."""
+
+    async def test(site: Site) -> None:
+        site.lookups.slow.add(SLOW)
+        for connect in (transported, plain):
+            with ExitStack() as stack:
+                client, accepted = pair(stack)
+                client.sendall(get(SLOW))
+                client.shutdown(socket.SHUT_WR)
+                await connect(site, accepted)
+                await asyncio.sleep(0.01)
+                site.lookups.answer(OK, tail(b"{}"))
+                found, end = await received(client)
+                assert found.endswith(b"\r\n\r\n{}")
+                assert end == "closed"
+
+    run(test)
+
+
+def test_a_client_that_leaves_is_forgotten(run: Run) -> None:
+    """While it is idle, while its lookup is under way, and before the event loop's transport."""
+
+    async def test(site: Site) -> None:
+        site.lookups.slow.add(SLOW)
+        connections = site.lookup_server.connections
+        for before in (b"", station("cs001"), station("cs001")[:-1], get(SLOW), REGISTER):
+            with ExitStack() as stack:
+                client, accepted = pair(stack)
+                if before:
+                    client.sendall(before)
+                await plain(site, accepted)
+                assert len(connections) == 1
+                client.close()
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                if before == get(SLOW):
+                    site.lookups.answer(OK, tail(b"{}"))
+                async with asyncio.timeout(PATIENCE):
+                    while len(connections):  # noqa: ASYNC110 nothing tells
+                        await asyncio.sleep(0.01)
+        assert not any((connections.idle, connections.reading, connections.closing))
+
+    run(test)
+
+
+def test_there_may_be_as_many_as_the_limit_says(run: Run) -> None:
+    """The longest waiting one is closed, on the plain socket too."""
+
+    async def test(site: Site) -> None:
+        connections = site.lookup_server.connections
+        connections.max_connections = 2
+        with ExitStack() as stack:
+            clients = []
+            for _ in range(3):
+                client, accepted = pair(stack)
+                client.sendall(station("cs001"))
+                await plain(site, accepted)
+                clients.append(client)
+            assert len(connections) == 2
+            ends = [end for _, end in [await received(client) for client in clients]]
+            assert ends == ["closed", "open", "open"]
+
+    run(test)
+
+
+def test_a_drain_closes_them(run: Run) -> None:
+    """The idle at once, the others with their answer; whoever moves is answered first."""
+
+    async def test(site: Site) -> None:
+        site.lookups.slow.add(SLOW)
+        with ExitStack() as stack:
+            clients = []
+            for before in (station("cs001"), get(SLOW), REGISTER):
+                client, accepted = pair(stack)
+                client.sendall(before)
+                await plain(site, accepted)
+                clients.append(client)
+            drain = asyncio.create_task(site.lookup_server.drain(PATIENCE))
+            await asyncio.sleep(0.01)
+            site.lookups.answer(OK, tail(b"{}"))
+            await drain
+            found = [await received(client) for client in clients]
+            assert [end for _, end in found] == ["closed"] * 3
+            assert [answer[9:12] for answer, _ in found] == [b"200", b"200", b"201"]
+            assert [b"Connection: close" in answer for answer, _ in found] == [False, True, True]
+
+    run(test)
+
+
+def test_a_fault_ends_one_connection(run: Run) -> None:
+    """And is reported; the others go on."""
+
+    async def test(site: Site) -> None:
+        def fault(_: object, __: object) -> None:
+            raise RuntimeError("a fault")
+
+        with ExitStack() as stack:
+            client, accepted = pair(stack)
+            client.sendall(station("nobody"))
+            site.lookups.ask = fault  # type: ignore[assignment,method-assign]
+            await plain(site, accepted)
+            assert await received(client) == (b"", "closed")
+        assert len(site.lookup_server.connections) == 0
+        (reported,) = site.loop_errors
+        assert str(reported["exception"]) == "a fault"
+        site.loop_errors.clear()
+
+    run(test)
