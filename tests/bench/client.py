@@ -60,7 +60,9 @@ class Outcome:
         return self.end - self.begin
 
 
-def walk(port: int, path: Callable[[int], str], *, numbers: range, check: Check) -> None:
+def walk(
+    port: int, path: Callable[[int], str], *, numbers: range, check: Check, tls: bool = False
+) -> None:
     """Look records up in turn, one at a time on each of 64 kept-alive connections.
 
     Raises:
@@ -68,7 +70,7 @@ def walk(port: int, path: Callable[[int], str], *, numbers: range, check: Check)
         OSError: the connection broke.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(_opened(port)) for _ in range(_WALKING)]
+        opened = [stack.enter_context(_opened(port, tls=tls)) for _ in range(_WALKING)]
         for start in range(0, len(numbers), _WALKING):
             batch = numbers[start : start + _WALKING]
             for number, (connection, _) in zip(batch, opened, strict=False):

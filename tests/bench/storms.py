@@ -41,7 +41,7 @@ class Storm:
 STORMS = {
     "cold-storm": Storm(count=100_000),
     "new-connection-kept": Storm(count=50_000, kept=True, warm=True),
-    "new-tls-connection": Storm(count=10_000, tls=True),
+    "new-tls-connection": Storm(count=10_000, tls=True, warm=True),
     "outage": Storm(count=100_000, hung=True),
 }
 """The cases with a client of their own."""
@@ -52,7 +52,13 @@ def run(storm: Storm, server: Server, cores: Cores, kept: Store) -> Sample:
     with servers(cores, kept, [server]) as [started]:
         if storm.warm and server.caches:
             path = (server.path % stations.PATTERN).__mod__
-            client.walk(started.port, path, numbers=range(storm.count), check=server.right)
+            client.walk(
+                started.port,
+                path,
+                numbers=range(storm.count),
+                check=server.right,
+                tls=storm.tls,
+            )
         if not storm.hung:
             return _measure(storm, server, started)
         with _hung(kept):

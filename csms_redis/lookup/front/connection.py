@@ -137,8 +137,9 @@ class ClientConnection(asyncio.Protocol, ABC):
             self.abort()
             return
         self._state = CLOSING
-        self._wait_in(self._connections.closing, monotonic())
         self._transport.close()
+        if self._transport is not None:  # mostly a plain socket, which is closed by now
+            self._wait_in(self._connections.closing, monotonic())
 
     def abort(self) -> None:
         """Close at once."""

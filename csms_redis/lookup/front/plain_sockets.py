@@ -9,7 +9,8 @@ The states of a `PlainTransport`:
 
 | state | its socket | what leads away |
 |---|---|---|
-| `READING` | is read as soon as something arrives | `pause_reading`, or the client's end of stream while an answer is under way: `PAUSED`; `move`, or a write that is not taken whole: `MOVING`; `close`, `abort` or an error: `CLOSED` |
+| `NEW` | is read once | it is still open then: `READING`; `pause_reading`, or the client's end of stream while an answer is under way: `PAUSED`; `move`, or a write that is not taken whole: `MOVING`; `close`, `abort` or an error: `CLOSED` |
+| `READING` | is read as soon as something arrives | as above |
 | `PAUSED` | is not looked at | `resume_reading`: `READING`; and as above |
 | `MOVING` | becomes the event loop's transport; what is written meanwhile is kept for it | the transport is there: `MOVED` |
 | `MOVED` | is the event loop's | nothing: the protocol has the other transport |
@@ -30,6 +31,7 @@ _DO_NOT_WAIT: Final = socket.MSG_DONTWAIT
 class State(Enum):
     """What a plain socket does now; see the table above."""
 
+    NEW = "is read for the first time"
     READING = "is read"
     PAUSED = "is not read"
     MOVING = "becomes the event loop's"
@@ -37,11 +39,13 @@ class State(Enum):
     CLOSED = "is closed"
 
 
+NEW: Final = State.NEW
 READING: Final = State.READING
 PAUSED: Final = State.PAUSED
 MOVING: Final = State.MOVING
 MOVED: Final = State.MOVED
 CLOSED: Final = State.CLOSED
+_OURS: Final = (NEW, READING, PAUSED)  # a tuple, for an enumeration's members hash slowly
 
 
 class PlainSockets:
@@ -95,16 +99,17 @@ class PlainTransport(asyncio.Transport):
         self._socket = accepted
         self._descriptor = accepted.fileno()
         self._protocol = protocol
-        self._state = READING
+        self._state = NEW
         self._unsent = b""  # what the event loop's transport has to write first
         self._asked = ""  # what that has to do then: "close" or "abort"
 
     def begin(self) -> None:
         """Read what is there already, and then wait for more."""
         self._protocol.connection_made(self)
-        if self._state is READING:
+        if self._state is NEW:
             self.read()
-        if self._state is READING:
+        if self._state is NEW:
+            self._state = READING
             self._loop.add_reader(self._descriptor, self.read)
 
     def read(self) -> None:
@@ -126,7 +131,7 @@ class PlainTransport(asyncio.Transport):
         except Exception as error:  # noqa: BLE001 the other connections go on, as with a transport
             context = {"message": "a request fails", "exception": error, "protocol": self._protocol}
             self._loop.call_exception_handler(context)
-            self._break(error)
+            self.abort()
 
     def write(self, data: bytes) -> None:  # type: ignore[override] # nothing else is written here
         """Send an answer."""
@@ -149,8 +154,8 @@ class PlainTransport(asyncio.Transport):
 
     def move(self) -> None:
         """Let the event loop make its transport, which the protocol is then given."""
-        if self._state is READING or self._state is PAUSED:
-            self._loop.remove_reader(self._descriptor)
+        if self._state in _OURS:
+            self._unwatch()
             self._state = MOVING
             whole = socket.socket(fileno=self._socket.detach())
             whole.settimeout(0)
@@ -179,7 +184,7 @@ class PlainTransport(asyncio.Transport):
         """Close; all that was written has been sent."""
         if self._state is MOVING:
             self._asked = self._asked or "close"
-        elif self._state is READING or self._state is PAUSED:
+        elif self._state in _OURS:
             self._close()
             self._protocol.connection_lost(None)
 
@@ -196,9 +201,9 @@ class PlainTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Read nothing."""
-        if self._state is READING:
+        if self._state is NEW or self._state is READING:
+            self._unwatch()
             self._state = PAUSED
-            self._loop.remove_reader(self._descriptor)
 
     def resume_reading(self) -> None:
         """Read again."""
@@ -214,10 +219,13 @@ class PlainTransport(asyncio.Transport):
         return default
 
     def _close(self) -> None:
-        if self._state is READING:
-            self._loop.remove_reader(self._descriptor)
+        self._unwatch()
         self._state = CLOSED
         self._socket.close()
+
+    def _unwatch(self) -> None:
+        if self._state is READING:
+            self._loop.remove_reader(self._descriptor)
 
     def _break(self, error: Exception) -> None:
         """End a connection that is broken; not at once, for the protocol may be writing to it."""
