@@ -19,6 +19,13 @@ from csms_redis.settings import LookupSettings
 
 PROFILE = {1: b'{"securityProfile":1}', 2: b'{"securityProfile":2}'}
 
+TIMEOUT = 0.06
+"""Seconds that a lookup waits in `short_lookups`."""
+IN_FLIGHT = 20
+FOUND = {profile: (200, body) for profile, body in PROFILE.items()}
+NOT_FOUND = (404, b"")
+AWAY = (503, b"")
+
 
 def station(cs_id: str) -> Wanted:
     """What a lookup of a station wants."""
@@ -109,6 +116,17 @@ def make_lookups(settings: LookupSettings, prefix: bytes = b"") -> Lookups:
     return Lookups(settings, prefix, Standalone(MASTER))
 
 
+def short_lookups(**settings: float) -> Lookups:
+    """Lookups with a short time-out and few in flight."""
+    given = {"timeout": TIMEOUT, "max_in_flight": IN_FLIGHT} | settings
+    return make_lookups(LookupSettings.model_validate(given))
+
+
+def rests(lookups: Lookups) -> bool:
+    """Whether nothing is under way."""
+    return not (lookups._attached.by_target or lookups._dispatch.backlog)
+
+
 def wire_of(lookups: Lookups) -> Wire:
     """A connection that `lookups` does not read through yet."""
     return Wire(
@@ -168,6 +186,15 @@ class Client:
         """The answers since the last call: status, and the body of a 200."""
         answers, self.answers = self.answers, []
         return answers
+
+
+async def fill(client: Client, wire: Wire, cs_id: str, reply: bytes) -> tuple[int, bytes]:
+    """Look a station up and let Redis answer."""
+    client.ask(cs_id)
+    assert await wire.asked() == [b"cs:" + cs_id.encode()]
+    wire.receive(reply)
+    (answer,) = client.take()
+    return answer
 
 
 class Clock:

@@ -89,14 +89,11 @@ class HandFilled(Lookups):
         del resource, record_id
         yield
 
-    def ask(self, wanted: Wanted, answered: Answered) -> None:
-        resource, record_id, target = wanted
+    def read(self, wanted: Wanted, answered: Answered, now: float) -> None:
+        del now
+        resource, _, target = wanted
         if target in self.slow:
             self.waiting.append(answered)
-        elif (
-            record_id is None or target in self.source.fresh or target in self.source.unknown.until
-        ):
-            super().ask(wanted, answered)
         else:
             answered(NOT_FOUND, NOT_FOUND_TAILS[resource])
 

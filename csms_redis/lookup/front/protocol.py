@@ -108,9 +108,13 @@ class LookupProtocol(ClientConnection):
                 style = self._server.known_headers.recognise(headers)
             if style is not None and line.startswith(_GET):
                 target = line[_TARGET_AT:]
-                if self._answer_from_memory(target, style) or self._look_up_known(
-                    target, style, data
-                ):
+                if self._answer_from_memory(target, style):
+                    return
+                wanted = targets.read(target)
+                if wanted is not None:
+                    self._begin_lookup(wanted, style)
+                    # memory was looked through for a target that is canonical
+                    self._ask(wanted, data, looked=wanted[2] is target)
                     return
             self._buffer = data
             self._advance()
@@ -177,7 +181,7 @@ class LookupProtocol(ClientConnection):
             kept = source.fresh.get(target)
             if kept is not None:
                 if now >= source.lease_until:
-                    return False
+                    continue
                 source.fresh.move_to_end(target)
                 transport = cast("asyncio.Transport", self._transport)
                 transport.write(self._server.heads.ok[style] + kept)
@@ -187,7 +191,7 @@ class LookupProtocol(ClientConnection):
             remembered = source.unknown.until.get(target)
             if remembered is not None and now < remembered[0]:
                 if now >= source.lease_until:
-                    return False
+                    continue
                 transport = cast("asyncio.Transport", self._transport)
                 tail, letter = remembered[1], target[ROUTE_AT]
                 if style & BODILESS and letter != _OF_TOKEN:
@@ -230,19 +234,6 @@ class LookupProtocol(ClientConnection):
 
     # A lookup
 
-    def _look_up_known(self, target: bytes, style: Style, request: bytes) -> bool:
-        """Look up for a request whose headers are known.
-
-        Returns:
-            Whether its target is a lookup's.
-        """
-        wanted = targets.read(target)
-        if wanted is None:
-            return False
-        self._begin_lookup(wanted, style)
-        self._ask(wanted, request)
-        return True
-
     def _look_up_first(self, head: RequestHead) -> bool:
         """Look up for the request that the buffer begins with, if access control admits it.
 
@@ -262,7 +253,7 @@ class LookupProtocol(ClientConnection):
             self._server.known_headers.remember(without_added(headers), style)
         self._begin_lookup(wanted, style)
         if refused is None:
-            self._ask(wanted, request)
+            self._ask(wanted, request, looked=False)
         else:
             self._refuse(refused)
             self._begin_span(wanted, request)
@@ -275,9 +266,14 @@ class LookupProtocol(ClientConnection):
         self._state = LOOKING_UP
         self._leave_queue()
 
-    def _ask(self, wanted: Wanted, request: bytes) -> None:
-        self._waiter = self._lookups.ask(wanted, self._answered)
-        self._begin_span(wanted, request)
+    def _ask(self, wanted: Wanted, request: bytes, *, looked: bool) -> None:
+        """Ask for a record; without a look at what is in memory if that has it not."""
+        if looked and wanted[1] is not None:
+            self._waiter = self._lookups.read(wanted, self._answered, monotonic())
+        else:
+            self._waiter = self._lookups.ask(wanted, self._answered)
+        if self._server.spans is not None:
+            self._begin_span(wanted, request)
 
     def _begin_span(self, wanted: Wanted, request: bytes) -> None:
         """Begin a span of a lookup that has to wait; the hook for tracing."""

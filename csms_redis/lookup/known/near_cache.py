@@ -140,7 +140,8 @@ class NearCache:
     def drop(self, target: bytes) -> None:
         """Forget an answer, fresh and stale."""
         for generation in self._filling:
-            generation.drop(target)
+            if target in generation.entries:
+                generation.drop(target)
         for generation in self.old:
             generation.drop(target)
         if self._end_of:

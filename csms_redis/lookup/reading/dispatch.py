@@ -69,7 +69,12 @@ class Dispatch:
         flight.source = source
         lifetimes = source.lifetimes
         # a detached flight's answer is not kept, and of what ASKING allows there may be one
-        if lifetimes is not None and lifetimes.must_ask(flight.key) and flight.attached:
+        if (
+            lifetimes is not None
+            and (lifetimes.volatile or lifetimes.changed_keys)
+            and lifetimes.must_ask(flight.key)
+            and flight.attached
+        ):
             flight.end = inf
             for question in lifetimes.questions(flight.key, flight.resource.asked):
                 source.connection.send(question, TimeLeft(flight, lifetimes))

@@ -20,7 +20,6 @@ from csms_redis.lookup.reading.sources import Source, Sources
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.outcomes import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
-from csms_redis.registry.resource import Resource
 
 AWAY: Final = "Redis cannot be read. Try again."
 """What who gets no answer from Redis is told."""
@@ -99,40 +98,29 @@ class Flights:
 
     # The begin
 
-    def depart(self, wanted: Wanted, now: float) -> Flight | None:
+    def depart(self, wanted: Wanted, now: float, *, knows: bool) -> Flight | None:
         """Begin a read; None where too many are under way, or what is known is to do.
 
         Args:
             wanted: the record.
             now: monotonic seconds.
+            knows: whether something is known that may be served while Redis cannot be read.
         """
         resource, record_id, target = wanted
-        key = self._reads[resource].before + (record_id or b"")
+        read = self._reads[resource]
+        key = read.before + (record_id or b"")
         source = self._sources.of_key(key)
         if source is None:
-            backlog = len(self._dispatch.backlog)
-            if backlog >= self._max_in_flight or self._sources.last_known(target, now) is not None:
+            if knows or len(self._dispatch.backlog) >= self._max_in_flight:
                 return None
         elif (under_way := len(source.connection.pending)) >= self._max_in_flight and (
             under_way >= self._max_in_flight * source.commands
         ):
             return None
-        return self.begin(resource, target, key, source, now)
-
-    def begin(
-        self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
-    ) -> Flight:
-        """Begin a read; without a source it waits for one."""
-        command = self._reads[resource].command(key)
-        flight = Flight(self, resource, target, key, command, now)
+        flight = Flight(self, resource, target, key, read.command(key), now)
         self._attached.by_target[target] = flight
         if source is None:
             self._dispatch.backlog[flight] = None
-        elif (lifetimes := source.lifetimes) is None or not (
-            lifetimes.volatile or lifetimes.changed_keys
-        ):
-            flight.source = source
-            source.connection.send(command, flight)
         else:
             self._dispatch.send(flight, source)
         return flight
@@ -146,7 +134,11 @@ class Flights:
             if source is None or source.lease_until <= 0:
                 continue
             if target not in self._attached.by_target:
-                self.begin(targets.resource_of(target), target, key, source, now)
+                resource = targets.resource_of(target)
+                command = self._reads[resource].command(key)
+                flight = Flight(self, resource, target, key, command, now)
+                self._attached.by_target[target] = flight
+                self._dispatch.send(flight, source)
 
     # The end
 
@@ -211,8 +203,9 @@ class Flights:
         if not landed:
             return
         now = monotonic()
+        observe = self._counts.read_seconds.observe
         for first, joined, status, answer_tail, asked in landed:
-            self._counts.read_seconds.observe(now - asked)
+            observe(now - asked)
             if first is not None:
                 first(status, answer_tail)
             for waiter in joined:
