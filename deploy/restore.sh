@@ -24,7 +24,7 @@ done
 rejected=0
 for kind in stations tokens certificates; do
     status=0
-    "$program" import "$kind" "$1/$kind.jsonl" || status=$?
+    "$program" import --replace "$kind" "$1/$kind.jsonl" || status=$?
     case $status in
     0) ;;
     3) rejected=3 ;;

@@ -91,12 +91,7 @@ class ServiceCollector(Collector):
             yield _gauge(
                 "csms_certificates_expiring",
                 "Certificates that run out within 30 days or have run out.",
-                number.soon,
-            )
-            yield _gauge(
-                "csms_certificates_without_expiry",
-                "Certificates whose notAfter cannot be read, so that nobody is told of their end.",
-                number.unreadable,
+                number,
             )
 
     def _of_lookups(self) -> Iterable[Metric]:

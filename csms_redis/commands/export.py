@@ -32,9 +32,9 @@ def export_command(
 
     TARGET is a file, which only you may read and which is replaced when all records are written;
     '-' for standard output; or for certificates a directory without files, which gets one PEM file
-    for each. An import elsewhere makes the same records, but PEM does not keep lastUpdated. In
-    CSV, an apostrophe is put before a text that a spreadsheet would take for a formula; the import
-    takes it away.
+    for each. An import elsewhere makes the same records, with --replace also of those that are
+    there; but PEM does not keep lastUpdated. In CSV, an apostrophe is put before a text that a
+    spreadsheet would take for a formula; the import takes it away.
 
     \b
     Exit codes:
@@ -57,7 +57,11 @@ def export_command(
     )
     click.echo(f"{kind}: written {result.written}, in {result.seconds:.1f} s", err=True)
     if kind == "stations" and not with_credentials:
-        click.echo("without credentials: importing it would take the passwords away", err=True)
+        click.echo(
+            "without credentials: an import of it gives new stations none, and keeps those that "
+            "are there",
+            err=True,
+        )
     if result.left_out:
         click.echo(f"{result.left_out} records are not this program's and were left out", err=True)
     sys.exit(ROWS_LEFT_OUT if result.left_out else 0)

@@ -1,7 +1,9 @@
 """`csms-redis import`: many records at once, from files."""
 
+import asyncio
 import sys
 from collections.abc import Coroutine
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from csms_redis.commands.audit import audited
 from csms_redis.commands.bulk import format_option, kind_argument
 from csms_redis.commands.exits import ROWS_LEFT_OUT, run_or_exit
 from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.commands.tables import printable
 from csms_redis.fleet import (
     KINDS,
     STDIN,
@@ -25,6 +28,8 @@ from csms_redis.fleet import (
     source_format,
 )
 from csms_redis.settings import Settings
+
+_MOST_UNKNOWN = 20  # names that are told
 
 
 @click.command("import")
@@ -48,6 +53,12 @@ from csms_redis.settings import Settings
 )
 @click.option("--dry-run", is_flag=True, help="Check and report only.")
 @click.option("--only-new", is_flag=True, help="Leave records alone that are there already.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Make each record exactly what its row says: what the row does not say goes, also a "
+    "password. Only a block stays.",
+)
 @config_option
 def import_command(
     kind: str,
@@ -57,24 +68,31 @@ def import_command(
     all_or_nothing: bool,
     dry_run: bool,
     only_new: bool,
+    replace: bool,
     config: Path | None,
 ) -> None:
     """Load stations, tokens or certificates.
 
     A SOURCE is one of these: a CSV file, whose first line names the columns by the API's
-    properties (stations have a csId, and may have a plaintext password, or an authorizationKey in
-    hexadecimal as OCPP 1.6 keeps it; both are hashed); JSON
-    Lines; a list of OCPI 2.2.1 tokens (default_profile_type and energy_contract are left out); a
-    PEM file, or a directory of PEM files; '-' for standard input. The records go to redis.url; the
-    embedded store is used whether or not the service runs.
+    properties, in any case, with or without _ - and blanks (stations have a csId, and may have a
+    plaintext password, or an authorizationKey in hexadecimal as OCPP 1.6 keeps it; both are
+    hashed); JSON Lines; a list of OCPI 2.2.1 tokens (default_profile_type and energy_contract are
+    left out); a PEM file, or a directory of PEM files; '-' for standard input. The records go to
+    redis.url; the embedded store is used whether or not the service runs.
+
+    What a row does not say, it does not change: without a password, or with an empty cell, a
+    station keeps the one it has, and so on. NULL (in JSON null) removes an optional property. With
+    --replace, and for OCPI tokens, the record is exactly what the row says. deploy/import.md has
+    the whole rule.
 
     Each row is checked as the API checks a request. A row that is rejected goes into
-    SOURCE.rejects, with its line number and the reason but without its secrets, and the import goes
-    on. A row is rejected too if another program has something else at its key in Redis; with
-    --all-or-nothing, that ends the import. An import that was interrupted may be repeated: the
-    result is the same. A Rejected station stays Rejected. Otherwise the registrationStatus and
-    lastUpdated in a file are kept, as an export has them. If two rows have one id, the later row
-    counts; with --only-new, the earlier.
+    SOURCE.rejects, with its line number, the column and the reason, but without its secrets, and
+    the import goes on. A column that is not known is named; a header that is wrong ends the import
+    before anything is written. A row is rejected too if another program has something else at its
+    key in Redis; with --all-or-nothing, that ends the import. An import that was interrupted may be
+    repeated: the result is the same. A Rejected station stays Rejected. Otherwise the
+    registrationStatus and lastUpdated in a file are kept, as an export has them. If two rows have
+    one id, the later row counts; with --only-new, the earlier.
 
     \b
     Exit codes:
@@ -83,6 +101,8 @@ def import_command(
       2  the command line is wrong
       3  rows were rejected
     """
+    if only_new and replace:
+        raise click.UsageError("--only-new and --replace exclude each other")
     if sources.count(STDIN) > 1:
         raise click.UsageError("standard input can be read only once")
     try:
@@ -103,6 +123,7 @@ def import_command(
         all_or_nothing=all_or_nothing,
         dry_run=dry_run,
         only_new=only_new,
+        replace=replace,
     )
     settings = read_settings(config)
     work = import_records(KINDS[kind], opened, settings, options)
@@ -121,7 +142,11 @@ async def _audited(
     """Import, with one line of the log for the whole import."""
     with audited(settings, "import", "import") as line:
         line.update(kind=kind, sources=[str(source) for source in sources])
-        result = await work
+        try:
+            result = await work
+        except asyncio.CancelledError as interrupted:
+            click.echo(f"csms-redis: {interrupted}", err=True)
+            raise
         line.update(written=result.written, existing=result.existing, rejected=result.rejected)
         if options.all_or_nothing and result.rejected:
             line["outcome"] = "refused"
@@ -142,6 +167,13 @@ def _summarise(kind: str, result: ImportResult, *, written: bool) -> None:
             "work, use csms-redis station allow",
             err=True,
         )
+    for name, first in islice(result.unknown.items(), _MOST_UNKNOWN):
+        click.echo(f"{printable(name)} is not known and was left out, first at {first}", err=True)
+    if len(result.unknown) > _MOST_UNKNOWN:
+        click.echo(f"and so are {len(result.unknown) - _MOST_UNKNOWN} others", err=True)
+    if result.removed:
+        removed = ", ".join(f"{printable(name)} {n}" for name, n in sorted(result.removed.items()))
+        click.echo(f"removed, for the rows do not say it: {removed}", err=True)
     for doubt, rows in result.doubts.items():
         first = ", ".join(rows.first) + (", …" if rows.count > len(rows.first) else "")
         click.echo(f"warning: {doubt}: {rows.count} rows, at {first}: {doubt.text}", err=True)

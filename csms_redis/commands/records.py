@@ -108,7 +108,8 @@ def record_group(name: str, purpose: str) -> click.Group:
     text = f"""{purpose}
 
     The records are those of redis.url; the embedded store is used whether or not the service runs.
-    Each change, and each change that is refused, is a line of the log on standard error.
+    Each change, and each change that is refused, is a line of the log: on standard error, or in the
+    system's log (syslog) if that is a terminal.
     """
     return click.Group(name, help=text, epilog=EXIT_CODES)
 

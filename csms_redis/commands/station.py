@@ -1,6 +1,7 @@
 """`csms-redis station`: charge stations, one at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -93,8 +94,9 @@ def station_add(
 ) -> None:
     """Register a station.
 
-    Only the hash of its password is kept. A station that is replaced becomes Pending, but a
-    blocked one stays Rejected.
+    Only the hash of its password is kept. A station that is there already is not changed. With
+    --replace the record is exactly what this command says: without a password it has none, and it
+    becomes Pending, but a blocked one stays Rejected.
     """
     if generate_password and password_stdin:
         raise click.UsageError("--generate-password and --password-stdin exclude each other")
@@ -129,7 +131,10 @@ def station_add(
     if written.stored is Stored.WITH_KEPT:
         text += "; it was blocked, and stays Rejected: to let it work, use csms-redis station allow"
         status = "Rejected"
-    result = {"csId": cs_id, "registrationStatus": status}
+    result: dict[str, Any] = {"csId": cs_id, "registrationStatus": status}
+    if removed := [name for name in written.removed if name not in result]:
+        text += f"\nremoved: {', '.join(map(printable, removed))}"
+        result["removed"] = removed
     if generated:
         text += f"\npassword  {generated}"
         result["password"] = generated

@@ -61,7 +61,11 @@ token = record_group("token", "Add, show, list or remove tokens.")
 def token_add(
     uid: str, replace: bool, as_json: bool, config: Path | None, **properties: Any
 ) -> None:
-    """Set a token."""
+    """Set a token.
+
+    A token that is there already is not changed. With --replace the record is exactly what this
+    command says.
+    """
     settings = read_settings(config)
 
     def make() -> Record:
@@ -70,8 +74,13 @@ def token_add(
         warn(checked.doubts())
         return token_record(settings.redis.key_prefix.encode(), checked)
 
-    add_record(_TOKENS, settings, "setToken", uid, make, replacing=replace)
-    print_result(f"token {printable(uid)} is added", {"uid": uid}, as_json=as_json)
+    written = add_record(_TOKENS, settings, "setToken", uid, make, replacing=replace)
+    text = f"token {printable(uid)} is added"
+    result: dict[str, Any] = {"uid": uid}
+    if written.removed:
+        text += f"\nremoved: {', '.join(map(printable, written.removed))}"
+        result["removed"] = written.removed
+    print_result(text, result, as_json=as_json)
 
 
 @token.command("show", cls=IdCommand, epilog=EXIT_CODES_BY_ID)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Self
 
+from csms_redis.contract.blanks import BLANKS
 from csms_redis.contract.errors import BadRequest
 
 # OCPP 2.0.1 part 2, A: security profiles 1 to 3; the contract has 0 to 2
@@ -74,6 +75,13 @@ class Doubt(StrEnum):
             "does not find the record"
         ),
     )
+    WORD_FOR_NOTHING = (
+        "word-for-nothing",
+        (
+            "groupId, contractId or visualNumber is N/A, - or another word for nothing: it is kept "
+            "as a text, so that a groupId joins all cards that have it; leave it away, or give null"
+        ),
+    )
     # ISO/IEC 14443-3: 4, 7 or 10 bytes
     RFID_UID = (
         "rfid-uid",
@@ -116,31 +124,9 @@ class Doubt(StrEnum):
             "put the station's certificate first"
         ),
     )
-    CHAIN_ORDER = (
-        "chain-order",
-        (
-            "the first certificate has issued another one that follows: put the station's own "
-            "certificate first, it is the one that is looked up"
-        ),
-    )
     CHECK_DIGIT = (
         "contract-id-check-digit",
         "contractId has an eMAID's form but not its check digit; it is kept as given",
-    )
-    TOKEN_TYPE = (
-        "token-type",
-        "the token has a type that this API has not, as EMAID of OCPI 2.3; it is stored as OTHER",
-    )
-    OPTIONAL_VALUE = (
-        "optional-value",
-        (
-            "visual_number, group_id, language (two letters) or last_updated is wrong or empty, "
-            "and was left out"
-        ),
-    )
-    UID_OF_TWO_PARTIES = (
-        "uid-of-two-parties",
-        "two eMSPs have a token with this uid, and only one can be stored: the newer stays",
     )
 
 
@@ -167,10 +153,10 @@ def refuse_any(doubts: Iterable[Doubt]) -> None:
         raise Doubtful(doubt)
 
 
-# White space, and what Unicode calls a format character or a blank that is a letter: none is seen.
-_BLANK = re.compile(
-    "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0]"
+# Besides what may be stripped: what changes how the character before it is drawn.
+_BLANK = re.compile(f"[{re.escape(BLANKS)}\u17b4\u17b5\u180b-\u180d\ufe00-\ufe0f]")
+_WORDS_FOR_NOTHING = frozenset(
+    ["", "-", "--", ".", "n/a", "#n/a", "n.a.", "null", "(null)", "none", "nil", "nan", "undefined"]
 )
 _RFID_UID = re.compile(r"[0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20}")
 _HEX_KEY = re.compile(rb"[0-9A-Fa-f]{32,40}")  # OCPP 1.6 security whitepaper: 16 to 20 bytes
@@ -188,6 +174,12 @@ def of_blanks(*ids: str | None) -> Iterator[Doubt]:
         yield Doubt.ID_OUTER_BLANK
     if inner:
         yield Doubt.ID_INNER_BLANK
+
+
+def of_words(*texts: str | None) -> Iterator[Doubt]:
+    """The doubt about words that stand for nothing where a text is left out."""
+    if any(text is not None and text.lower() in _WORDS_FOR_NOTHING for text in texts):
+        yield Doubt.WORD_FOR_NOTHING
 
 
 def of_rfid_uid(uid: str) -> Iterator[Doubt]:

@@ -272,6 +272,7 @@ class Token(ContractModel):
         if self.type == "RFID":
             yield from doubts.of_rfid_uid(self.uid)
         yield from doubts.of_blanks(self.uid, self.contractId, self.groupId)
+        yield from doubts.of_words(self.groupId, self.contractId, self.visualNumber)
 
 
 class Certificate(ContractModel):

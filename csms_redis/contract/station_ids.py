@@ -4,12 +4,14 @@
 whatever its id is.
 """
 
+import re
 from collections.abc import Iterator
 
 from csms_redis.contract.doubts import Doubt, Doubtful, of_blanks, refuse_any
 from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.identifiers import station_id
 
+_ORDINARY = re.compile(r"[A-Za-z0-9_-]{1,48}")
 _NONE = "csId must be 1 to 48 characters of UTF-8, none a control character."
 
 
@@ -27,6 +29,8 @@ def check_station_id(text: str, *, strict: bool, any_station_id: bool) -> list[D
     Raises:
         BadRequest: it is refused; it says why and what to do.
     """
+    if _ORDINARY.fullmatch(text):  # as most are: an import is a tenth faster
+        return []
     if station_id(text) is None:
         raise BadRequest(_NONE)
     doubts = list(_doubts(text))

@@ -1,26 +1,23 @@
-"""CSV (RFC 4180): UTF-8 with or without a byte order mark, any line end, `,` `;` or tabs."""
+"""CSV as spreadsheets and databases write it (RFC 4180, and what they make of it)."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, TypeAlias
 
-from csms_redis.fleet.kinds import PASSWORD, Kind
-from csms_redis.fleet.rows import (
-    BOM,
-    MAX_RECORD,
-    NOT_UTF_8,
-    TOO_LONG,
-    UTF_16,
-    UTF_16_BOMS,
-    Lines,
-    Row,
-    Unreadable,
-)
+from csms_redis.contract.blanks import BLANKS
+from csms_redis.fleet.cells import TEXTS, UNSET, BadCell, Cell, is_null, read_cell, reader
+from csms_redis.fleet.csv_lines import TextLines, is_broken
+from csms_redis.fleet.failure import UnusableSource
+from csms_redis.fleet.names import Names
+from csms_redis.fleet.rows import MAX_RECORD, NOT_UTF_8, TOO_LONG, Row, Unreadable
 
-_DELIMITERS = ",;\t"
-_BOOLEANS = {"true": True, "false": False}
-_MARK = "'"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_DELIMITERS = ",;\t|"
+_SEP = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+_NULL = re.compile(r"null|\\N", re.IGNORECASE)
+_OPEN = "end of data"  # in what the csv module says of a quote that nothing closes
+_MOST_LINES = 20  # of a header
+_NOTHING = BLANKS + '",;|\x1a'  # what a row without a value is made of
 
 # A single cell may fill a whole record. The csv module has one limit for the whole process, and
 # nothing else here reads CSV.
@@ -29,6 +26,79 @@ csv.field_size_limit(MAX_RECORD)
 
 class _BrokenCsv(Exception):
     """These lines cannot be read as a record; the message says why, and quotes none of them."""
+
+
+class _Refused(Exception):
+    """A row has something that no row may have."""
+
+    def __init__(self, reason: str, column: str = "", data: dict[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.column, self.data = reason, column, data
+
+    def row(self, source: str, line: int) -> Unreadable:
+        """What is told of it."""
+        return Unreadable(source, line, self.reason, self.column, self.data)
+
+
+class Header:
+    """What the first lines of a file say of the others."""
+
+    def __init__(self, columns: Sequence[tuple[str, Cell]], delimiter: str) -> None:
+        """Keep the columns, each with what reads its cells, and what is between two cells."""
+        self.delimiter = delimiter
+        self._columns = columns
+        self._names = [name for name, _ in columns]
+        self._not_texts = [(name, read_) for name, read_ in columns if read_ not in TEXTS]
+        self._odd = re.compile(rf"[^!#-&(-\[\]-~\r\n{re.escape(delimiter)}]")
+        self._formulas = tuple(f"{before}=" for before in (delimiter, "\n", "\r"))
+
+    def are_simple(self, text: str) -> bool:
+        """Whether each cell of these lines that is not empty means just what it has."""
+        return not (
+            "" in self._names
+            or self._odd.search(text)
+            or any(formula in text for formula in self._formulas)
+            or text.startswith("=")
+            or "null" in text.lower()
+        )
+
+    def simple_data(self, row: list[str]) -> dict[str, Any]:
+        """As `data`, for a row of lines that are simple."""
+        if len(row) != len(self._names) or "" in row:
+            return self.data(row)
+        data: dict[str, Any] = dict(zip(self._names, row, strict=True))
+        for name, read_ in self._not_texts:
+            try:
+                data[name] = read_(data[name])
+            except BadCell as bad:
+                raise _Refused(f"{name} {bad}", name, data) from None
+        return data
+
+    def data(self, row: list[str]) -> dict[str, Any]:
+        """The properties that a row speaks of; none for an empty row.
+
+        Raises:
+            _Refused: a cell cannot be read, or there are too many.
+        """
+        data: dict[str, Any] = {}
+        refused: _Refused | None = None
+        for (name, read_), cell in zip(self._columns, row, strict=False):
+            if cell and name:
+                try:
+                    value = read_(cell)
+                except BadCell as bad:
+                    value = cell.strip(BLANKS)
+                    refused = refused or _Refused(f"{name} {bad}", name, data)
+                if value is not UNSET:
+                    data[name] = value
+        width = len(self._columns)
+        if len(row) > width and any(cell.strip(_NOTHING) for cell in row[width:]):
+            raise _Refused(f"has {len(row)} cells, and the header names {width} columns")
+        if refused:
+            raise refused
+        if len(data) <= 1 and not any(cell.strip(_NOTHING) for cell in row):
+            return {}
+        return data
 
 
 class _RecordLines(Iterator[str]):
@@ -41,32 +111,32 @@ class _RecordLines(Iterator[str]):
         line: the number of the current record's first line, from 1.
     """
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: TextLines) -> None:
         self.line = 1
         self._lines = lines
-        self._taken: list[bytes | None] = []  # the current record's lines, as far as they are read
-        self._size = 0  # of these, in bytes
+        self._taken: list[str | None] = []  # the current record's lines, as far as they are read
+        self._size = 0  # of these, in characters
 
     def __next__(self) -> str:
         line = self._lines.next()
-        if line == b"":
+        if line == "":
             raise StopIteration
         self._taken.append(line)
         if line is None:
             raise _BrokenCsv(TOO_LONG)
-        if self._lines.number == 1:
-            if line.startswith(UTF_16_BOMS):
-                raise _BrokenCsv(UTF_16)
-            line = line.removeprefix(BOM)
         self._size += len(line)
         if self._size > MAX_RECORD:
             raise _BrokenCsv(
                 f"with the lines below it {TOO_LONG}; is a quote opened that nothing closes?"
             )
-        try:
-            return line.decode()
-        except UnicodeDecodeError:
-            raise _BrokenCsv(NOT_UTF_8) from None
+        if is_broken(line):
+            raise _BrokenCsv(NOT_UTF_8)
+        return line
+
+    @property
+    def text(self) -> str:
+        """The current record's lines."""
+        return "".join(line for line in self._taken if line)
 
     def begin(self) -> None:
         """Begin a record: the next line is its first."""
@@ -79,97 +149,136 @@ class _RecordLines(Iterator[str]):
         self._lines.give_back(self._taken[1:])
 
 
-def read(file: BinaryIO, source: str, kind: Kind) -> Iterator[Row | Unreadable]:
+def read(file: BinaryIO, source: str, names: Names) -> Iterator[Row | Unreadable]:
     """Read a file's rows; the first row names the columns.
 
-    An empty cell means that a property is not set. A cell with an apostrophe alone is an empty text
-    (see `write_cell`).
+    A cell that is empty or missing says nothing; a NULL says that the property is to go.
+
+    Raises:
+        UnusableSource: the header is wrong.
     """
-    records = _RecordLines(Lines(file))
-    header: list[str] | None = None
-    cells: Iterator[list[str]] = iter(())
+    lines = TextLines(file)
+    header = read_header(lines, names)
+    for records, data_of in _records(lines, header):
+        for line, row in records:
+            if isinstance(row, str):
+                yield Unreadable(source, line, row)
+                continue
+            try:
+                data = data_of(row)
+            except _Refused as refused:
+                yield refused.row(source, line)
+            else:
+                if data:
+                    yield Row(source, line, data)
+
+
+_Records: TypeAlias = Iterable[tuple[int, list[str] | str]]
+
+
+def _records(
+    lines: TextLines, header: Header
+) -> Iterator[tuple[_Records, Callable[[list[str]], dict[str, Any]]]]:
+    """Some records after others, and what reads them.
+
+    A record is the number of its first line, and its cells or why it cannot be read.
+    """
+    careful = _RecordLines(lines)
+    cells = csv.reader(careful, delimiter=header.delimiter, strict=True)
     while True:
-        if header is None:
-            cells = csv.reader(records, strict=True)
-        records.begin()
+        if plain := lines.take_plain():
+            rows = csv.reader(plain, delimiter=header.delimiter, strict=True)
+            simple = header.are_simple(lines.text)
+            first = lines.number - len(plain) + 1
+            yield enumerate(rows, first), header.simple_data if simple else header.data
+            continue
+        careful.begin()
         try:
             row = next(cells)
-            if header is None and row:
-                header, cells = _header(row, records, kind)
-            elif row and header:
-                yield Row(source, records.line, _data(header, row, kind))
+            if _NULL.search(careful.text):
+                row = _quoted_nulls_marked(row, careful.text, header.delimiter)
+            yield [(careful.line, row)], header.data
         except StopIteration:
-            break
+            return
         except (_BrokenCsv, csv.Error) as error:
             reason = str(error) if isinstance(error, _BrokenCsv) else _explain(error)
-            yield Unreadable(source, records.line, reason)
-            if header is None:
-                return
-            records.go_on_after_first_line()
-    if header is None:
-        yield Unreadable(source, 1, "the file is empty; its first line must name the columns")
+            yield [(careful.line, reason)], header.data
+            careful.go_on_after_first_line()
+            cells = csv.reader(careful, delimiter=header.delimiter, strict=True)
 
 
-def _header(
-    row: list[str], records: _RecordLines, kind: Kind
-) -> tuple[list[str], Iterator[list[str]]]:
-    """The names of the columns, and a reader of the rows below them."""
-    delimiter = ","
-    if len(row) == 1:
-        delimiter = max(_DELIMITERS, key=row[0].count)
-        row = next(csv.reader(row, delimiter=delimiter, strict=True))
-    names = [name.strip() for name in row]
-    while names and not names[-1]:
-        names.pop()
-    for name in kind.required:
-        if name not in names:
-            raise _BrokenCsv(
-                f"the first line must name the columns, and there is none called {name}; "
-                f"there may be {', '.join(kind.columns)}"
-            )
-    if len(set(names)) < len(names):
-        raise _BrokenCsv("two columns have the same name")
-    return names, csv.reader(records, delimiter=delimiter, strict=True)
+def read_header(lines: TextLines, names: Names) -> Header:
+    """Read the first lines: which columns there are, and what is between them.
+
+    The delimiter is the one with which most names are known, else with which there are most cells.
+
+    Raises:
+        UnusableSource: the header is wrong.
+    """
+    delimiters = _DELIMITERS
+    while not (line := _header_line(lines)).strip(_NOTHING) or (sep := _SEP.fullmatch(line)):
+        if line.strip(_NOTHING) and sep:
+            delimiters = sep[1]
+    number = lines.number
+    taken = [line]
+    best: tuple[int, int] = (-1, 0)
+    used, row, delimiter = 1, [""], ","
+    problem: csv.Error | None = None
+    for candidate in delimiters:
+        cells = csv.reader(_header_lines(lines, taken), delimiter=candidate, strict=True)
+        try:
+            found = [str(read_cell(cell) or "") for cell in next(cells)]
+        except csv.Error as error:
+            problem = problem or error
+            continue
+        if (worth := (names.known_of(found), len(found))) > best:
+            best, used, row, delimiter = worth, cells.line_num, found, candidate
+    if problem and (best[0] < 0 or (best[0] == 0 and _OPEN in str(problem))):
+        raise UnusableSource(f"line {number}: {_explain(problem)}")
+    lines.give_back(taken[used:])
+    while row and not row[-1]:
+        row.pop()
+    columns = names.of_header(row, number)
+    return Header([(name, reader(name, names.kind)) for name in columns], delimiter)
 
 
-def _data(names: Sequence[str], row: list[str], kind: Kind) -> dict[str, Any]:
-    if len(row) < len(names):
-        raise _BrokenCsv(f"has {len(row)} of {len(names)} columns")
-    if len(row) > len(names) and any(row[len(names) :]):
-        raise _BrokenCsv(f"has more than {len(names)} columns")
-    return {name: _value(name, cell, kind) for name, cell in zip(names, row, strict=False) if cell}
+def _header_line(lines: TextLines) -> str:
+    line = lines.next()
+    number = lines.number
+    if line == "":
+        raise UnusableSource("the file is empty; its first line must name the columns")
+    if line is None:
+        raise UnusableSource(f"line {number}: {TOO_LONG}")
+    if is_broken(line):
+        raise UnusableSource(f"line {number}: {NOT_UTF_8}")
+    if "\0" in line:
+        raise UnusableSource(f"line {number}: has NUL bytes; save the file as UTF-8")
+    return line
 
 
-def _value(name: str, cell: str, kind: Kind) -> Any:
-    if name in kind.booleans:
-        return _BOOLEANS.get(cell.strip().lower(), cell)
-    if name in kind.integers:
-        digits = cell.strip()
-        return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else cell
-    return cell if name == PASSWORD else read_cell(cell)
+def _header_lines(lines: TextLines, taken: list[str]) -> Iterator[str]:
+    """The lines of the header: those that were taken, and as many more as it goes on for."""
+    yield from taken
+    while len(taken) < _MOST_LINES and (line := lines.next()):
+        taken.append(line)
+        yield line
+
+
+def _quoted_nulls_marked(row: list[str], text: str, delimiter: str) -> list[str]:
+    """A row whose quoted cells are texts, whatever they look like."""
+    cells = re.compile(rf'("(?:[^"]|"")*"|[^{re.escape(delimiter)}]*)(?:{re.escape(delimiter)}|\Z)')
+    quoted = [match[1].startswith('"') for match in cells.finditer(text)]
+    return [
+        f'="{cell}"' if is_null(cell) and is_quoted else cell
+        for cell, is_quoted in zip(row, quoted, strict=False)
+    ]
 
 
 def _explain(error: csv.Error) -> str:
     """Say in plain words what the csv module's error means."""
     text = str(error)
-    if "end of data" in text:
+    if _OPEN in text:
         return "a quote is opened here that nothing closes"
     if "expected after" in text:
         return "a quote within a quoted cell must be doubled"
     return "is not CSV (RFC 4180)"
-
-
-def write_cell(text: str) -> str:
-    """Write a text so that no spreadsheet takes it for a formula; `read_cell` undoes that.
-
-    An apostrophe is put before a text that begins like a formula or with an apostrophe. It also
-    stands for the empty text, because an empty cell means that a property is not set.
-    """
-    return _MARK + text if not text or text.startswith((*_FORMULA_STARTS, _MARK)) else text
-
-
-def read_cell(cell: str) -> str:
-    """Read the text of a cell; an apostrophe that another program put before a word stays."""
-    rest = cell[1:]
-    marked = cell.startswith(_MARK) and (not rest or rest.startswith((*_FORMULA_STARTS, _MARK)))
-    return rest if marked else cell

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -9,9 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from csms_redis.contract.doubts import Doubt, refuse_any
+from csms_redis.contract.doubts import Doubt, Doubtful, refuse_any
 from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
-from csms_redis.fleet.failure import TransferFailed
+from csms_redis.fleet.failure import TransferFailed, UnusableSource
 from csms_redis.fleet.kinds import Kind
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.rejects import Rejects
@@ -29,6 +30,7 @@ _BATCH_BYTES = 2**20
 _STORED_AT_ONCE = 4  # batches
 _READ_AHEAD = 2  # batches
 
+_NO_PASSWORD = Doubt.PROFILE_WITHOUT_PASSWORD
 _FIRST_ROWS = 5  # that are told of each doubt
 
 _T = TypeVar("_T")
@@ -43,12 +45,14 @@ class ImportOptions:
         all_or_nothing: check all rows first, and store nothing if one is rejected.
         dry_run: check only.
         only_new: leave records alone that are there already.
+        replace: make each record exactly what its row says.
     """
 
     rejects_file: Path | None = None
     all_or_nothing: bool = False
     dry_run: bool = False
     only_new: bool = False
+    replace: bool = False
 
 
 @dataclass(slots=True)
@@ -79,6 +83,10 @@ class ImportResult:
         written: records that were stored.
         blocked: stations among these that were `Rejected`, and stay so against their rows.
         existing: records that were there already and were left alone.
+        removed: how often each property was taken away from a record that was there, because its
+            whole record has not got it, or set back to its default.
+        unknown: columns or properties that are not known and were left out, with the place of the
+            first (`file:line`).
         rejected: rows that were refused.
         rejects: the files that these rows were written to.
         doubts: what is doubtful about rows that were not rejected: each doubt with the number of
@@ -90,6 +98,8 @@ class ImportResult:
     written: int = 0
     blocked: int = 0
     existing: int = 0
+    removed: Counter[str] = field(default_factory=Counter)
+    unknown: dict[str, str] = field(default_factory=dict)
     rejected: int = 0
     rejects: list[Path] = field(default_factory=list)
     doubts: dict[Doubt, DoubtfulRows] = field(default_factory=dict)
@@ -132,6 +142,7 @@ async def import_records(
     try:
         for source in sources:
             source.measure()
+            source.check_header()
         if options.dry_run or options.all_or_nothing:
             await run.check("checking")
         if not (options.dry_run or (options.all_or_nothing and run.result.rejected)):
@@ -148,7 +159,7 @@ async def import_records(
     except OSError as error:
         name = error.filename if isinstance(error.filename, str | Path) else "a source"
         raise TransferFailed(f"{name}: {error.strerror or 'cannot be read'}{run.so_far}") from None
-    except _GaveUp as error:
+    except (_GaveUp, UnusableSource) as error:
         raise TransferFailed(f"{error}{run.so_far}") from None
     except asyncio.CancelledError:
         raise asyncio.CancelledError(f"interrupted{run.so_far}") from None
@@ -225,6 +236,9 @@ class _Run:
                     storing.add(asyncio.create_task(write(batch)))
                     meter.show()
                 await wait_until_at_most(0)
+            except (OSError, UnusableSource):
+                await wait_until_at_most(0)  # what was read until then is written
+                raise
             finally:
                 for task in storing:
                     task.cancel()
@@ -241,22 +255,32 @@ class _Run:
                 for rejects in self._rejects:
                     rejects.close()
         self.result.rejects = [rejects.path for rejects in self._rejects if rejects.count]
+        for source in self._sources:
+            for name, line in source.names.unknown.items():
+                self.result.unknown.setdefault(name, f"{source.name}:{line}")
 
     async def _write(self, redis: RedisClient, batch: _Batch) -> None:
         records = list(batch.records.values())
         retries = Retries()
         while True:
-            replies = await store_all(redis, records, only_new=self._options.only_new)
+            replies = await store_all(
+                redis, records, only_new=self._options.only_new, strict=self._api.strict
+            )
             failed, failure = [], Unavailable("")
             for record, reply in zip(records, replies, strict=True):
                 if isinstance(reply, Unavailable):
                     failed.append(record)
                     failure = failure if failure.lasting else reply
                 elif isinstance(reply, Conflict):
-                    self._reject_conflict(batch, record, reply)
+                    self._reject_stored(batch, record, reply.error)
                 elif reply.stored:
                     self.result.written += 1
                     self.result.blocked += reply.stored is Stored.WITH_KEPT
+                    self.result.removed.update(reply.removed)
+                    if reply.lacking:
+                        self._doubt(batch.rows[record.key][0], _NO_PASSWORD)
+                elif reply.lacking:
+                    self._reject_stored(batch, record, Doubtful(_NO_PASSWORD).error)
                 else:
                     self.result.existing += 1
             if not failed:
@@ -265,23 +289,30 @@ class _Run:
             if not await retries.wait(failure):
                 raise _GaveUp(failure.error.split(". ")[0].rstrip("."))
 
-    def _reject_conflict(self, batch: _Batch, record: Record, conflict: Conflict) -> None:
-        """Reject the row of a record whose key holds something else."""
+    def _reject_stored(self, batch: _Batch, record: Record, reason: str) -> None:
+        """Reject the row of a record that cannot be stored beside what is in Redis."""
         if self._options.all_or_nothing:
-            raise _GaveUp(conflict.error.removesuffix("."))
+            raise _GaveUp(reason.removesuffix("."))
         row, rejects = batch.rows[record.key]
-        self._reject(rejects, row, conflict.error, self._kind.without_secrets(row.data))
+        self._reject(rejects, row, reason, row.data)
 
     def _reject(
         self,
         rejects: Rejects,
         row: Row | Unreadable,
         reason: str,
-        shown: dict[str, Any] | None = None,
+        data: dict[str, Any] | None = None,
     ) -> None:
+        kind = self._kind
+        column = row.column if isinstance(row, Unreadable) else kind.column_of(reason)
+        shown = None if data is None else kind.without_secrets(data)
         with self._rejecting:
             self.result.rejected += 1
-            rejects.add(row, reason, shown)
+            rejects.add(row, reason, shown, column)
+
+    def _doubt(self, row: Row, doubt: Doubt) -> None:
+        with self._rejecting:
+            self.result.doubts.setdefault(doubt, DoubtfulRows()).add(row)
 
     @property
     def _share_read(self) -> float | None:
@@ -314,18 +345,23 @@ class _Run:
         for row in source.rows():
             result.read += 1
             if isinstance(row, Unreadable):
-                self._reject(rejects, row, row.reason)
+                self._reject(rejects, row, row.reason, row.data)
                 continue
+            whole = row.whole or self._options.replace
             try:
                 if self._api.strict:
                     refuse_any(row.doubts)
-                checked = kind.check(row.data, api=self._api, prefix=self._prefix, now=updated)
+                checked = kind.check(
+                    row.data, api=self._api, prefix=self._prefix, now=updated, whole=whole
+                )
             except BadRequest as bad:
-                self._reject(rejects, row, bad.error, kind.without_secrets(row.data))
+                self._reject(rejects, row, bad.error, row.data)
                 continue
             for doubt in row.doubts + checked.doubts:
-                result.doubts.setdefault(doubt, DoubtfulRows()).add(row)
+                self._doubt(row, doubt)
             record = checked.record
+            if record.needed and self._options.dry_run:
+                self._doubt(row, _NO_PASSWORD)  # unless the station is there with one
             if record.key in batch.records or len(batch.records) == _BATCH or size > _BATCH_BYTES:
                 yield batch
                 batch, size = _Batch(), 0

@@ -170,7 +170,7 @@ def _array(text: _JsonReader, source: str) -> Iterator[Row | Unreadable]:
         line = text.line
         value = text.value()
         if isinstance(value, dict):
-            yield Row(source, line, _from_ocpi(value))
+            yield Row(source, line, _from_ocpi(value), whole=True)
         else:
             yield Unreadable(source, line, _NO_OBJECT)
         if text.peek() != "]":

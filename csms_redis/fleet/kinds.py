@@ -1,8 +1,11 @@
 """The kinds of record that can be imported and exported, and how a row becomes a record."""
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import UTC
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import orjson
@@ -30,6 +33,8 @@ PASSWORD = "password"  # noqa: S105 a column's name
 _KEY = "authorizationKey"
 _CS_ID, _AUTH, _STATUS, _UPDATED = "csId", "auth", "registrationStatus", "lastUpdated"
 _HIDDEN = "***"
+_FIRST_WORD = re.compile(r"\w+")
+_NO_SECRET = re.compile(r"[A-Za-z]{0,16}|[-+0-9.,:/TZ ]{1,32}")
 
 
 class Checked(NamedTuple):
@@ -56,7 +61,13 @@ class Kind(ABC):
         exported: the properties of an export, in order; the first is the id, if it is a property.
         integers: the columns whose values are whole numbers.
         booleans: the columns whose values are true or false.
-        public: the columns whose values may be repeated in a file of rejects.
+        ids: the columns whose values are ids, of which each digit counts.
+        secrets: the columns whose values are never shown.
+        optional: the columns that NULL takes away.
+        aliases: what others call a column, and its name here.
+        left_out: what others have, and this program has no place for.
+        meant: names that are none of a column, but probably stand for one.
+        nested: the columns that are objects, in JSON.
     """
 
     resource: ClassVar[Resource]
@@ -65,16 +76,23 @@ class Kind(ABC):
     exported: ClassVar[tuple[str, ...]]
     integers: ClassVar[frozenset[str]] = frozenset()
     booleans: ClassVar[frozenset[str]] = frozenset()
-    public: ClassVar[frozenset[str]] = frozenset()
+    ids: ClassVar[frozenset[str]] = frozenset()
+    secrets: ClassVar[frozenset[str]] = frozenset()
+    optional: ClassVar[frozenset[str]] = frozenset()
+    aliases: ClassVar[Mapping[str, str]] = {}
+    left_out: ClassVar[frozenset[str]] = frozenset()
+    meant: ClassVar[Mapping[str, str]] = {}
+    nested: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def check(
-        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
     ) -> Checked:
         """Check a row as the API checks a request's body, and make a record of it.
 
         Args:
-            data: the row's properties.
+            data: the row's properties; None for one that is to go.
+            whole: whether the record has what the row says and nothing else.
             api: the settings of the API, which say what is allowed.
             prefix: what every key begins with.
             now: the `lastUpdated`, as JSON, of a row that has none.
@@ -84,12 +102,23 @@ class Kind(ABC):
         """
 
     def without_secrets(self, data: dict[str, Any]) -> dict[str, Any]:
-        """What may be shown of a row: a secret may be in any column but a public one."""
+        """What may be shown of a row: all but its secrets."""
         return {
-            name: value if name in self.public else _HIDDEN
+            name: _HIDDEN if name in self.secrets else value
             for name, value in data.items()
             if name in self.columns
         }
+
+    def column_of(self, reason: str) -> str:
+        """The column that a reason begins with; empty if it is about none."""
+        word = _FIRST_WORD.match(reason)
+        return word[0] if word and word[0] in self.columns else ""
+
+    def removed(self, data: dict[str, Any]) -> tuple[bytes, ...]:
+        """The properties that a row takes away."""
+        return tuple(
+            name.encode() for name, value in data.items() if value is None and name in self.optional
+        )
 
 
 class StationKind(Kind):
@@ -107,14 +136,43 @@ class StationKind(Kind):
     columns = (*exported, PASSWORD, _KEY)
     required = (_CS_ID, "securityProfile")
     integers = frozenset({"securityProfile"})
-    booleans = frozenset({"invalidUsernameAllowed"})
-    public = frozenset({_CS_ID})
+    booleans = optional = frozenset({"invalidUsernameAllowed"})
+    ids = frozenset({_CS_ID})
+    secrets = frozenset({CREDENTIAL, PASSWORD, _KEY})
+    aliases = MappingProxyType({_AUTH: _AUTH})
+    nested = frozenset({_AUTH})
+    meant = MappingProxyType(
+        {
+            "status": _STATUS,
+            "state": _STATUS,
+            "registration": _STATUS,
+            "profile": "securityProfile",
+            "pass": PASSWORD,
+            "passwd": PASSWORD,
+            "pwd": PASSWORD,
+            "secret": PASSWORD,
+            "passwordHash": CREDENTIAL,
+            "hash": CREDENTIAL,
+            "authKey": _KEY,
+            "key": _KEY,
+        }
+    )
+
+    def without_secrets(self, data: dict[str, Any]) -> dict[str, Any]:
+        """As `Kind` says; nothing where a secret may have slipped into another column."""
+        shown = super().without_secrets(data)
+        rest = (value for name, value in shown.items() if name not in self.secrets | {_CS_ID})
+        slipped = any(isinstance(value, str) and not _NO_SECRET.fullmatch(value) for value in rest)
+        return dict.fromkeys(shown, _HIDDEN) if slipped else shown
 
     def check(
-        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
     ) -> Checked:
         """As `Kind` says; a password or a key is hashed, and a listing's `auth` is read."""
         rest = _without_auth(data)
+        removed: tuple[bytes, ...] = ()
+        if None in rest.values():
+            removed, rest = self.removed(rest), _without_nulls(rest)
         cs_id = rest.pop(_CS_ID, None)
         if not isinstance(cs_id, str):
             cs_id = ""
@@ -126,15 +184,22 @@ class StationKind(Kind):
         about_password = _hash_password(rest)
         if api.strict:
             refuse_any(about_password)
-        auth = ChargeStationAuth.check(rest, strict=api.strict)
+        # whether the station has a password already is known when it is stored
+        perhaps = not whole and CREDENTIAL not in rest and rest.get("securityProfile") in {0, 1}
+        if perhaps and api.strict and not rest.keys() <= ChargeStationAuth.model_fields.keys():
+            raise BadRequest("The row has a property that is not known.")
+        auth = ChargeStationAuth.check(rest, strict=api.strict and not perhaps)
         record = station_record(
             prefix,
             cs_id,
             auth,
             status=None if status is None else orjson.dumps(status),
             updated=updated,
+            partial=not whole,
+            removed=removed,
         )
-        return Checked(record, (*about_id, *about_password, *auth.doubts()))
+        about_auth = () if perhaps else auth.doubts()
+        return Checked(record, (*about_id, *about_password, *about_auth))
 
 
 class TokenKind(Kind):
@@ -142,18 +207,27 @@ class TokenKind(Kind):
 
     resource = TOKEN
     exported = columns = tuple(Token.model_fields)
-    required = ("uid",)
+    required = tuple(name for name, field in Token.model_fields.items() if field.is_required())
     booleans = frozenset({"valid"})
-    public = frozenset(columns)
+    ids = frozenset({"uid", "contractId", "groupId", "visualNumber"})
+    optional = frozenset({"visualNumber", "groupId", "languageCode"})
+    aliases = MappingProxyType(
+        {"whitelist": "cacheMode", "language": "languageCode", "auth_id": "contractId"}
+    )
+    left_out = frozenset({"default_profile_type", "energy_contract"})
 
     def check(
-        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
     ) -> Checked:
         """As `Kind` says."""
+        removed: tuple[bytes, ...] = ()
+        if None in data.values():
+            removed, data = self.removed(data), _without_nulls(data)
         token = Token.check(data, strict=api.strict)
         updated = _last_updated(token.lastUpdated, now)
         doubts = () if api.strict else tuple(token.doubts())
-        return Checked(token_record(prefix, token, updated=updated), doubts)
+        record = token_record(prefix, token, updated=updated, partial=not whole, removed=removed)
+        return Checked(record, doubts)
 
 
 class CertificateKind(Kind):
@@ -162,12 +236,14 @@ class CertificateKind(Kind):
     resource = CERTIFICATE
     exported = columns = ("certificate", _UPDATED)
     required = ("certificate",)
+    secrets = frozenset({"certificate"})  # it may be a private key
 
     def check(
-        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes
+        self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
     ) -> Checked:
-        """As `Kind` says."""
-        rest = dict(data)
+        """As `Kind` says; a certificate is always whole, for its key is its hash."""
+        del whole
+        rest = _without_nulls(data)
         updated = _last_updated(rest.pop(_UPDATED, None), now)
         certificate = Certificate.check(rest, strict=api.strict)
         read = check_certificate(certificate.certificate, strict=api.strict)
@@ -176,6 +252,8 @@ class CertificateKind(Kind):
 
 def _hash_password(data: dict[str, Any]) -> tuple[Doubt, ...]:
     """Put the hash of a station's password or key in its place; what is doubtful about it."""
+    if PASSWORD not in data and _KEY not in data:
+        return ()
     given = [name for name in (PASSWORD, _KEY, CREDENTIAL) if data.get(name) is not None]
     if len(given) > 1:
         raise BadRequest(f"There may be a {given[0]} or a {given[1]}, not both.")
@@ -194,6 +272,10 @@ def _hash_password(data: dict[str, Any]) -> tuple[Doubt, ...]:
         return ()
     data[CREDENTIAL] = base64_sha256(password.encode())
     return tuple(of_password(password.encode()))
+
+
+def _without_nulls(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if value is not None}
 
 
 def _without_auth(data: dict[str, Any]) -> dict[str, Any]:

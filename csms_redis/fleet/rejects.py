@@ -66,18 +66,28 @@ class Rejects:
         self._file: BinaryIO | None = None
         path.unlink(missing_ok=True)
 
-    def add(self, row: Row | Unreadable, reason: str, shown: dict[str, Any] | None = None) -> None:
+    def add(
+        self,
+        row: Row | Unreadable,
+        reason: str,
+        shown: dict[str, Any] | None = None,
+        column: str = "",
+    ) -> None:
         """Write a row.
 
         Args:
             row: names the source and the line.
             reason: why the row is rejected, without its values.
             shown: the values that may be repeated; None if none could be read.
+            column: the one that is wrong, if one is.
 
         Raises:
             OSError: the file cannot be written.
         """
-        line: dict[str, Any] = {"source": row.source, "line": row.line, "reason": reason}
+        line: dict[str, Any] = {"source": row.source, "line": row.line}
+        if column:
+            line["column"] = column
+        line["reason"] = reason
         if shown is not None:
             line["record"] = {name: _shortened(value) for name, value in shown.items()}
         self.count += 1

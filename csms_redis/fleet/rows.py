@@ -42,11 +42,15 @@ class Unreadable(NamedTuple):
         source: the file's name.
         line: the number of its first line, from 1.
         reason: why it cannot be read; never a quotation, which could be a secret.
+        column: the one that is wrong, if one is.
+        data: the properties, with that one as the file has it; None if they could not be read.
     """
 
     source: str
     line: int
     reason: str
+    column: str = ""
+    data: dict[str, Any] | None = None
 
 
 class Lines:

@@ -2,13 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
+from csms_redis.contract.errors import BadRequest
 from csms_redis.fleet import csv_rows, json_rows, pem_rows
+from csms_redis.fleet.csv_lines import TextLines
+from csms_redis.fleet.failure import UnusableSource
 from csms_redis.fleet.formats import STDIN, Format, sniff
 from csms_redis.fleet.kinds import Kind
+from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import Row, Unreadable
 
 _LOOK_AHEAD = 2**13  # bytes, from which the format is found
@@ -25,6 +29,7 @@ class Source:
         name: for people.
         size: bytes in the file, or files in the directory; None if that cannot be known.
         position: how much of `size` is read.
+        names: of its columns or properties.
     """
 
     def __init__(self, path: Path, kind: Kind, format_: Format | None) -> None:
@@ -33,6 +38,7 @@ class Source:
         self.name = "stdin" if path == STDIN else str(path)
         self.size: int | None = None
         self.position = 0
+        self.names = Names(kind)
         self._kind = kind
         self._format = format_
 
@@ -69,10 +75,23 @@ class Source:
         elif self.path.is_file():
             self.size = self.path.stat().st_size
 
+    def check_header(self) -> None:
+        """Read the first lines of a file that can be read again, if they name its columns.
+
+        Raises:
+            OSError: the file cannot be read.
+            UnusableSource: the header is wrong.
+        """
+        if self.path.is_file():
+            with self.path.open("rb") as file, self._named():
+                if self._found_format(file) is Format.CSV:
+                    csv_rows.read_header(TextLines(file), self.names)
+
     def rows(self) -> Iterator[Row | Unreadable]:
         """Read all rows, from the start.
 
         Raises:
+            UnusableSource: nothing of the file can be trusted; what was read of it can.
             OSError: the file cannot be read, or the directory cannot be listed. A file of a
                 directory that cannot be read is an `Unreadable` row instead.
         """
@@ -94,17 +113,39 @@ class Source:
                 yield from self._rows(file)
 
     def _rows(self, file: BufferedReader) -> Iterator[Row | Unreadable]:
-        match self._format or sniff(file.peek(_LOOK_AHEAD), self._kind):
+        match self._found_format(file):
             case Format.CSV:
-                rows = csv_rows.read(file, self.name, self._kind)
+                rows = csv_rows.read(file, self.name, self.names)
             case Format.JSONL:
-                rows = json_rows.read_lines(file, self.name)
+                rows = map(self._renamed, json_rows.read_lines(file, self.name))
             case Format.OCPI:
-                rows = json_rows.read_ocpi(file, self.name)
+                rows = map(self._renamed, json_rows.read_ocpi(file, self.name))
             case Format.PEM:
                 rows = pem_rows.read(file, self.name)
         measured = self.size is not None
-        for number, row in enumerate(rows):
-            if measured and number % _ROWS_A_POSITION == 0:
-                self.position = file.tell()
-            yield row
+        with self._named():
+            for number, row in enumerate(rows):
+                if measured and number % _ROWS_A_POSITION == 0:
+                    self.position = file.tell()
+                yield row
+
+    def _found_format(self, file: BufferedReader) -> Format:
+        return self._format or sniff(file.peek(_LOOK_AHEAD), self._kind)
+
+    def _renamed(self, row: Row | Unreadable) -> Row | Unreadable:
+        """A row of JSON with the properties' own names."""
+        if isinstance(row, Unreadable):
+            return row
+        try:
+            data = self.names.of_object(row.data, row.line)
+        except BadRequest as bad:
+            return Unreadable(row.source, row.line, bad.error)
+        return row if data is row.data else row._replace(data=data)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which source is unusable."""
+        try:
+            yield
+        except UnusableSource as unusable:
+            raise UnusableSource(f"{self.name}: {unusable}") from None

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from csms_redis.contract.certificates import spellings
-from csms_redis.fleet.csv_rows import write_cell
+from csms_redis.fleet.cells import write_cell
 from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.formats import STDIN, Format
 from csms_redis.fleet.json_rows import to_ocpi

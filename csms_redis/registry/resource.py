@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from itertools import chain
 from time import gmtime, strftime, time
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -400,10 +401,8 @@ def _evaluate(
             how = b"needs" if record.needed else b"partial"
         fields, defaults, removed = record.fields, record.defaults, record.removed
         arguments += (2 * len(fields), 2 * len(defaults), len(removed), how)
-        for pair in fields.items():
-            arguments += pair
-        for pair in defaults.items():
-            arguments += pair
+        arguments += chain.from_iterable(fields.items())
+        arguments += chain.from_iterable(defaults.items())
         arguments += removed
     return ("EVAL", _STORE, len(records), *(record.key for record in records), *arguments)
 
@@ -417,8 +416,8 @@ def _written(record: Record, said: int | bytes | list[Any]) -> Written | Conflic
         return _PLAIN[said]
     if isinstance(said, list):
         stored, lacking, *removed = said
-        names = tuple(name.decode("utf-8", "replace") for name in removed)
-        return Written(Stored(stored), names, bool(lacking))
+        names = sorted(name.decode("utf-8", "replace") for name in removed)
+        return Written(Stored(stored), tuple(names), bool(lacking))
     key = record.key.decode("utf-8", "replace")
     return Conflict(
         f"In Redis, {key} is a {said.decode()} and no record of csms-redis. Nothing was changed: "

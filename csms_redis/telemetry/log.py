@@ -2,7 +2,10 @@
 
 import json
 import logging
+import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,6 +13,10 @@ import structlog
 
 from csms_redis.settings import TelemetrySettings
 
+SYSTEM_LOG = Path("/dev/log")
+"""Where syslog or the journal listens."""
+
+_AUTHPRIV = 10 << 3  # its facility for what concerns access
 _UNFILTERED = structlog.make_filtering_bound_logger(logging.NOTSET)
 
 
@@ -47,13 +54,31 @@ def always() -> Any:
 
 
 def line(settings: TelemetrySettings, level: int, event: str, **values: Any) -> None:
-    """Write one line in the same format, whatever else is logged or not."""
+    """Write one line in the same format, whatever else is logged or not.
+
+    A terminal is no log, and a person reads something else there: then the line goes to the
+    system's log, as JSON, if there is one.
+    """
+    if sys.stderr.isatty():
+        _to_system(level, {"event": event, **values})
+        return
     logger = structlog.wrap_logger(
         structlog.BytesLogger(sys.stderr.buffer),
         processors=_ours(text=_is_text(settings)),
         wrapper_class=_UNFILTERED,
     )
     logger.log(level, event, **values)
+
+
+def _to_system(level: int, values: dict[str, Any]) -> None:
+    """Send a line to syslog or the journal (RFC 3164), which adds the time."""
+    severity = 4 if level >= logging.WARNING else 6
+    with (
+        suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as system,
+    ):
+        system.connect(str(SYSTEM_LOG))
+        system.send(b"<%d>csms-redis: %b" % (_AUTHPRIV | severity, _dumps(values)))
 
 
 def _is_text(settings: TelemetrySettings) -> bool:

@@ -21,8 +21,7 @@ from typing import Any
 import click
 
 from csms_redis.lookup.front.protocol import LookupProtocol
-from tests.support.front_bytes import station
-from tests.support.front_site import Site, running_site
+from tests.support.front_site import Site, running_site, station
 
 ROUNDS = 20
 HITS = 50_000  # in each round

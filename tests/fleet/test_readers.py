@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csms_redis.contract.errors import BadRequest
 from csms_redis.fleet import csv_rows, json_rows, pem_rows
-from csms_redis.fleet.csv_rows import read_cell, write_cell
+from csms_redis.fleet.failure import UnusableSource
 from csms_redis.fleet.kinds import KINDS
+from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
 from csms_redis.settings import ApiSettings
 from tests.support.ocpi import TOKEN
@@ -21,7 +22,7 @@ from tests.support.ocpi import TOKEN
 Read: TypeAlias = Callable[[BinaryIO], Iterator[Row | Unreadable]]
 STATIONS = KINDS["stations"]
 READERS: dict[str, Read] = {
-    "csv": lambda file: csv_rows.read(file, "f", STATIONS),
+    "csv": lambda file: csv_rows.read(file, "f", Names(STATIONS)),
     "jsonl": lambda file: json_rows.read_lines(file, "f"),
     "ocpi": lambda file: json_rows.read_ocpi(file, "f"),
     "pem": lambda file: pem_rows.read(file, "f"),
@@ -42,104 +43,6 @@ def told(format_: str, data: bytes) -> list[tuple[int, object]]:
     ]
 
 
-class TestCsv:
-    """CSV files of operators and their spreadsheets."""
-
-    @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-    @pytest.mark.parametrize("delimiter", [b",", b";", b"\t"])
-    def test_spellings(self, end: bytes, mark: bytes, delimiter: bytes) -> None:
-        """With and without a mark, with any line end and delimiter, it is the same."""
-        lines = [b"csId,securityProfile,invalidUsernameAllowed,password", b'"a,b",1,TRUE,p', b""]
-        data = mark + end.join(lines).replace(b",", delimiter).replace(b"a" + delimiter, b"a,")
-        assert read("csv", data) == [
-            Row(
-                "f",
-                2,
-                {
-                    "csId": "a,b",
-                    "securityProfile": 1,
-                    "invalidUsernameAllowed": True,
-                    "password": "p",
-                },
-            )
-        ]
-
-    def test_lines_are_right_after_cells_of_several_lines(self) -> None:
-        """A record's line is its first."""
-        data = HEADER + b'"a\nb\n",1,x\n\ncs2,1,x\n"c\r\nd",1,"p\nq"\ncs4,1,x\n'
-        assert told("csv", data) == [(2, "a\nb\n"), (6, "cs2"), (7, "c\r\nd"), (10, "cs4")]
-
-    def test_a_quote_that_nothing_closes_costs_its_line_only(self) -> None:
-        data = HEADER + b'cs1,1,x\n"cs2,1,x\ncs3,1,x\ncs4,1,x\n'
-        assert told("csv", data) == [
-            (2, "cs1"),
-            (3, "a quote is opened here that nothing closes"),
-            (4, "cs3"),
-            (5, "cs4"),
-        ]
-
-    def test_a_cell_may_be_as_long_as_a_record(self) -> None:
-        """The csv module's own limit would be 128 KiB."""
-        long = "x" * (MAX_RECORD - 100)
-        assert told("csv", HEADER + f'"{long}",1,x\n'.encode()) == [(2, long)]
-
-    def test_a_record_that_is_too_long(self) -> None:
-        """A line is told from a quote that nothing closes, which makes one of all that follows."""
-        lines = b"cs4,1,x\n" * (MAX_RECORD // 8)
-        data = HEADER + b"x" * MAX_RECORD + b',1,x\ncs2,1,x\n"cs3,1,x\n' + lines
-        too_long, fine, open_, *rest = told("csv", data)
-        assert too_long == (2, f"is longer than {MAX_RECORD} bytes")
-        assert fine == (3, "cs2")
-        assert open_[0] == 4
-        assert f"longer than {MAX_RECORD} bytes; is a quote opened" in str(open_[1])
-        assert rest == [(5 + number, "cs4") for number in range(MAX_RECORD // 8)]
-
-    def test_cut_off_rows_and_wrong_bytes(self) -> None:
-        """Each is told by its line, and nothing of it is."""
-        data = HEADER + b'cs1\ncs2,1,\xff\ncs3,1,x,y\n"a"b,1,x\ncs5,1,x,,\ncs6,1'
-        assert told("csv", data) == [
-            (2, "has 1 of 3 columns"),
-            (3, "is not UTF-8 text"),
-            (4, "has more than 3 columns"),
-            (5, "a quote within a quoted cell must be doubled"),
-            (6, "cs5"),
-            (7, "has 2 of 3 columns"),
-        ]
-
-    @pytest.mark.parametrize(
-        ("data", "reason"),
-        [
-            (b"", "the file is empty"),
-            (b"cs1,1,hunter2\n", "there is none called csId"),
-            (b"csId,securityProfile,csId\nx,1,y\n", "two columns have the same name"),
-            ("csId,securityProfile\nx,1\n".encode("utf-16"), "the file is UTF-16"),
-            (b"\x00\xff\xfe\x01", "is not UTF-8 text"),
-        ],
-    )
-    def test_no_header(self, data: bytes, reason: str) -> None:
-        """The whole file is refused once."""
-        (found,) = read("csv", data)
-        assert isinstance(found, Unreadable)
-        assert reason in found.reason
-        assert "hunter2" not in found.reason
-
-    @given(st.text())
-    @example("=1+1")
-    @example("'")
-    @example("''")
-    @example("'=x")
-    @example("")
-    def test_a_cell_is_no_formula_and_comes_back(self, text: str) -> None:
-        cell = write_cell(text)
-        assert read_cell(cell) == text
-        assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-        assert cell
-
-    def test_apostrophes_of_others_stay(self) -> None:
-        assert read_cell("'t Hof") == "'t Hof"
-
-
 class TestOcpi:
     """Lists of tokens as OCPI 2.2.1 has them."""
 
@@ -147,7 +50,7 @@ class TestOcpi:
     @pytest.mark.parametrize("envelope", [False, True])
     def test_a_list(self, indent: int | None, envelope: bool) -> None:  # noqa: FBT001 a table
         """Bare or in a reply; names become the contract's."""
-        tokens = [TOKEN | {"type": "OTHER"}] * 3  # no doubt about the uid of a card
+        tokens = [TOKEN] * 3
         reply = {"status_code": 1000, "data": tokens, "timestamp": "2015-06-30T21:59:59Z"}
         data = json.dumps(reply if envelope else tokens, indent=indent).encode()
         rows = read("ocpi", data)
@@ -155,7 +58,7 @@ class TestOcpi:
         for row in rows:
             assert isinstance(row, Row)
             checked = KINDS["tokens"].check(
-                row.data, api=ApiSettings(strict=True), prefix=b"", now=b'"now"'
+                row.data, api=ApiSettings(), prefix=b"", now=b'"now"', whole=True
             )
             assert checked.record.key == b"token:012345678"
             assert checked.record.fields[b"cacheMode"] == b'"ALWAYS"'
@@ -209,18 +112,22 @@ class TestAnything:
     )
     def test_is_read_without_failing(self, format_: str, data: bytes) -> None:
         """Rows or reasons, and lines that are there; then each row is checked or refused."""
-        lines = data.count(b"\n") + 1
-        for row in read(format_, data):
+        lines = data.count(b"\n") + data.count(b"\r") + 1
+        try:
+            rows = read(format_, data)
+        except UnusableSource:
+            return  # test_csv has what is told of it
+        for row in rows:
             assert 1 <= row.line <= lines
             for kind in KINDS.values():
                 if isinstance(row, Row):
                     kind.without_secrets(row.data)
         if format_ == "ocpi":
             return
-        for row in read(format_, data):
+        for row in rows:
             if isinstance(row, Row):
                 with contextlib.suppress(BadRequest):
-                    STATIONS.check(row.data, api=ApiSettings(), prefix=b"", now=b"")
+                    STATIONS.check(row.data, api=ApiSettings(), prefix=b"", now=b"", whole=False)
 
     @pytest.mark.parametrize("format_", ["csv", "jsonl", "ocpi"])
     def test_a_line_of_any_length_takes_no_memory(self, format_: str) -> None:

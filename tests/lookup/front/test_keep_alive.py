@@ -2,8 +2,14 @@
 
 import pytest
 
-from tests.support.front_bytes import bodies, get, station, statuses
-from tests.support.front_site import CS001, Site
+from tests.support.front_site import (
+    CS001,
+    Site,
+    bodies,
+    get,
+    station,
+    statuses,
+)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,15 @@
 
 import pytest
 
-from tests.support.front_bytes import REGISTER, bodies, get, station
-from tests.support.front_site import CS001, CS002, Site
+from tests.support.front_site import (
+    CS001,
+    CS002,
+    REGISTER,
+    Site,
+    bodies,
+    get,
+    station,
+)
 
 ODD = {
     "bare line feeds": b"GET /api/v0/cs/cs001/auth HTTP/1.1\nHost: h\n\n",
