@@ -302,7 +302,8 @@ class TestRedis:
     def test_a_redis_that_is_away_does_not_end_the_start(self, elsewhere: Path) -> None:
         """It starts, says so in one line, is not ready, and becomes so when Redis is there."""
         port = free_port()
-        with Service(elsewhere, {"CSMS_REDIS__URL": f"redis://{HOST}:{port}"}) as service:
+        settings = {"CSMS_REDIS__URL": f"redis://{HOST}:{port}", "CSMS_LOOKUP__TIMEOUT": "0.5"}
+        with Service(elsewhere, settings) as service:
             until(lambda: bool(about_redis(service)), "it says that Redis is away")
             time.sleep(2)
             (said,) = about_redis(service)

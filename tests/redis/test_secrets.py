@@ -94,8 +94,9 @@ def _checked(settings: Settings, home: Path) -> str:
 
 
 def _wrong(settings: Settings) -> Settings:
-    """With another password, which is not to be shown either."""
-    return {**settings, "redis__url": settings["redis__url"].replace("Str0ng", "Str0nger")}
+    """With another password, which is not to be shown either; no lookup waits long for it."""
+    url = settings["redis__url"].replace("Str0ng", "Str0nger")
+    return {**settings, "redis__url": url, "lookup__timeout": "0.5"}
 
 
 @pytest.mark.parametrize("level", ["debug", pytest.param("info", marks=pytest.mark.slow)])
