@@ -14,6 +14,7 @@ from redis import Redis, RedisCluster
 from schemathesis.pytest.plugin import SchemathesisFunction
 
 from tests.conftest import Service, running_service
+from tests.support.listed import HASHED, STATIONS, TOKEN, add_all, flush
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.rights import ON_REDIS, PASSWORD, permit
 from tests.support.topologies.sentinels import SentinelGroup
@@ -22,6 +23,7 @@ from tests.support.topologies.topology import Topology
 _CONTRACT = {
     "test_blocking",
     "test_certificates",
+    "test_cursors",
     "test_errors",
     "test_listings",
     "test_stations",
@@ -109,3 +111,29 @@ def service(deployment: Deployment) -> Service:
 def redis(deployment: Deployment) -> Any:
     """The Redis of `service`."""
     return deployment.redis
+
+
+@pytest.fixture
+def stations(redis: Any) -> dict[str, int]:
+    """300 stations, each third of a profile; among other records, and what is none of ours."""
+    flush(redis)
+    records = {
+        f"cs:{cs_id}": {
+            "securityProfile": profile,
+            "base64SHA256Password": HASHED,
+            "registrationStatus": "Rejected" if cs_id.endswith("7") else "Pending",
+            "lastUpdated": "2026-01-01T00:00:00Z",
+        }
+        for cs_id, profile in STATIONS.items()
+    }
+    add_all(
+        redis,
+        records | {f"token:T{number}": TOKEN | {"uid": f"T{number}"} for number in range(100)},
+    )
+    redis.set("cs:a string", "1")
+    redis.hset("cs:a hash without a profile", "a", "1")
+    redis.hset("cs:\n", "securityProfile", "1")
+    redis.hset(b"cs:\xff", "securityProfile", "1")
+    redis.hset("cs", "securityProfile", "1")
+    redis.hset("another", "securityProfile", "1")
+    return STATIONS

@@ -1,87 +1,19 @@
-"""`GET /cs`, `/token` and `/certificate`: pages, filters, cursors."""
+"""Listings: every record once, filters, what is wrong with a query."""
 
-import base64
 import datetime as dt
-import json
-import random
-import struct
-import threading
-import time
-import zlib
 from collections import Counter
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.api.test_certificates import HASHES
-from tests.api.walking import listed, next_target, pages
+from tests.api.walking import listed, pages
 from tests.conftest import (
-    API,
     DATA,
     Service,
-    StartService,
-    Valkey,
-    password_hash,
     segment,
-    wait_for,
 )
-
-PASSWORD = password_hash("fiddlesticks_fishsticks")
-STATIONS = {f"list-{number:03}": number % 3 for number in range(300)}
-NO_CURSOR = "This is no cursor of this listing. Take it from Link as it is, with the same filters."
-TOKEN = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
-
-
-def flush(redis: Any) -> None:
-    """Remove all records."""
-    redis.flushall()
-
-
-def add(redis: Any, key: str, fields: dict[str, str]) -> None:
-    """A record, as the service would store it."""
-    redis.hset(key, mapping=fields)
-
-
-@pytest.fixture
-def stations(service: Service, redis: Any) -> dict[str, int]:
-    """300 stations, each third of a profile; among other records, and what is none of ours."""
-    flush(redis)
-    for cs_id, profile in STATIONS.items():
-        status = '"Rejected"' if cs_id.endswith("7") else '"Pending"'
-        add(
-            redis,
-            f"cs:{cs_id}",
-            {
-                "securityProfile": str(profile),
-                "base64SHA256Password": json.dumps(PASSWORD),
-                "registrationStatus": status,
-                "lastUpdated": '"2026-01-01T00:00:00Z"',
-            },
-        )
-    for number in range(100):
-        assert service.post("/token", TOKEN | {"uid": f"t{number}"}).status == 201
-    redis.set("cs:a string", "1")
-    redis.hset("cs:a hash without a profile", "a", "1")
-    redis.hset("cs:\n", "securityProfile", "1")
-    redis.hset(b"cs:\xff", "securityProfile", "1")
-    redis.hset("cs", "securityProfile", "1")
-    redis.hset("another", "securityProfile", "1")
-    return STATIONS
+from tests.support.listed import HASHED, MIDNIGHT, NO_CURSOR, TOKEN, add_all, flush, signed
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 20, 99, 100])
@@ -107,7 +39,7 @@ def test_the_default_is_twenty(service: Service, stations: dict[str, int]) -> No
 def test_no_page_shows_a_credential(service: Service, stations: dict[str, int]) -> None:
     del stations
     for page in pages(service, "/cs", {"limit": 100}):
-        assert PASSWORD.encode() not in page.body
+        assert HASHED.encode() not in page.body
         for one in page.json:
             assert one.keys() == {"csId", "auth", "registrationStatus", "lastUpdated"}
             assert one["auth"].keys() == {"securityProfile"}
@@ -162,8 +94,7 @@ def tokens(service: Service, redis: Any) -> dict[str, dict[str, Any]]:
             token["groupId"] = f"group/{number // 10}"
         assert service.post("/token", token).status == 201
         made[token["uid"]] = token
-    for number in range(50):
-        assert service.post(f"/cs/{number}", {"securityProfile": 2}).status == 201
+    add_all(redis, {f"cs:{number}": {"securityProfile": 2} for number in range(50)})
     return made
 
 
@@ -218,32 +149,6 @@ def test_offsets_walk_as_in_maeve(service: Service, tokens: dict[str, dict[str, 
     while page := service.get(f"/token?limit=50&offset={len(seen)}").json:
         seen += [one["uid"] for one in page]
     assert Counter(seen) == Counter(tokens.keys())
-
-
-def signed(name: str, ends: dt.datetime) -> tuple[str, str, int]:
-    """A certificate that ends then: its text, its hash, its serial number."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-    )
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(ends - dt.timedelta(days=100))
-        .not_valid_after(ends)
-        .sign(key, hashes.SHA256())
-    )
-    digest = base64.urlsafe_b64encode(made.fingerprint(hashes.SHA256())).decode()
-    return made.public_bytes(Encoding.PEM).decode(), digest, made.serial_number
-
-
-MIDNIGHT = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -376,206 +281,3 @@ def test_says_what_is_wrong_with_a_query(service: Service, path: str, error: str
     assert reply.status == 400
     assert reply.error.startswith(error)
     assert "xxxx" not in reply.error
-
-
-def first_cursor(service: Service, query: str = "limit=5") -> str:
-    """The cursor of the second page of stations."""
-    target = next_target(service.get(f"/cs?{query}"), "/")
-    assert target
-    return target.rpartition("cursor=")[2]
-
-
-def test_a_cursor_is_of_its_own_listing(service: Service, stations: dict[str, int]) -> None:
-    """Not of another kind's, nor with other filters; another limit is fine."""
-    del stations
-    cursor = first_cursor(service)
-    filtered = first_cursor(service, "limit=5&securityProfile=1")
-
-    assert service.get(f"/cs?limit=7&cursor={cursor}").status == 200
-    assert service.get(f"/cs?securityProfile=1&cursor={filtered}").status == 200
-    for path in (
-        f"/token?cursor={cursor}",
-        f"/certificate?cursor={cursor}",
-        f"/cs?securityProfile=1&cursor={cursor}",
-        f"/cs?cursor={filtered}",
-        f"/cs?securityProfile=2&cursor={filtered}",
-    ):
-        reply = service.get(path)
-        assert (reply.status, reply.error) == (400, NO_CURSOR)
-
-
-def raw_cursor(cursor: str) -> bytes:
-    return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-
-
-def written(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-fuzz = settings(
-    max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-@fuzz
-@given(data=st.data())
-def test_a_cursor_that_was_tampered_with(
-    service: Service, stations: dict[str, int], data: st.DataObject
-) -> None:
-    """Is 400, whatever was done to it."""
-    del stations
-    cursor = first_cursor(service, "limit=1")
-    at = data.draw(st.integers(0, len(cursor) - 1))
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    character = data.draw(st.sampled_from(alphabet))
-    tampered = data.draw(
-        st.sampled_from(
-            [
-                cursor[:at] + character + cursor[at + 1 :],
-                cursor[:at],
-                cursor + cursor[: at + 1],
-                cursor[:at] + character + cursor[at:],
-                cursor[at:],
-            ]
-        )
-    )
-
-    reply = service.get(f"/cs?cursor={tampered}")
-
-    assert reply.status == (200 if tampered == cursor else 400)
-
-
-@fuzz
-@given(
-    master=st.integers(0, 2**16 - 1),
-    scanned=st.integers(0, 2**64 - 1),
-    skip=st.integers(0, 2**32 - 1),
-    seen=st.binary(max_size=32),
-)
-def test_a_cursor_that_was_made_by_someone(
-    service: Service, stations: dict[str, int], master: int, scanned: int, skip: int, seen: bytes
-) -> None:
-    """Even with a checksum that is right: a page from somewhere, or 400."""
-    head = raw_cursor(first_cursor(service))[4 : 4 + 1 + 8 + 12]
-    body = head + struct.pack(">HQH", master, scanned, skip % 2**16) + seen
-    began = time.monotonic()
-
-    reply = service.get(f"/cs?cursor={written(struct.pack('>I', zlib.crc32(body)) + body)}")
-
-    assert reply.status in {200, 400}
-    if reply.status == 200:
-        assert {one["csId"] for one in reply.json} <= stations.keys()
-    assert time.monotonic() - began < 2
-
-
-@fuzz
-@given(text=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1))
-def test_any_text_as_cursor(service: Service, text: str) -> None:
-    assert service.get(f"/cs?cursor={text}").status == 400
-
-
-def test_all_who_stay_are_listed_while_others_come_and_go(service: Service, redis: Any) -> None:
-    """Thousands that come and go, so that Redis's table grows and shrinks under the listing."""
-    flush(redis)
-    stay = {f"stay-{number}" for number in range(1000)}
-    for cs_id in stay:
-        add(redis, f"cs:{cs_id}", {"securityProfile": "2"})
-    ended = threading.Event()
-    turns = Counter[str]()
-
-    def churn() -> None:
-        while not ended.is_set():
-            size = random.Random(turns["churn"]).choice([200, 2000, 5000])
-            for number in range(size):
-                add(redis, f"cs:go-{number}", {"securityProfile": "2"})
-                if ended.is_set():
-                    break
-            for number in range(size):
-                redis.delete(f"cs:go-{number}")
-            turns["churn"] += 1
-
-    worker = threading.Thread(target=churn)
-    worker.start()
-    try:
-        for limit in (100, 20, 7, 100):
-            found = {one["csId"] for one in listed(service, "/cs", {"limit": limit})}
-            assert stay - found == set()
-            turns["listings"] += 1
-    finally:
-        ended.set()
-        worker.join()
-        flush(redis)
-    assert turns["listings"] == 4
-
-
-def test_a_record_that_is_deleted_meanwhile_is_left_out(
-    service: Service, stations: dict[str, int], redis: Any
-) -> None:
-    """Not shown as half a record, and it ends nothing."""
-    first = service.get("/cs?limit=5")
-    gone = "list-000"
-    kept = redis.hgetall(f"cs:{gone}")
-    redis.delete(f"cs:{gone}")
-    try:
-        target = next_target(first, f"{API}/cs")
-        found = {one["csId"] for one in first.json}
-        while target:
-            page = service.request("GET", target)
-            found |= {one["csId"] for one in page.json}
-            target = next_target(page, target)
-    finally:
-        redis.hset(f"cs:{gone}", mapping=kept)
-
-    assert found - {gone} == stations.keys() - {gone}
-
-
-def test_redis_is_restarted_between_two_pages(start_service: StartService, valkey: Valkey) -> None:
-    """503 as long as it is away, then 410: records could be missed, so start again."""
-    service = start_service(redis__url=valkey.url)
-    wait_for(lambda: service.post("/cs/cs0", {"securityProfile": 2}).status == 201, "a write")
-    for number in range(1, 30):
-        assert service.post(f"/cs/cs{number}", {"securityProfile": 2}).status == 201
-    target = next_target(service.get("/cs?limit=5"), f"{API}/cs")
-    assert target is not None
-    assert service.request("GET", target).status == 200
-    valkey.kill()
-    away = service.request("GET", target)
-    assert (away.status, away.headers["Retry-After"]) == (503, "1")
-    valkey.start()
-    wait_for(lambda: service.get("/cs").status == 200, "Redis is reached")
-
-    gone = service.request("GET", target)
-
-    assert gone.status == 410
-    assert gone.error.endswith("Start again without a cursor.")
-    assert "Link" not in gone.headers
-    assert service.request("GET", target).status == 410
-    assert service.get("/cs").json == []
-
-
-def test_a_page_of_few_among_many_is_bounded(service: Service, redis: Any) -> None:
-    """Nothing is found among 50,000 tokens on the first page, in little time; then it goes on."""
-    flush(redis)
-    for start in range(0, 50_000, 1000):
-        pipe = redis.pipeline(transaction=False)
-        for number in range(start, start + 1000):
-            pipe.hset(f"token:{number}", mapping={"uid": f'"{number}"', "valid": "true"})
-        pipe.execute()
-    add(redis, "cs:alone", {"securityProfile": "2"})
-    try:
-        slowest = 0.0
-        count = 0
-        found = []
-        began = time.monotonic()
-        for page in pages(service, "/cs"):
-            slowest = max(slowest, time.monotonic() - began)
-            count += 1
-            found += page.json
-            began = time.monotonic()
-        assert [one["csId"] for one in found] == ["alone"]
-        assert 3 < count < 12
-        assert slowest < 1
-    finally:
-        flush(redis)
