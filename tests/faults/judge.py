@@ -2,7 +2,7 @@
 
 from csms_redis.settings import LookupSettings
 from tests.conftest import Service, wait_for
-from tests.support.topologies.history import Verdict
+from tests.support.topologies.verdict import Verdict
 
 _BUSY = 10  # how many times slower than wanted a busy machine may be; the figures are printed
 CACHED_P99 = 0.020 * _BUSY  # seconds

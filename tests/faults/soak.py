@@ -22,21 +22,14 @@ from tests.conftest import Service, running_service
 from tests.faults.judge import CACHED_P99, LATE, UNCACHED_503, until_ready
 from tests.lookup.measure import descriptors, resident, say
 from tests.support.service import until
+from tests.support.topologies.clients import ANSWER
 from tests.support.topologies.cluster import SLOTS, ClusterGroup
-from tests.support.topologies.history import (
-    FAULT,
-    MASTER,
-    Group,
-    History,
-    Lookup,
-    Outcome,
-    Verdict,
-    Write,
-    back_to_normal,
-)
+from tests.support.topologies.history import History
+from tests.support.topologies.seen import FAULT, MASTER, Group, Lookup, Outcome, Write
 from tests.support.topologies.sentinels import SentinelGroup
 from tests.support.topologies.topology import Topology, start_together
-from tests.support.topologies.workload import ANSWER, Workload
+from tests.support.topologies.verdict import Verdict, back_to_normal
+from tests.support.topologies.workload import Workload
 
 T = TypeVar("T", bound=Topology)
 

@@ -10,8 +10,9 @@ from tests.conftest import Service, running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
 from tests.support.topologies.cluster import SLOTS, ClusterGroup
-from tests.support.topologies.history import FAULT, MASTER, Verdict
 from tests.support.topologies.node import Node
+from tests.support.topologies.seen import FAULT, MASTER
+from tests.support.topologies.verdict import Verdict
 from tests.support.topologies.workload import Workload
 
 MIGRATED = 40  # slots with records

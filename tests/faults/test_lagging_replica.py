@@ -12,7 +12,8 @@ from tests.conftest import API, Reply, Service, running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
 from tests.support.service import PROGRAM, environment
-from tests.support.topologies.history import FAULT, MASTER, History, Outcome, Version, Write
+from tests.support.topologies.history import History
+from tests.support.topologies.seen import FAULT, MASTER, Outcome, Version, Write
 from tests.support.topologies.sentinels import SentinelGroup
 from tests.support.topologies.workload import Workload
 

@@ -6,7 +6,7 @@ from tests.conftest import running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
 from tests.support.topologies.cluster import ClusterGroup
-from tests.support.topologies.history import FAULT, MASTER, Outcome
+from tests.support.topologies.seen import FAULT, MASTER, Outcome
 from tests.support.topologies.sentinels import SentinelGroup
 from tests.support.topologies.standalone import Standalone
 from tests.support.topologies.topology import Topology, start_together

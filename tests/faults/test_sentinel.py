@@ -11,11 +11,12 @@ import pytest
 from tests.conftest import Service, running_service, wait_for
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.support.topologies.history import FAULT, MASTER, Verdict
 from tests.support.topologies.node import Node
 from tests.support.topologies.rights import ON_SENTINELS, PASSWORD, permit
+from tests.support.topologies.seen import FAULT, MASTER
 from tests.support.topologies.sentinels import SentinelGroup
 from tests.support.topologies.topology import ADMIN
+from tests.support.topologies.verdict import Verdict
 from tests.support.topologies.workload import Workload
 
 REPLICAS = 2

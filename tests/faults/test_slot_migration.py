@@ -18,8 +18,9 @@ from tests.conftest import running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
 from tests.support.topologies.cluster import ClusterGroup
-from tests.support.topologies.history import FAULT, Verdict
 from tests.support.topologies.node import Node
+from tests.support.topologies.seen import FAULT
+from tests.support.topologies.verdict import Verdict
 from tests.support.topologies.workload import Workload
 
 SYNCHRONISED = 5.0

@@ -13,12 +13,12 @@ from redis.crc import key_slot
 from tests.conftest import Reply, Service, password_hash, running_service, wait_for
 from tests.faults.judge import LATE_503
 from tests.lookup.measure import say
+from tests.support.made import certificates, token
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.sentinels import SentinelGroup
 from tests.support.topologies.standalone import Standalone
 from tests.support.topologies.topology import Topology
-from tests.system.test_crash import certificates, token
 
 QUIET = 3.0  # seconds in which the service tries again several times, and says nothing new
 PROMPT = 10.0  # seconds for a SIGTERM, of which one is wanted

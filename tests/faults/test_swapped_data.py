@@ -8,10 +8,11 @@ import pytest
 from tests.conftest import running_service, wait_for
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.support.topologies.history import ABSENT, FAULT, MASTER, State
 from tests.support.topologies.node import Node, Word
+from tests.support.topologies.records import PROPERTY, Record
+from tests.support.topologies.seen import ABSENT, FAULT, MASTER, State
 from tests.support.topologies.standalone import Standalone
-from tests.support.topologies.workload import PROPERTY, Record, Workload
+from tests.support.topologies.workload import Workload
 
 SERVICES = 2
 PROBES = 3

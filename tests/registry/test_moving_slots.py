@@ -15,11 +15,12 @@ from redis.crc import key_slot
 
 from tests.conftest import API, Reply, Service, running_service, wait_for
 from tests.lookup.measure import say
+from tests.support.made import certificates
 from tests.support.topologies.cluster import ClusterGroup
-from tests.support.topologies.history import Version
 from tests.support.topologies.node import Node
-from tests.support.topologies.workload import REFUSED, Kind, Record
-from tests.system.test_crash import certificates
+from tests.support.topologies.records import Kind, Record
+from tests.support.topologies.seen import Version
+from tests.support.topologies.workload import REFUSED
 
 WORKERS = 4
 AT_ONCE = 4  # slots that are written to while one of them moves

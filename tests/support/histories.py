@@ -1,14 +1,7 @@
 """Writes and lookups of a history, in few words."""
 
-from tests.support.topologies.history import (
-    Group,
-    History,
-    Lookup,
-    Outcome,
-    State,
-    Version,
-    Write,
-)
+from tests.support.topologies.history import History
+from tests.support.topologies.seen import Group, Lookup, Outcome, State, Version, Write
 
 OK, NO, UNKNOWN = Outcome.ACKNOWLEDGED, Outcome.REFUSED, Outcome.UNKNOWN
 PATH = "/cs/a/auth"

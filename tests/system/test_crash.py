@@ -1,6 +1,5 @@
 """What was acknowledged is there, however the service and its store ended."""
 
-import datetime as dt
 import json
 import random
 import socket
@@ -14,11 +13,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
+from tests.support.made import certificates, token
 from tests.support.service import HOST, Reply, Service, free_port, run, until
 
 KILLS = 20
@@ -26,41 +22,6 @@ WRITERS = 6
 API = "/api/v0"
 
 Value: TypeAlias = str | None  # what makes a record distinct; None: there is no record
-
-
-def certificates(count: int) -> dict[str, str]:
-    """Make certificates: the spelling of each one's hash for a URL, and its PEM."""
-    key = Ed25519PrivateKey.generate()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "crash")])
-    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    made = {}
-    for _ in range(count):
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(start + dt.timedelta(days=1))
-            .sign(key, None)
-        )
-        digest = sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
-        made[digest] = certificate.public_bytes(Encoding.PEM).decode()
-    return made
-
-
-def token(uid: str, value: str) -> dict[str, object]:
-    return {
-        "countryCode": "DE",
-        "partyId": "TNM",
-        "uid": uid,
-        "type": "RFID",
-        "contractId": "DE8ACC12E46L89",
-        "issuer": value,
-        "valid": True,
-        "cacheMode": "ALWAYS",
-    }
 
 
 class Client:

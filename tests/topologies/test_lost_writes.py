@@ -13,14 +13,8 @@ from tests.support.histories import (
     of,
     written,
 )
-from tests.support.topologies.history import (
-    ABSENT,
-    Loss,
-    Outcome,
-    State,
-    Version,
-    Write,
-)
+from tests.support.topologies.seen import ABSENT, Outcome, State, Version, Write
+from tests.support.topologies.verdict import Loss
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,9 @@ from tests.support.histories import (
     other,
     written,
 )
-from tests.support.topologies.history import (
-    FAULT,
-    MASTER,
-    OVER,
-    Group,
-    History,
-    Lookup,
-    Write,
-    back_to_normal,
-    percentile,
-)
+from tests.support.topologies.history import History
+from tests.support.topologies.seen import FAULT, MASTER, OVER, Group, Lookup, Write
+from tests.support.topologies.verdict import back_to_normal, percentile
 
 
 @pytest.mark.parametrize(

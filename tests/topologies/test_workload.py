@@ -7,16 +7,12 @@ import pytest
 
 from tests.conftest import StartService
 from tests.support.histories import NO, OK, UNKNOWN
-from tests.support.topologies import workload
+from tests.support.topologies import clients, workload
 from tests.support.topologies.cluster import ClusterGroup
-from tests.support.topologies.history import (
-    ABSENT,
-    FAULT,
-    MASTER,
-    State,
-)
+from tests.support.topologies.records import Record
+from tests.support.topologies.seen import ABSENT, FAULT, MASTER, State
 from tests.support.topologies.standalone import Standalone
-from tests.support.topologies.workload import Record, Workload, found_in_redis
+from tests.support.topologies.workload import Workload, found_in_redis
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +75,8 @@ def test_a_service_that_is_gone_is_recorded(
     one: Standalone, start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its history has no end that could be judged."""
-    monkeypatch.setattr(workload, "ANSWER", 0.5)
+    for module in (clients, workload):
+        monkeypatch.setattr(module, "ANSWER", 0.5)
     service = start_service(**one.settings)
     with small(service.url, seed=3) as load:
         load.start()

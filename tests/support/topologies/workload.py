@@ -2,26 +2,26 @@
 
 import asyncio
 import random
-import re
 import threading
 import time
-from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import cycle
-from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeVar
 
 import orjson
 
-from tests.conftest import API, wait_for
-from tests.lookup.http_client import Answer, HttpClient
-from tests.support.topologies.history import (
+from tests.conftest import wait_for
+from tests.lookup.http_client import Answer
+from tests.support.made import certificates
+from tests.support.topologies.clients import ANSWER, Client, Pool
+from tests.support.topologies.history import History
+from tests.support.topologies.records import PROPERTY, Change, Kind, Record
+from tests.support.topologies.seen import (
     MASTER,
     OVER,
     Group,
-    History,
     Lookup,
     Outcome,
     State,
@@ -29,14 +29,9 @@ from tests.support.topologies.history import (
     Write,
 )
 from tests.support.topologies.topology import Topology
-from tests.system.test_crash import certificates, token
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["station", "token", "certificate"]
-Change: TypeAlias = Literal["register", "delete", "block", "allow"]
 REFUSED = "Nothing was changed"
-ANSWER = 10.0  # seconds after which an answer is given up
-IDLE = 64  # connections that are kept for each kind of lookup
 FRESH = 0.6
 """Of the writes make a new record: one that is written again hides what it had lost."""
 AGAIN = 0.7
@@ -44,147 +39,16 @@ AGAIN = 0.7
 LAST = 0.3
 """Of these are blocked or deleted next, and stay so."""
 LONGEST = 600.0  # seconds for preparing, and for reading all in the end
-
-PROPERTY: dict[Kind, str] = {
-    "station": "base64SHA256Password",
-    "token": "issuer",
-    "certificate": "certificate",
-}
 _CHANGES: dict[Kind, tuple[Change, ...]] = {
     "station": ("register", "register", "register", "block", "allow", "delete"),
     "token": ("register", "register", "delete"),
     "certificate": ("register", "delete"),
 }
 """What is done to records of a kind, each as often as the others."""
-
 _OLD_CHANGES: dict[Kind, tuple[Change, ...]] = _CHANGES | {
     "station": ("register",),
     "token": ("register",),
 }
-_ISSUER = re.compile(r"v(\d+)")
-
-
-class Record(NamedTuple):
-    """A key of the registry."""
-
-    kind: Kind
-    id: str
-    pem: str = ""
-
-    @property
-    def path(self) -> str:
-        """Where it is looked up."""
-        return {
-            "station": f"/cs/{self.id}/auth",
-            "token": f"/token/{self.id}",
-            "certificate": f"/certificate/{self.id}",
-        }[self.kind]
-
-    @property
-    def redis_key(self) -> str:
-        """Where Redis keeps it, without the prefix."""
-        name = {"station": "cs"}.get(self.kind, self.kind)
-        if self.kind == "certificate":
-            return f"{name}:{urlsafe_b64encode(bytes.fromhex(self.id)).decode()}"
-        return f"{name}:{self.id}"
-
-    def write(self, version: int) -> tuple[str, dict[str, Any]]:
-        """What to POST, and where, so that it is of this version."""
-        if self.kind == "station":
-            password = b64encode(version.to_bytes(32, "big")).decode()
-            return f"/cs/{self.id}", {"securityProfile": 1, "base64SHA256Password": password}
-        if self.kind == "token":
-            return "/token", {**token(self.id, f"v{version}")}
-        return "/certificate", {"certificate": f"v{version}\n{self.pem}"}
-
-    @property
-    def owner(self) -> str:
-        """What is deleted, and below which a station's status is set."""
-        return f"/cs/{self.id}" if self.kind == "station" else self.path
-
-    def version(self, text: str) -> int:
-        """The version that the property `PROPERTY` names.
-
-        Raises:
-            ValueError: it was never written.
-        """
-        if self.kind == "station":
-            return int.from_bytes(b64decode(text, validate=True), "big")
-        if found := _ISSUER.match(text):
-            return int(found[1])
-        raise ValueError(f"{self.path} holds {text[:80]!r}")
-
-    def answered(self, answer: Answer) -> Version:
-        """The version of an answer; None unless it is 200."""
-        if answer.status != 200:
-            return None
-        return self.version(orjson.loads(answer.body)[PROPERTY[self.kind]])
-
-
-class Client(HttpClient):
-    """One connection to a service."""
-
-    def delete(self, path: str) -> "asyncio.Future[Answer]":
-        """`DELETE` a path below /api/v0."""
-        return self._send(f"DELETE {API}{path} HTTP/1.1\r\nHost: registry\r\n\r\n".encode())
-
-    def put(self, path: str, value: object) -> "asyncio.Future[Answer]":
-        """`PUT` a value as JSON to a path below /api/v0."""
-        body = orjson.dumps(value)
-        head = (
-            f"PUT {API}{path} HTTP/1.1\r\nHost: registry\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        return self._send(head.encode() + body)
-
-
-class Pool:
-    """Connections to one service, one request at a time on each, so that none waits for another."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
-        self._free: list[Client] = []
-
-    async def request(
-        self, send: Callable[[Client], "asyncio.Future[Answer]"]
-    ) -> tuple[float, Answer]:
-        """Send one request; give when it was sent as well.
-
-        Raises:
-            ConnectionRefusedError: it was not.
-            OSError: there was no answer.
-        """
-        while self._free and self._free[-1].closed:
-            self._free.pop()
-        client = self._free.pop() if self._free else await self._connect()
-        start = time.monotonic()
-        try:
-            async with asyncio.timeout(ANSWER):
-                answer = await send(client)
-        except BaseException:
-            client.reset()
-            raise
-        if len(self._free) < IDLE:
-            self._free.append(client)
-        else:
-            client.close()
-        return start, answer
-
-    async def _connect(self) -> Client:
-        loop = asyncio.get_running_loop()
-        try:
-            _, client = await loop.create_connection(Client, self._host, self._port)
-        except OSError as error:
-            raise ConnectionRefusedError(*error.args) from error
-        return client
-
-    def close(self) -> None:
-        """Close what is idle."""
-        for client in self._free:
-            client.reset()
-        self._free.clear()
 
 
 class Workload:
