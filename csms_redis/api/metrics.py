@@ -91,7 +91,12 @@ class ServiceCollector(Collector):
             yield _gauge(
                 "csms_certificates_expiring",
                 "Certificates that run out within 30 days or have run out.",
-                number,
+                number.soon,
+            )
+            yield _gauge(
+                "csms_certificates_without_expiry",
+                "Certificates whose notAfter cannot be read, so that nobody is told of their end.",
+                number.unreadable,
             )
 
     def _of_lookups(self) -> Iterable[Metric]:

@@ -1,7 +1,7 @@
 """`csms-redis certificate`: client certificates of stations, one at a time."""
 
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
@@ -22,8 +22,14 @@ from csms_redis.commands.records import (
     remove_record,
     show_record,
 )
-from csms_redis.contract.certificates import certificate_hash, check_certificate
-from csms_redis.contract.models import Certificate
+from csms_redis.contract.certificates import (
+    MAX_FILE_BYTES,
+    InvalidCertificate,
+    certificate_hash,
+    check_certificate,
+    text_of,
+)
+from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.queries import CertificateQuery
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.connected import connected
@@ -43,23 +49,26 @@ certificate = record_group("certificate", "Add, show, list or remove client cert
 
 
 @certificate.command("add", epilog=EXIT_CODES)
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.argument("file", type=click.File("rb"))
 @json_option
 @config_option
-def certificate_add(file: TextIO, as_json: bool, config: Path | None) -> None:
+def certificate_add(file: BinaryIO, as_json: bool, config: Path | None) -> None:
     """Keep the certificate in a PEM FILE, '-' for standard input.
 
     Its hash is printed: the certificate is looked up by it. A certificate that is there already
     stays.
     """
     settings = read_settings(config)
-    text = file.read()
+    data = file.read(MAX_FILE_BYTES)
 
     async def add() -> str:
         """Store the certificate; return its hash."""
         with audited(settings, "certificate add", "uploadCertificate") as line:
-            given = Certificate.check({"certificate": text}, strict=settings.api.strict)
-            read = check_certificate(given.certificate, strict=settings.api.strict)
+            try:
+                text = text_of(data)
+            except InvalidCertificate as invalid:
+                raise BadRequest(f"certificate: {invalid}.") from None
+            read = check_certificate(text, strict=settings.api.strict)
             line["certificateHash"] = read.hash
             warn(read.doubts)
             async with connected(settings.redis) as redis:

@@ -9,8 +9,14 @@ from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.commands.doubts import warn
 from csms_redis.commands.exits import exit_with
 from csms_redis.commands.inputs import hex_option, password_of, read_password
-from csms_redis.contract.certificates import InvalidCertificate, read_pem, spellings
-from csms_redis.contract.doubts import of_password
+from csms_redis.contract.certificates import (
+    MAX_FILE_BYTES,
+    InvalidCertificate,
+    read_pem,
+    spellings,
+    text_of,
+)
+from csms_redis.contract.doubts import Doubt, of_password
 from csms_redis.contract.passwords import base64_sha256
 
 
@@ -61,7 +67,8 @@ def hash_certificate(files: tuple[Path, ...]) -> None:
     failed = False
     for file in files:
         try:
-            certificate = read_pem(file.read_text(encoding="utf-8", errors="replace"))
+            with file.open("rb") as opened:
+                certificate = read_pem(text_of(opened.read(MAX_FILE_BYTES)))
         except OSError as error:
             click.echo(f"csms-redis: {file}: {error.strerror}", err=True)
             failed = True
@@ -69,5 +76,7 @@ def hash_certificate(files: tuple[Path, ...]) -> None:
             click.echo(f"csms-redis: {file}: {error}", err=True)
             failed = True
         else:
+            if (doubt := Doubt.CHAIN_ORDER) in certificate.doubts:
+                click.echo(f"warning: {doubt}: {file}: {doubt.text}", err=True)
             click.echo("  ".join([*spellings(certificate.hash), str(file)]))
     sys.exit(1 if failed else 0)

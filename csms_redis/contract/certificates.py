@@ -1,21 +1,28 @@
 """Client certificates as PEM (RFC 7468), and the spellings of their SHA-256 hash (RFC 4648)."""
 
+import codecs
 import re
 import warnings
-from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator, Mapping
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import NoReturn
 
 from cryptography import x509
 
+from csms_redis.contract import der, pem
+from csms_redis.contract.der import Form
 from csms_redis.contract.doubts import Doubt, refuse_any
 from csms_redis.contract.errors import BadRequest
 
 MAX_PEM_BYTES = 65536
 """The longest PEM text that is kept, in bytes of UTF-8."""
+
+MAX_FILE_BYTES = 2 * MAX_PEM_BYTES + 4
+"""What need be read of a file, in bytes: text of UTF-16 has twice as many, and a mark."""
 
 MAX_BLOCKS = 10
 """The most certificates in one text; OCPP chains have three or four."""
@@ -23,14 +30,36 @@ MAX_BLOCKS = 10
 MAX_NAME = 512
 """The most characters of a subject or an issuer that are shown."""
 
-_BOUNDARY = re.compile(r"-----(?:BEGIN|END)")
-_BEGIN = re.compile(r"-----BEGIN ([^-]*)-----[ \t]*\r?")
-_END = re.compile(r"-----END ([^-]*)-----[ \t]*\r?")
+_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})  # the second is old, OpenSSL reads it too
+_OTHER_LABELS = {
+    "PKCS7": Form.PKCS7,
+    "CMS": Form.PKCS7,
+    "PKCS #7 SIGNED DATA": Form.PKCS7,
+    "CERTIFICATE REQUEST": Form.REQUEST,
+    "NEW CERTIFICATE REQUEST": Form.REQUEST,
+    "X509 CRL": Form.REVOCATIONS,
+    "PUBLIC KEY": Form.PUBLIC_KEY,
+    "RSA PUBLIC KEY": Form.PUBLIC_KEY,
+}
+_CALLED = {
+    Form.CERTIFICATE: "a certificate in DER",
+    Form.PKCS7: "certificates in PKCS#7",
+    Form.PKCS12: "PKCS#12, which usually holds a private key, too",
+    Form.REQUEST: "a request for a certificate; send what the CA makes of it",
+    Form.REVOCATIONS: "a list of revoked certificates; send the station's certificate",
+    Form.PUBLIC_KEY: "a public key; send the certificate that holds it",
+    Form.PRIVATE_KEY: "a private key, which must never leave its owner; nothing was kept: "
+    "send the certificate only, and replace the key if others may have seen it",
+}
+_CONVERTED_BY = {
+    Form.CERTIFICATE: "openssl x509",
+    Form.PKCS7: "openssl pkcs7 -print_certs",
+    Form.PKCS12: "openssl pkcs12 -clcerts -nokeys",
+}
+_TRUSTED = "OpenSSL's own form with trust settings; convert it: openssl x509 -in FILE -out NEW.pem"
 # Wider than RFC 7468, for a key is a key in a block that is cut, indented or PGP's too.
 _PRIVATE_KEY = re.compile(r"-[ \t]*(?:BEGIN|END)[ \w]{0,40}PRIVATE KEY", re.ASCII | re.IGNORECASE)
 
-# ASCII's only: str.split would also skip Unicode's, at which readers of PEM stumble.
-_WITHOUT_SPACE = str.maketrans("", "", " \t\r")
 _TO_URL_SAFE = str.maketrans("+/", "-_")
 _FROM_URL_SAFE = str.maketrans("-_", "+/")
 # The 43rd character carries 4 bits of the 256; with its other two unset it is one of these 16.
@@ -60,16 +89,64 @@ class ClientCertificate:
     doubts: tuple[Doubt, ...] = field(default=(), compare=False)
 
 
+def text_of(data: bytes) -> str:
+    """The text of a file that has a client certificate.
+
+    Args:
+        data: The file's bytes; more than `MAX_FILE_BYTES` need not be read.
+
+    Raises:
+        InvalidCertificate: It is no text; where it has a known form, the command that converts it
+            is named.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    if (form := der.form(data)) is not Form.OTHER:
+        said = _said(form, "{command} -inform der -in FILE -out NEW.pem")
+        raise InvalidCertificate(f"this is no PEM, but {said}")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        if b"-----BEGIN" in data:  # the text around a block may be of any encoding
+            return data.decode("latin-1")
+        raise InvalidCertificate(
+            "the certificate is not UTF-8 text; send it as PEM, which is ASCII"
+        ) from None
+
+
 def read_pem(text: str) -> ClientCertificate:
     r"""Read a client certificate, alone or followed by its chain.
 
-    Literal `\n` pairs are newlines, the contract's own spelling. Text outside the blocks is
-    allowed (RFC 7468, 5.2); a certificate that has expired is as good as any.
+    Text in proper PEM is kept as it is, with text around the blocks (RFC 7468, 5.2), but literal
+    `\n` pairs, the contract's own spelling, are newlines. Text in an odd wrapping is kept as proper
+    PEM, see `pem`. What a TLS proxy verifies is taken, see `der`, and one that has expired too.
 
     Raises:
         InvalidCertificate: No certificate, a broken one, anything that is not a certificate, or
             more than MAX_PEM_BYTES or MAX_BLOCKS.
     """
+    _refuse_long(text)
+    kept = pem.plain(text)
+    _refuse_private_key(kept)
+    proper = pem.is_proper(kept)
+    if not proper:
+        kept = pem.unescaped(text)
+        _refuse_private_key(kept)
+    ders = list(_certificates(kept))
+    if not ders:
+        _refuse_without_pem(kept)
+    if not proper:
+        kept = pem.written(ders)
+        _refuse_long(kept)
+    return ClientCertificate(
+        hash=der_hash(ders[0]),
+        pem=kept,
+        details=_details(ders[0]),
+        doubts=tuple(_doubts(ders)),
+    )
+
+
+def _refuse_long(text: str) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -81,25 +158,88 @@ def read_pem(text: str) -> ClientCertificate:
             f"the certificate is longer than {MAX_PEM_BYTES} bytes; "
             "send the client certificate and its chain only"
         )
-    pem = text.replace("\\n", "\n")
-    if _PRIVATE_KEY.search(pem):
-        raise InvalidCertificate(
-            "this holds a private key, which must never leave its owner; nothing was kept: "
-            "send the certificate only, and replace the key if others may have seen it"
-        )
-    found = [_certificate(number, body) for number, body in enumerate(_bodies(pem), 1)]
-    if not found:
+
+
+def _refuse_private_key(text: str) -> None:
+    if _PRIVATE_KEY.search(text):
+        raise InvalidCertificate(f"this holds {_CALLED[Form.PRIVATE_KEY]}")
+
+
+def _refuse_without_pem(text: str) -> NoReturn:
+    """Say what a text without PEM's boundaries is."""
+    try:
+        form = der.form(pem.decoded(text))
+    except ValueError:
+        form = Form.OTHER
+    if form is Form.OTHER:
         raise InvalidCertificate(
             "there is no PEM certificate; send the text from -----BEGIN CERTIFICATE----- "
             "to -----END CERTIFICATE-----"
         )
-    der, certificate = found[0]
-    return ClientCertificate(
-        hash=der_hash(der),
-        pem=pem,
-        details=_details(certificate),
-        doubts=(Doubt.CA_CERTIFICATE,) if _is_ca(certificate) else (),
+    said = _said(form, "base64 -d FILE | {command} -inform der -out NEW.pem")
+    raise InvalidCertificate(f"there is no PEM certificate; this is the base64 of {said}")
+
+
+def _said(form: Form, command: str) -> str:
+    """What a text or file is, and the command that makes PEM certificates of it, if one can."""
+    if form not in _CONVERTED_BY:
+        return _CALLED[form]
+    filled = command.format(command=_CONVERTED_BY[form])
+    if form is Form.PKCS12:  # has no other form
+        filled = filled.replace(" -inform der", "")
+    return f"{_CALLED[form]}; convert it: {filled}"
+
+
+def _certificates(text: str) -> Iterator[bytes]:
+    """The DER of the certificates in a text, in order."""
+    try:
+        for block in pem.blocks(text):
+            if block.number > MAX_BLOCKS:
+                raise InvalidCertificate(
+                    f"there are more than {MAX_BLOCKS} certificates; "
+                    "send the client certificate and its chain only"
+                )
+            yield _certificate(block)
+    except pem.BrokenPem as broken:
+        raise InvalidCertificate(str(broken)) from None
+
+
+def _certificate(block: pem.Block) -> bytes:
+    number = block.number
+    if block.label not in _LABELS:
+        if block.label == "TRUSTED CERTIFICATE":
+            said = f"it is {_TRUSTED}"
+        elif block.label in _OTHER_LABELS:
+            form = _OTHER_LABELS[block.label]
+            said = f"it is {_said(form, '{command} -in FILE -out NEW.pem')}"
+        else:
+            said = "its BEGIN line does not say CERTIFICATE; send certificates only"
+        raise InvalidCertificate(f"PEM block {number} is not a certificate: {said}")
+    try:
+        found = pem.decoded(block.body)
+    except ValueError:
+        raise InvalidCertificate(
+            f"certificate {number} is broken: its body is not base64; send it whole and unchanged"
+        ) from None
+    form = der.form(found)
+    if form is Form.CERTIFICATE:
+        return found
+    if form is not Form.OTHER:
+        raise InvalidCertificate(
+            f"PEM block {number} is not a certificate, though it says so: it is {_CALLED[form]}"
+        )
+    raise InvalidCertificate(
+        f"certificate {number} is broken: its body is not an X.509 certificate; "
+        "send it whole and unchanged"
     )
+
+
+def _doubts(ders: Sequence[bytes]) -> Iterator[Doubt]:
+    first, *others = map(der.outline, ders)
+    if first.is_ca:
+        yield Doubt.CA_CERTIFICATE
+    if any(other.issuer == first.subject != other.subject for other in others):
+        yield Doubt.CHAIN_ORDER
 
 
 def check_certificate(text: str, *, strict: bool) -> ClientCertificate:
@@ -121,93 +261,27 @@ def check_certificate(text: str, *, strict: bool) -> ClientCertificate:
     return certificate
 
 
-def _bodies(pem: str) -> Iterator[str]:
-    """Yield what stands between each BEGIN CERTIFICATE and END CERTIFICATE."""
-    lines = iter(pem.split("\n"))
-    number = 0
-    for line in lines:
-        if not _BOUNDARY.search(line):
-            continue
-        number += 1
-        if number > MAX_BLOCKS:
-            raise InvalidCertificate(
-                f"there are more than {MAX_BLOCKS} certificates; "
-                "send the client certificate and its chain only"
-            )
-        _expect(_BEGIN, "BEGIN", line, number)
-        body = []
-        for inner in lines:
-            if _BOUNDARY.search(inner):
-                _expect(_END, "END", inner, number)
-                break
-            body.append(inner)
-        else:
-            raise InvalidCertificate(
-                f"PEM block {number} has no END line; send the certificate whole, "
-                "up to and with -----END CERTIFICATE-----"
-            )
-        yield "".join(body)
+def _details(certificate: bytes) -> dict[str, str]:
+    """The details that are read from a certificate.
 
-
-def _expect(boundary: re.Pattern[str], word: str, line: str, number: int) -> None:
-    found = boundary.fullmatch(line)
-    if found is None:
-        # Readers such as OpenSSL and Go find a boundary only where it starts a line: what they
-        # would not find must not be kept for them.
-        raise InvalidCertificate(
-            f"PEM block {number} is broken: -----{word} CERTIFICATE----- must be a line of its "
-            "own, not indented; write each newline as \\n in JSON"
-        )
-    if found[1] != "CERTIFICATE":
-        raise InvalidCertificate(
-            f"PEM block {number} is not a certificate: its {word} line does not say CERTIFICATE; "
-            "send certificates only"
-        )
-
-
-def _certificate(number: int, body: str) -> tuple[bytes, x509.Certificate]:
-    try:
-        der = b64decode(body.translate(_WITHOUT_SPACE), validate=True)
-    except ValueError:
-        raise InvalidCertificate(
-            f"certificate {number} is broken: its body is not base64; send it whole and unchanged"
-        ) from None
-    with warnings.catch_warnings():
-        # It warns of what RFC 5280 forbids but authorities have issued, such as a serial number
-        # of zero. Such a certificate identifies its station as well as any other.
-        warnings.simplefilter("ignore")
-        try:
-            return der, x509.load_der_x509_certificate(der)
-        except (ValueError, x509.InvalidVersion):
-            raise InvalidCertificate(
-                f"certificate {number} is broken: its body is not an X.509 certificate; "
-                "send it whole and unchanged"
-            ) from None
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
-        return False
-    return constraints.value.ca
-
-
-def _details(certificate: x509.Certificate) -> dict[str, str]:
-    """The details that are read from a certificate."""
-    readers: dict[str, Callable[[], str]] = {
-        "subject": lambda: certificate.subject.rfc4514_string()[:MAX_NAME],
-        "issuer": lambda: certificate.issuer.rfc4514_string()[:MAX_NAME],
-        "serialNumber": lambda: _hexadecimal(certificate.serial_number),
-        "notBefore": lambda: _utc(certificate.not_valid_before_utc),
-        "notAfter": lambda: _utc(certificate.not_valid_after_utc),
-    }
+    `cryptography` refuses certificates that TLS proxies verify, and warns of others.
+    """
     details = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of a country of three letters, for one
+        warnings.simplefilter("ignore")
+        try:
+            parsed = x509.load_der_x509_certificate(certificate)
+        except Exception:  # noqa: BLE001 whatever it stumbles over, the hash is known
+            return {}
+        readers: dict[str, Callable[[], str]] = {
+            "subject": lambda: parsed.subject.rfc4514_string()[:MAX_NAME],
+            "issuer": lambda: parsed.issuer.rfc4514_string()[:MAX_NAME],
+            "serialNumber": lambda: _hexadecimal(parsed.serial_number),
+            "notBefore": lambda: _utc(parsed.not_valid_before_utc),
+            "notAfter": lambda: _utc(parsed.not_valid_after_utc),
+        }
         for name, read in readers.items():
-            # a certificate is as good as any whose names nobody can read
-            with suppress(ValueError, TypeError):
+            with suppress(Exception):  # a name that nobody can read is left out
                 details[name] = read()
     return details
 

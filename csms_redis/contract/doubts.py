@@ -124,9 +124,31 @@ class Doubt(StrEnum):
             "put the station's certificate first"
         ),
     )
+    CHAIN_ORDER = (
+        "chain-order",
+        (
+            "the first certificate has issued another one that follows: put the station's own "
+            "certificate first, it is the one that is looked up"
+        ),
+    )
     CHECK_DIGIT = (
         "contract-id-check-digit",
         "contractId has an eMAID's form but not its check digit; it is kept as given",
+    )
+    TOKEN_TYPE = (
+        "token-type",
+        "the token has a type that this API has not, as EMAID of OCPI 2.3; it is stored as OTHER",
+    )
+    OPTIONAL_VALUE = (
+        "optional-value",
+        (
+            "visual_number, group_id, language (two letters) or last_updated is wrong or empty, "
+            "and was left out"
+        ),
+    )
+    UID_OF_TWO_PARTIES = (
+        "uid-of-two-parties",
+        "two eMSPs have a token with this uid, and only one can be stored: the newer stays",
     )
 
 

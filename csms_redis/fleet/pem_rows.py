@@ -4,17 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from csms_redis.contract.certificates import MAX_PEM_BYTES
-from csms_redis.fleet.rows import NOT_UTF_8, Row, Unreadable
+from csms_redis.contract.certificates import MAX_FILE_BYTES, InvalidCertificate, text_of
+from csms_redis.fleet.rows import Row, Unreadable
 
 
 def read(file: BinaryIO, source: str) -> Iterator[Row | Unreadable]:
     """Read the one client certificate of a file."""
     try:
-        # one byte more than is allowed, so that a longer file is refused as too long
-        text = file.read(MAX_PEM_BYTES + 1).decode()
-    except UnicodeDecodeError:
-        yield Unreadable(source, 1, f"{NOT_UTF_8}, as PEM is")
+        text = text_of(file.read(MAX_FILE_BYTES))
+    except InvalidCertificate as invalid:
+        yield Unreadable(source, 1, f"certificate: {invalid}")
     else:
         yield Row(source, 1, {"certificate": text})
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import orjson
 
@@ -60,6 +61,18 @@ def certificate_record(
     fields = Certificate(certificate=certificate.pem).hash_fields() | _details(certificate)
     fields[b"lastUpdated"] = updated or now()
     return Record(CERTIFICATE.key(prefix, certificate.hash), fields)
+
+
+class Expiry(NamedTuple):
+    """How many certificates run out, and of how many nobody can say when.
+
+    Attributes:
+        soon: that run out before a moment.
+        unreadable: whose `notAfter` cannot be read.
+    """
+
+    soon: int
+    unreadable: int
 
 
 class Certificates:
@@ -124,8 +137,8 @@ class Certificates:
 
         return await self._listing.page(query, show)
 
-    async def count_expiring(self, before: datetime) -> int:
-        """How many certificates run out before a moment, those that have run out among them.
+    async def count_expiring(self, before: datetime) -> Expiry:
+        """Count the certificates that run out before a moment, those that have run out among them.
 
         Redis is asked for little at once, so it takes a second for each 100,000 records of any
         kind.
@@ -136,6 +149,7 @@ class Certificates:
         scan = await Scan.begin(self._redis)
         start = CERTIFICATE.key(self._prefix, "")
         expiring: set[bytes] = set()  # SCAN may give a key twice
+        unreadable: set[bytes] = set()
         try:
             for number in range(len(scan)):
                 cursor: int | None = None
@@ -146,12 +160,16 @@ class Certificates:
                     for first in range(0, len(keys), _READ_AT_ONCE):
                         some = keys[first : first + _READ_AT_ONCE]
                         read = zip(some, await _read(scan, number, some), strict=True)
-                        expiring.update(key for key, one in read if _expires_before(one, before))
+                        for key, values in read:
+                            if values[_NOT_AFTER] is None:
+                                unreadable.add(key)
+                            elif _expires_before(values, before):
+                                expiring.add(key)
                         await asyncio.sleep(_PAUSE)
                     await asyncio.sleep(_PAUSE)
         except MastersChanged:
             raise Unavailable("Redis's masters have changed meanwhile.") from None
-        return len(expiring)
+        return Expiry(len(expiring), len(unreadable))
 
 
 class ExpiringCertificates:
@@ -160,8 +178,8 @@ class ExpiringCertificates:
     def __init__(self, certificates: Certificates) -> None:
         """Count no certificate yet; `run` counts those of `certificates`."""
         self._certificates = certificates
-        self.number: int | None = None
-        """How many have expired or expire within `SOON`; None until they were counted once."""
+        self.number: Expiry | None = None
+        """Those that have expired or expire within `SOON`; None until they were counted once."""
 
     async def run(self) -> None:
         """Count every few minutes until cancelled; while Redis is away the last number stands."""

@@ -30,6 +30,20 @@ class TestCertificates:
         run("certificate", "remove", HASH, code=3)
         run("certificate", "show", "nonsense", code=3)
 
+    def test_odd_ones(self, run: Run) -> None:
+        """What TLS proxies verify is taken, in any wrapping; no warning but a doubt's."""
+        odd = DATA / "certificates" / "odd"
+        for file in sorted(odd.glob("*.pem")):
+            done = run("certificate", "add", str(file))
+            warnings = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+            names = [line.split(": ")[1] for line in warnings]
+            assert names == (["chain-order"] if file.name == "leaflast.pem" else [])
+        assert len(records(run("certificate", "list", "--json"))) == 5
+        (shown,) = records(
+            run("certificate", "show", "9qYwh8syquaf768zu3ymSNQrAsRwjX3LhvKgUInUvPM", "--json")
+        )
+        assert shown.keys() == {"certificateHash", "lastUpdated"}
+
     def test_a_private_key_is_refused_and_not_repeated(self, run: Run) -> None:
         """Neither on standard output nor in the log."""
         key = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"

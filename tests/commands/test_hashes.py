@@ -1,6 +1,7 @@
 """`csms-redis hash-password` and `hash-certificate`, at a terminal, a pipe or nothing."""
 
 import re
+import ssl
 import subprocess
 from base64 import b64encode
 from hashlib import sha256
@@ -177,6 +178,31 @@ class TestHashCertificate:
         assert [line.split()[1] for line in result.stdout.decode().splitlines()] == list(
             HASHES.values()
         )
+
+    def test_a_chain_in_another_order(self, tmp_path: Path) -> None:
+        """The first certificate counts, and that is told; a CA's alone may be asked for."""
+        file = str(CERTIFICATES / "odd" / "leaflast.pem")
+        result = invoke("hash-certificate", file, cwd=tmp_path)
+        assert result.stdout.startswith(b"CY-lHxP57AGFZ_5v5PiJZZ6KC01yD1UhAOPHXMMgX5c  ")
+        assert result.stderr.startswith(f"warning: chain-order: {file}: the first".encode())
+        assert result.returncode == 0
+
+    def test_other_forms(self, tmp_path: Path) -> None:
+        """Named with the command that converts them; odd wrappings are read."""
+        whole = (CERTIFICATES / "odd" / "nginx_escaped.pem").read_bytes()
+        (tmp_path / "escaped").write_bytes(whole)
+        (tmp_path / "utf16").write_bytes(whole.decode().encode("utf-16"))
+        hashes = [invoke("hash-certificate", n, cwd=tmp_path).stdout for n in ("escaped", "utf16")]
+        assert {line.split()[0] for line in hashes} == {
+            b"dUukZOX8zsicrPuCv7SBNHSNoiZSqh1X4ChijTrn9po"
+        }
+        pem = (CERTIFICATES / "root-V2G-cert.pem").read_text("ascii")
+        (tmp_path / "der").write_bytes(ssl.PEM_cert_to_DER_cert(pem[pem.index("-----") :]))
+        result = invoke("hash-certificate", "der", cwd=tmp_path)
+        assert complaint(result).endswith(
+            "convert it: openssl x509 -inform der -in FILE -out NEW.pem"
+        )
+        assert result.returncode == 1
 
     def test_a_file_that_fails_does_not_stop_the_others(self, tmp_path: Path) -> None:
         """Its line is on standard error, and the exit code is 1."""

@@ -251,6 +251,24 @@ class TestStations:
 class TestCertificates:
     """Directories of PEM files."""
 
+    def test_odd_ones(self, run: Run, redis: Redis, tmp_path: Path) -> None:
+        """All are stored; other forms are told with the command that converts them."""
+        directory = tmp_path / "odd"
+        directory.mkdir()
+        for file in (DATA / "certificates" / "odd").glob("*.pem"):
+            (directory / file.name).write_bytes(file.read_bytes())
+        done = run("import", "certificates", "odd")
+        assert "read 6, written 6, existing 0, rejected 0" in done.stdout
+        assert "warning: chain-order: 1 rows, at odd/leaflast.pem:1: " in done.stderr
+        assert "Warning" not in done.stderr
+        assert len(keys(redis)) == 5
+        (directory / "x.pem").write_bytes(b"\x30\x0d\x30\x0b\x06\x09")
+        (directory / "y.pem").write_text("-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n")
+        run("import", "certificates", "odd", code=3)
+        reasons = [reason for _, reason in rejects(tmp_path / "odd.rejects")]
+        assert reasons[0].startswith("certificate: there is no PEM certificate")
+        assert "convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem" in reasons[1]
+
     def test_a_directory_with_a_private_key(self, run: Run, redis: Redis, tmp_path: Path) -> None:
         """The certificates are stored, the key is told and nowhere else."""
         directory = tmp_path / "certs"

@@ -50,7 +50,7 @@ class TestOcpi:
     @pytest.mark.parametrize("envelope", [False, True])
     def test_a_list(self, indent: int | None, envelope: bool) -> None:  # noqa: FBT001 a table
         """Bare or in a reply; names become the contract's."""
-        tokens = [TOKEN] * 3
+        tokens = [TOKEN | {"type": "OTHER"}] * 3  # no doubt about the uid of a card
         reply = {"status_code": 1000, "data": tokens, "timestamp": "2015-06-30T21:59:59Z"}
         data = json.dumps(reply if envelope else tokens, indent=indent).encode()
         rows = read("ocpi", data)
