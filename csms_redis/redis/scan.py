@@ -1,9 +1,10 @@
-"""Keys by SCAN, over all masters one after another, and proof that none of them was missed.
+"""Lists keys by SCAN, one master after another, and proves that it missed none.
 
-SCAN returns each key that is there from its first call to its last
-(https://valkey.io/commands/scan/). A cursor of it means nothing to another process, so the run id
-must stay; and a key could move from a master that is still to be scanned to one that has been, so
-the slots must stay too, as each master itself has them: it knows first what it gained and lost.
+SCAN returns each key that is there from the first call to the last
+(https://valkey.io/commands/scan/). Two things could make it miss one. A process that was started
+anew cannot go on from the cursor of the former one: so each master's run id must stay the same. And
+a key could move from a master that is still to be scanned to one that has been: so the slots of
+each master must stay the same, as this master itself has them, for it knows first of a move.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class MastersChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a master says of itself that must not change."""
+    """What must stay the same at a master while it is scanned, as the master tells it."""
 
     run_id: bytes
     slots: tuple[bytes, ...] = ()  # its id, its epoch, then ranges as CLUSTER NODES has them
@@ -60,7 +61,7 @@ class _Master:
 
 
 class Scan:
-    """The masters at one moment, to be scanned as long as they stay what they are."""
+    """The masters of one moment. They can be scanned until one is restarted, or a slot moves."""
 
     def __init__(self, redis: RedisClient, masters: Sequence[_Master]) -> None:
         """Scan `masters` in this order; `begin` makes it."""
@@ -69,7 +70,7 @@ class Scan:
 
     @classmethod
     async def begin(cls, redis: RedisClient) -> "Scan":
-        """Ask every master what it is.
+        """Ask every master for its run id and its slots.
 
         Raises:
             Unavailable: one cannot be asked, or slots have no master or are just being moved.
@@ -98,7 +99,7 @@ class Scan:
 
     @property
     def digest(self) -> bytes:
-        """Different for other masters, for restarted ones and for other slots of theirs."""
+        """A hash of the masters' run ids and slots: it changes when one of these does."""
         states = (b" ".join((*one.state.slots, one.state.run_id)) for one in self._masters)
         return blake2b(b"\n".join(states), digest_size=DIGEST_SIZE).digest()
 
@@ -109,17 +110,17 @@ class Scan:
     async def keys(
         self, number: int, cursor: int, *, start: bytes, count: int
     ) -> tuple[int, list[bytes]]:
-        """Some keys of hashes, and the cursor that goes on from there; it is 0 after the last.
+        """Read some keys of hashes, and the cursor to go on with, which is 0 after the last key.
 
         Args:
             number: of the master, from 0.
             cursor: 0, or as it was returned.
-            start: of the keys.
-            count: how many keys Redis looks at, more or less, whatever they start with.
+            start: with which each key begins.
+            count: about how many keys Redis looks at, whether they begin with `start` or not.
 
         Raises:
             Unavailable: the master cannot be read.
-            MastersChanged: it is not what it was.
+            MastersChanged: the master was restarted, or its slots are others.
         """
         master = self._masters[number]
         pattern = _GLOB.sub(rb"\\\1", start) + b"*"
@@ -135,16 +136,16 @@ class Scan:
     async def values(
         self, number: int, keys: Sequence[bytes], fields: Sequence[bytes]
     ) -> list[list[bytes | None]]:
-        """Fields of hashes, read at once; None for what is not there (any more).
+        """Read fields of hashes, all at once; None for a field that is not there.
 
         Args:
             number: of the master that has them.
-            keys: of the hashes, some hundred at most, as Redis does nothing else meanwhile.
+            keys: of the hashes; some hundred at most, for Redis does nothing else meanwhile.
             fields: of each.
 
         Raises:
             Unavailable: the master cannot be read.
-            MastersChanged: it does not have them any more.
+            MastersChanged: the master does not have these keys any more.
         """
         commands: list[Command] = [("HMGET", key, *fields) for key in keys]
         if not commands:

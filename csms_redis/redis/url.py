@@ -1,4 +1,4 @@
-"""`[redis]`: what it may say of where Redis is, and the topology that it means."""
+"""Reads `[redis]` of the settings: where Redis is, and whether it is one server or many."""
 
 import re
 import ssl
@@ -40,15 +40,15 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 class BadUrl(ValueError):
-    """`redis.url` makes no sense; the message is one line and quotes nothing of it.
+    """`redis.url` cannot be read. The message is one line, and quotes nothing of the URL.
 
-    A password with a character that has a meaning in URLs may have got into any part.
+    A password with a character that has a meaning in URLs may stand in any part of the URL.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisUrl:
-    """What a URL says."""
+    """The parts of a URL, percent-decoded."""
 
     kind: Kind
     tls: bool
@@ -83,7 +83,7 @@ def parse(url: str) -> RedisUrl:
         raise BadUrl("has a '#': percent-encode it as %23")
     rest, options, query = rest.partition("?")
     authority, slash, path = rest.partition("/")
-    # a socket's path may have one where it is told apart from the login
+    # the path of a socket may have an '@', where it cannot be taken for the login's
     if "@" in path and (kind != "unix" or (authority and "@" not in authority)):
         raise BadUrl(
             "has a '/' before an '@': in a user name or password, percent-encode it as %2F"
@@ -112,7 +112,7 @@ def parse(url: str) -> RedisUrl:
 
 
 def _login(login: str) -> tuple[str | None, str | None]:
-    """The user and the password; None for the one that the URL does not have."""
+    """The user and the password; None for either that the URL does not have."""
     if "@" in login:
         raise BadUrl("has a '@' in a user name or password: percent-encode it as %40")
     username, colon, password = login.partition(":")
@@ -210,7 +210,7 @@ def _is_number(text: str) -> bool:
 
 
 def configured(settings: RedisSettings) -> Topology | None:
-    """Where `[redis]` says that Redis is; None for the embedded store.
+    """Make the topology that `[redis]` describes; None for the embedded store.
 
     Raises:
         BadSettings: a setting, or a file that one names, cannot be used.
@@ -274,7 +274,7 @@ _NOT_EMBEDDED = {
 
 
 def _refuse_useless(settings: RedisSettings, useless: dict[str, str]) -> None:
-    """Refuse settings that would do nothing, where someone believes that they protect."""
+    """Refuse settings that would have no effect: who set them believes that they protect."""
     for name, reason in useless.items():
         if getattr(settings, name) != RedisSettings.model_fields[name].default:
             raise BadSettings(f"redis.{name}: {reason}")
@@ -299,7 +299,7 @@ def _password(setting: str, file: Path) -> str:
 
 
 def _tls(settings: RedisSettings) -> Tls:
-    """How `[redis]` says that connections are protected; its files are read once to be sure."""
+    """The TLS of connections, as `[redis]` has it; its files are read once, to refuse bad ones."""
     ca, cert, key = settings.tls_ca_file, settings.tls_cert_file, settings.tls_key_file
     if key is not None and cert is None:
         raise BadSettings("redis.tls_key_file: wants redis.tls_cert_file as well")

@@ -32,8 +32,8 @@ class Tracing:
             BadSettings: the extra is not installed.
         """
         try:
-            from opentelemetry import trace  # noqa: PLC0415 an extra, and slow to import
-            from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415
+            from opentelemetry import trace
+            from opentelemetry.trace.propagation.tracecontext import (
                 TraceContextTextMapPropagator,
             )
         except ImportError:
@@ -86,13 +86,13 @@ def trace_id(span: "Span") -> str:
 
 
 def _provider(settings: TelemetrySettings) -> "TracerProvider":
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 an extra
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
         OTLPSpanExporter,
     )
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 
     about: dict[str, Any] = {"service.version": __version__}
     if "OTEL_SERVICE_NAME" not in os.environ:
