@@ -19,7 +19,9 @@ from csms_redis.api.app import make_app
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation
 from csms_redis.settings import Role
 from tests.support import front_site
-from tests.support.front_site import HASH, Answer, Site, answers, get, running_site, settle
+from tests.support.front_bytes import HASH, Answer, answers, get
+from tests.support.front_client import settle
+from tests.support.front_site import Site, running_site
 
 SECRETS = {role: f"right-secret-of-{role}" for role in Role}
 REVOKED = {role: f"revoked-secret-of-{role}" for role in Role}

@@ -18,7 +18,8 @@ from csms_redis.access.secret import hash_of
 from csms_redis.settings import Role
 from tests.access.test_front_access import SECRETS, basic, bearer, both_ways, clients
 from tests.conftest import API, Service, StartService
-from tests.support.front_site import Clock, Site, get, running_site
+from tests.support.front_bytes import get
+from tests.support.front_site import Clock, Site, running_site
 
 AUTH = b"/api/v0/cs/cs001/auth"
 GO = b"User-Agent: Go-http-client/1.1"

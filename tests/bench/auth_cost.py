@@ -24,7 +24,8 @@ from csms_redis.access.clients import Client
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.settings import Role
 from tests.bench.metrics_cost import Sink, alternated, cpu_of_hits
-from tests.support.front_site import Site, get, running_site
+from tests.support.front_bytes import get
+from tests.support.front_site import Site, running_site
 
 ROUNDS = 20
 HITS = 50_000  # in each round

@@ -13,7 +13,8 @@ from statistics import median
 
 import click
 
-from tests.support.front_site import running_site, station
+from tests.support.front_bytes import station
+from tests.support.front_site import running_site
 
 from .metrics_cost import cpu_of_hits
 

@@ -21,7 +21,8 @@ from typing import Any
 import click
 
 from csms_redis.lookup.front.protocol import LookupProtocol
-from tests.support.front_site import Site, running_site, station
+from tests.support.front_bytes import station
+from tests.support.front_site import Site, running_site
 
 ROUNDS = 20
 HITS = 50_000  # in each round

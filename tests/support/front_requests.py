@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from tests.support.front_site import HASH, HOST, MAX_BODY, get, post, station
+from tests.support.front_bytes import HASH, HOST, MAX_BODY, get, post, station
 
 AUTH = b"/api/v0/cs/cs001/auth"
 _HASH = HASH.encode()

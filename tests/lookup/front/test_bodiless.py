@@ -15,20 +15,15 @@ from csms_redis.lookup.answers import UNAVAILABLE, status_tail
 from csms_redis.lookup.front.bodiless import MOST, Bodiless
 from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.settings import Role
+from tests.support.front_bytes import HASH, HOST, Answer, answers, get
+from tests.support.front_client import Client, settle
 from tests.support.front_site import (
-    HASH,
-    HOST,
     REQUEST_TIMEOUT,
-    Answer,
-    Client,
     Clock,
     Site,
-    answers,
-    get,
     pass_time,
     running_site,
     set_clock,
-    settle,
 )
 
 GO = b"User-Agent: Go-http-client/1.1"

@@ -2,7 +2,9 @@
 
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.front.connection import TRANSITIONS, State
-from tests.support.front_site import HEALTH, REGISTER, SLOW, Site, get, settle, station
+from tests.support.front_bytes import HEALTH, REGISTER, SLOW, get, station
+from tests.support.front_client import settle
+from tests.support.front_site import Site
 
 
 async def test_the_table_has_each_transition_and_no_other(

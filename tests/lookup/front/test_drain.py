@@ -5,16 +5,9 @@ import asyncio
 import pytest
 
 from csms_redis.lookup.answers import OK, tail
-from tests.support.front_site import (
-    HEALTH,
-    REGISTER,
-    SLOW,
-    Site,
-    post,
-    settle,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import HEALTH, REGISTER, SLOW, post, station, statuses
+from tests.support.front_client import settle
+from tests.support.front_site import Site
 
 
 async def test_drain_closes_what_is_idle(site: Site) -> None:

@@ -6,24 +6,9 @@ import pytest
 
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.front.connections import LINGER
-from tests.support.front_site import (
-    BUFFER,
-    HEALTH,
-    KEEPALIVE_TIMEOUT,
-    REGISTER,
-    SEGMENT,
-    SLOW,
-    Clock,
-    Site,
-    bodies,
-    get,
-    pass_time,
-    post,
-    running_site,
-    settle,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import HEALTH, REGISTER, SLOW, bodies, get, post, station, statuses
+from tests.support.front_client import BUFFER, SEGMENT, settle
+from tests.support.front_site import KEEPALIVE_TIMEOUT, Clock, Site, pass_time, running_site
 
 
 async def test_nothing_is_answered_to_a_client_that_reads_nothing(site: Site) -> None:

@@ -14,20 +14,10 @@ from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.front.connection import TRANSITIONS, State
 from csms_redis.lookup.front.connections import LINGER
 from csms_redis.lookup.front.protocol import LookupProtocol
+from tests.support.front_bytes import answers, get, station
+from tests.support.front_client import Client, MockTransport, settle
 from tests.support.front_requests import STREAMS, cut, mutated
-from tests.support.front_site import (
-    KEEPALIVE_TIMEOUT,
-    Client,
-    Clock,
-    MockTransport,
-    Site,
-    answers,
-    get,
-    pass_time,
-    running_site,
-    settle,
-    station,
-)
+from tests.support.front_site import KEEPALIVE_TIMEOUT, Clock, Site, pass_time, running_site
 
 BUFFER = 65536  # bytes that may wait
 SEGMENT = 8192

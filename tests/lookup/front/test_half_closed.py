@@ -3,17 +3,9 @@
 import pytest
 
 from csms_redis.lookup.answers import OK, tail
-from tests.support.front_site import (
-    CS002,
-    HEALTH,
-    REGISTER,
-    SLOW,
-    Site,
-    bodies,
-    settle,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import HEALTH, REGISTER, SLOW, bodies, station, statuses
+from tests.support.front_client import settle
+from tests.support.front_site import CS002, Site
 
 
 @pytest.mark.parametrize("follows", [[], [station("cs002")], [station("cs002"), HEALTH]])

@@ -4,20 +4,18 @@ import pytest
 
 from csms_redis.api.protocol import LINGERING
 from csms_redis.lookup.front.connections import LINGER
-from tests.support.front_site import (
-    CS001,
-    CS002,
+from tests.support.front_bytes import (
     HEALTH,
     MAX_BODY,
     REGISTER,
-    Site,
     bodies,
     get,
     post,
-    settle,
     station,
     statuses,
 )
+from tests.support.front_client import settle
+from tests.support.front_site import CS001, CS002, Site
 
 
 @pytest.mark.parametrize("between", [REGISTER, HEALTH, get(b"/nowhere"), get(b"/api/v0/cs//auth")])

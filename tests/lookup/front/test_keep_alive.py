@@ -2,14 +2,8 @@
 
 import pytest
 
-from tests.support.front_site import (
-    CS001,
-    Site,
-    bodies,
-    get,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import bodies, get, station, statuses
+from tests.support.front_site import CS001, Site
 
 
 @pytest.mark.parametrize(

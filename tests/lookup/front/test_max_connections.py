@@ -5,18 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from csms_redis.lookup.answers import OK, tail
-from tests.support.front_site import (
-    HEALTH,
-    REGISTER,
-    SLOW,
-    Client,
-    Clock,
-    Site,
-    get,
-    running_site,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import HEALTH, REGISTER, SLOW, get, station, statuses
+from tests.support.front_client import Client
+from tests.support.front_site import Clock, Site, running_site
 
 
 class TestMaxConnections:

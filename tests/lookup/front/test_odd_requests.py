@@ -2,15 +2,8 @@
 
 import pytest
 
-from tests.support.front_site import (
-    CS001,
-    CS002,
-    REGISTER,
-    Site,
-    bodies,
-    get,
-    station,
-)
+from tests.support.front_bytes import REGISTER, bodies, get, station
+from tests.support.front_site import CS001, CS002, Site
 
 ODD = {
     "bare line feeds": b"GET /api/v0/cs/cs001/auth HTTP/1.1\nHost: h\n\n",

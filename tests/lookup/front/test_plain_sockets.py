@@ -12,8 +12,9 @@ import uvloop
 
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
+from tests.support.front_bytes import HASH, HEALTH, REGISTER, SLOW, get, station
 from tests.support.front_requests import CORPUS
-from tests.support.front_site import HASH, HEALTH, REGISTER, SLOW, Site, get, running_site, station
+from tests.support.front_site import Site, running_site
 
 AUTH = b"/api/v0/cs/cs001/auth"
 CLOSE = get(AUTH, b"Connection: close")

@@ -5,21 +5,9 @@ import pytest
 from csms_redis.lookup.answers import OK, UNAVAILABLE, tail
 from csms_redis.lookup.front import response_heads
 from csms_redis.lookup.front.response_heads import Style
-from tests.support.front_site import (
-    CS001,
-    CS002,
-    HEALTH,
-    REGISTER,
-    SLOW,
-    Clock,
-    Site,
-    bodies,
-    get,
-    pass_time,
-    settle,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import HEALTH, REGISTER, SLOW, bodies, get, station, statuses
+from tests.support.front_client import settle
+from tests.support.front_site import CS001, CS002, Clock, Site, pass_time
 
 NO_STATION = b'{"status":"Not Found","error":"There is no such charge station."}'
 

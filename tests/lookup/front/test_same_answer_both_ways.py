@@ -24,17 +24,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
+from tests.support.front_bytes import Answer, answers, get, station
+from tests.support.front_client import Client, settle
 from tests.support.front_requests import ADDED, CORPUS, STREAMS, cut, mutated
-from tests.support.front_site import (
-    Answer,
-    Client,
-    Site,
-    answers,
-    get,
-    running_site,
-    settle,
-    station,
-)
+from tests.support.front_site import Site, running_site
 
 LINGERING = 0.1  # seconds
 QUIET = 1.0  # seconds

@@ -7,18 +7,9 @@ import pytest
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.front import server
 from csms_redis.lookup.front.connections import KEEPALIVE_AFTER_404
-from tests.support.front_site import (
-    HEALTH,
-    KEEPALIVE_TIMEOUT,
-    REQUEST_TIMEOUT,
-    SLOW,
-    Clock,
-    Site,
-    pass_time,
-    settle,
-    station,
-    statuses,
-)
+from tests.support.front_bytes import HEALTH, SLOW, station, statuses
+from tests.support.front_client import settle
+from tests.support.front_site import KEEPALIVE_TIMEOUT, REQUEST_TIMEOUT, Clock, Site, pass_time
 
 
 @pytest.mark.parametrize(
