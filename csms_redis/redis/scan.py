@@ -19,6 +19,7 @@ from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.connections import Command
 from csms_redis.redis.outcomes import Redirected
+from csms_redis.redis.own_slots import OwnSlots, read_own_slots
 from csms_redis.redis.slots import SLOTS, slot_of
 
 DIGEST_SIZE = 12
@@ -27,6 +28,11 @@ _RUN_ID = re.compile(rb"^run_id:(\S+)", re.MULTILINE)
 _GLOB = re.compile(rb"([*?\[\]\\^])")
 _INFO: Command = ("INFO", "server")
 _NODES: Command = ("CLUSTER", "NODES")
+
+
+def pattern_of(start: bytes) -> bytes:
+    """The pattern (`MATCH`) of the keys that begin with `start`."""
+    return _GLOB.sub(rb"\\\1", start) + b"*"
 
 
 class MastersChanged(Exception):
@@ -38,16 +44,7 @@ class _State:
     """What must stay the same at a master while it is scanned, as the master tells it."""
 
     run_id: bytes
-    slots: tuple[bytes, ...] = ()  # its id, its epoch, then ranges as CLUSTER NODES has them
-
-    @property
-    def moving(self) -> bool:
-        """Whether keys of one of its slots are leaving or arriving one by one."""
-        return any(slot.startswith(b"[") for slot in self.slots)
-
-    @property
-    def ranges(self) -> tuple[range, ...]:
-        return tuple(_range(slot) for slot in self.slots[2:])
+    own: OwnSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +78,13 @@ class Scan:
         states = await asyncio.gather(*(_state(redis, address) for address in addresses))
         masters = sorted(
             (
-                _Master(address, state, state.ranges if not state.moving else ())
+                _Master(address, state, state.own.ranges if not state.own.moving else ())
                 for address, state in zip(addresses, states, strict=True)
             ),
-            key=lambda master: (master.state.slots, master.state.run_id),
+            key=lambda master: (master.state.own.words, master.state.run_id),
         )
         if redis.clustered:
-            if any(state.moving for state in states):
+            if any(state.own.moving for state in states):
                 raise Unavailable(
                     "Slots are being moved between Redis's masters, and what moves could be "
                     "missed. Try again when that is done."
@@ -100,7 +97,7 @@ class Scan:
     @property
     def digest(self) -> bytes:
         """A hash of the masters' run ids and slots: it changes when one of these does."""
-        states = (b" ".join((*one.state.slots, one.state.run_id)) for one in self._masters)
+        states = (b" ".join((*one.state.own.words, one.state.run_id)) for one in self._masters)
         return blake2b(b"\n".join(states), digest_size=DIGEST_SIZE).digest()
 
     def __len__(self) -> int:
@@ -123,8 +120,8 @@ class Scan:
             MastersChanged: the master was restarted, or its slots are others.
         """
         master = self._masters[number]
-        pattern = _GLOB.sub(rb"\\\1", start) + b"*"
-        scan: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "hash")
+        match = pattern_of(start)
+        scan: Command = ("SCAN", cursor, "MATCH", match, "COUNT", count, "TYPE", "hash")
         # on one connection, so that all are of one process; the state after the keys
         (after, keys), *said = await self._redis.read_at(
             master.address, [scan, *_state_commands(self._redis)]
@@ -170,14 +167,8 @@ def _read_state(said: Sequence[Any]) -> _State:
     if run_id is None:
         raise Unavailable("Redis does not tell its run id. An operator must look at Redis.")
     if len(said) == 1:
-        return _State(run_id[1])
-    for line in said[1].splitlines():
-        id_, _address, flags, _master, _ping, _pong, epoch, _link, *slots = line.split()
-        if b"myself" in flags.split(b","):
-            return _State(run_id[1], (id_, epoch, *slots))
-    raise Unavailable("A node of Redis's cluster does not know itself. Try again.")
-
-
-def _range(text: bytes) -> range:
-    first, _, last = text.partition(b"-")
-    return range(int(first), int(last or first) + 1)
+        return _State(run_id[1], OwnSlots())
+    own = read_own_slots(said[1])
+    if own is None:
+        raise Unavailable("A node of Redis's cluster does not know itself. Try again.")
+    return _State(run_id[1], own)
