@@ -45,6 +45,7 @@ _BY_RESOURCE = {route.resource: route for route in ROUTES}
 _PLAIN = re.compile(
     b"|".join(b"%b(%b)%b" % (re.escape(r.before), r.plain, re.escape(r.after)) for r in ROUTES)
 )
+_PLAIN_KEY = re.compile(b"|".join(b"%b:(%b)" % (r.resource.name.encode(), r.plain) for r in ROUTES))
 
 
 Wanted: TypeAlias = tuple[Resource, bytes | None, bytes]
@@ -86,15 +87,24 @@ def wanted(resource: Resource, record_id: str) -> Wanted:
 
 
 def of_key(key: bytes, prefix: bytes) -> bytes | None:
-    """The canonical target of the record at a Redis key; None for a key that holds no record."""
-    name, colon, record_id = key.removeprefix(prefix).partition(b":")
-    route = _BY_NAME.get(name)
-    if route is None or not colon or not key.startswith(prefix):
+    """The canonical target of the record at a Redis key.
+
+    None for a key that no lookup reads, such as one whose id is not canonical: its target would be
+    that of another record.
+    """
+    if not key.startswith(prefix):
         return None
-    try:
-        return route.target(record_id.decode())
-    except UnicodeDecodeError:
+    plain = _PLAIN_KEY.fullmatch(key, len(prefix))
+    if plain is not None:
+        number = plain.lastindex or 0
+        route = ROUTES[number - 1]
+        return route.before + plain[number] + route.after
+    name, colon, _ = key[len(prefix) :].partition(b":")
+    by_name = _BY_NAME.get(name)
+    if by_name is None or not colon:
         return None
+    record_id = by_name.resource.id_of(prefix, key)
+    return None if record_id is None else by_name.target(record_id)
 
 
 def key_of(target: bytes, prefix: bytes) -> bytes:
