@@ -80,17 +80,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
         )
 
         def components() -> Mapping[str, Component]:
-            problem, unread = supervisor.problem, supervisor.unread
-            # a part that is away is away for other processes too, and no reason to lose the rest
-            does_without = supervisor.has_started() and (
-                unread < 1 or (settings.server.ready_without_redis and lookups.sources.serve_stale)
-            )
-            if problem is not None and 0 < unread < 1:
-                problem = f"{unread:.0%} of the records cannot be read: {problem}"
-            return {
-                "redis": Component(problem, needed=not does_without),
-                "server": Component(signals.problem),
-            }
+            return _components(supervisor, lookups, signals, settings)
 
         certificates = Certificates(redis, prefix)
         expiring = ExpiringCertificates(certificates)
@@ -158,6 +148,28 @@ async def _serve(settings: Settings, signals: Signals) -> None:
                 with suppress(TimeoutError):  # the collector's name server may be silent
                     async with asyncio.timeout(_LAST_SPANS):
                         await aside.run(tracing.close)
+
+
+def _components(
+    supervisor: Supervisor, lookups: Lookups, signals: Signals, settings: Settings
+) -> Mapping[str, Component]:
+    """The parts of the service as they are now."""
+    problem, unread = supervisor.problem, supervisor.unread
+    # a part that is away is away for other processes too, and no reason to lose the rest
+    does_without = supervisor.has_started() and (
+        unread < 1 or (settings.server.ready_without_redis and lookups.sources.serve_stale)
+    )
+    if problem is not None and 0 < unread < 1:
+        problem = f"{unread:.0%} of the records cannot be read: {problem}"
+    found = {
+        "redis": Component(problem, needed=not does_without),
+        "server": Component(signals.problem),
+    }
+    if (preload := supervisor.preload) is not None:
+        found["preload"] = Component(
+            preload.problem, needed=preload.is_awaited, details=preload.details
+        )
+    return found
 
 
 async def _refuse_unknown(layout: Layout, topology: Topology) -> None:

@@ -142,9 +142,11 @@ class RedisSettings(_Section):
 class LookupSettings(_Section):
     """The hot path; times in seconds, sizes in bytes."""
 
-    cache_entries: Count = 250_000
-    cache_bytes: Count = 2**28
-    stale_if_error: Seconds = 300
+    preload: bool = True
+    preload_wait: Seconds = 30
+    cache_entries: Count = 400_000
+    cache_bytes: Count = 2**29
+    stale_if_error: Seconds = 3600
     unknown_entries: Count = 100_000
     unknown_ttl: Seconds = 5
     timeout: Timeout = 6

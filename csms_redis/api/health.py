@@ -17,6 +17,8 @@ class Component(NamedTuple):
     """What is wrong with the component; None while it is well."""
     needed: bool = True
     """Whether requests cannot be served while the component has a problem."""
+    details: Mapping[str, object] | None = None
+    """Figures of the component, for the operator."""
 
 
 Components: TypeAlias = Callable[[], Mapping[str, Component]]
@@ -45,6 +47,9 @@ class HealthHandlers:
         if wrong:
             body["error"] = "; ".join(wrong)
         body["components"] = {name: each.problem or "OK" for name, each in components.items()}
+        details = {name: each.details for name, each in components.items() if each.details}
+        if details:
+            body["details"] = details
         return web.Response(status=status, body=orjson.dumps(body), content_type=JSON)
 
 

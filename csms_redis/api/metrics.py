@@ -175,6 +175,36 @@ class ServiceCollector(Collector):
             for each in _ROLES:
                 role.add_metric([redis, each], each == link.role)
         yield from (up, leased, role)
+        yield from self._of_preload()
+
+    def _of_preload(self) -> Iterable[Metric]:
+        preload = self._supervisor.preload
+        if preload is None:
+            return
+        yield _gauge(
+            "csms_ready_in_part",
+            "Whether the process became ready before all records were read.",
+            preload.ready_in_part,
+        )
+        labels = ["redis", "kind"]
+        whole = GaugeMetricFamily(
+            "csms_whole",
+            "Whether all records of a kind at a master are known.",
+            labels=labels,
+        )
+        open_ids = GaugeMetricFamily(
+            "csms_open_ids",
+            "Ids of a kind that is whole, or being read, that ask Redis all the same.",
+            labels=labels,
+        )
+        records = GaugeMetricFamily(
+            "csms_preloaded_records", "Records that the last scan found or read.", labels=labels
+        )
+        for master, kind, known in preload.kinds:
+            whole.add_metric([master, kind], known.is_whole)
+            open_ids.add_metric([master, kind], len(known.open))
+            records.add_metric([master, kind], known.records)
+        yield from (whole, open_ids, records)
 
     def _of_requests(self) -> Iterable[Metric]:
         yield _counters(

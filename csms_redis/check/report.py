@@ -6,6 +6,7 @@ from csms_redis.check.access import access
 from csms_redis.check.exposure import exposure
 from csms_redis.check.finding import Finding, error, ok
 from csms_redis.check.inspection import Server
+from csms_redis.check.preload import preload
 from csms_redis.check.replication import cut_off, disks, replicas
 from csms_redis.check.rights import Rights
 from csms_redis.check.server import (
@@ -58,6 +59,9 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         await topology.look()
         async for finding in _inspect(topology, settings.redis):
             yield finding
+        if topology.masters and topology.problem is None:
+            async for finding in preload(topology, settings):
+                yield finding
     finally:
         await topology.close()
 

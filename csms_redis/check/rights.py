@@ -28,7 +28,7 @@ from csms_redis.settings import RedisSettings
 
 _LOOKUPS = "nothing is found, and the service does not get ready"
 _WRITES = "every write is answered 503"
-_LISTINGS = "listings and exports end with an error"
+_LISTINGS = "listings and exports end with an error, and no process reads all records at its start"
 _WAITS = "no write is confirmed, each is answered 503"
 _FIELD = b"check"
 

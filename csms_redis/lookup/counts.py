@@ -10,6 +10,9 @@ ROUTE_AT = len(BASE_PATH) + 2
 A list that is indexed by that byte is the cheapest way to count by route.
 """
 
+LETTER_OF = {route.resource: route.before[ROUTE_AT] for route in ROUTES}
+"""That byte, by the kind of record."""
+
 OUTCOMES = ("hit", "read", "stale", "unknown", "error")
 """Answered from the near cache; by Redis; with what may have changed since, because Redis is away
 or nobody else confirms its master; that there is no such record; with 503."""

@@ -17,14 +17,16 @@ known.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 
 from csms_redis.contract.errors import BadRequest, NotFound, OutcomeUnknown, Unavailable
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, OK, body_of
 from csms_redis.lookup.counts import ROUTE_AT, LookupCounts
+from csms_redis.lookup.known.end_timer import EndTimer
 from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.reading.deadlines import Deadlines
 from csms_redis.lookup.reading.dispatch import Dispatch
@@ -37,6 +39,8 @@ from csms_redis.lookup.reading.flight import (
     take_place,
 )
 from csms_redis.lookup.reading.flights import AWAY, NOT_FOUND_TAILS, Flights
+from csms_redis.lookup.reading.preload import Preload
+from csms_redis.lookup.reading.record_scan import RecordScan
 from csms_redis.lookup.reading.source_events import SourceEvents
 from csms_redis.lookup.reading.sources import Sources
 from csms_redis.lookup.targets import Wanted
@@ -75,12 +79,17 @@ class Lookups:
         self._patience = min(_PATIENCE, settings.timeout)
         self._attached = Attached()
         self._deadlines = Deadlines(self._time_is_over)
+        self._prefix = prefix
+        self._settings = settings
+        self._end_timer = EndTimer(self.cache, self._record_ended)
+        self._before = {route.resource: route.resource.key(prefix, "") for route in targets.ROUTES}
         self._dispatch = Dispatch(self.sources, topology, self._attached, settings.max_in_flight)
         self.flights = Flights(
             sources=self.sources,
             dispatch=self._dispatch,
             attached=self._attached,
             cache=self.cache,
+            end_timer=self._end_timer,
             counts=self.counts,
             topology=topology,
             prefix=prefix,
@@ -136,6 +145,8 @@ class Lookups:
             now: monotonic seconds.
         """
         target = wanted[2]
+        if self._answer_without_record(wanted, answered, now):
+            return None
         may_know = bool(self.cache.old)  # whether anything is known that is not fresh any more
         for source in self.sources.all:
             if now >= source.lease_until and source.fresh:
@@ -165,6 +176,21 @@ class Lookups:
         if deadlines.timer is None:
             deadlines.watch()
         return waiter
+
+    def _record_ended(self, target: bytes) -> None:
+        self.events.ended(target)
+
+    def _answer_without_record(self, wanted: Wanted, answered: Answered, now: float) -> bool:
+        """Answer that there is no such record, where all records of the kind are known."""
+        resource, record_id, target = wanted
+        source = self.sources.lack(target, self._before[resource] + (record_id or b""), now)
+        if source is None:
+            return False
+        answer_tail = NOT_FOUND_TAILS[resource]
+        source.unknown.put(target, answer_tail)  # the front finds it there
+        self.counts.unknown[target[ROUTE_AT]] += 1
+        answered(NOT_FOUND, answer_tail)
+        return True
 
     def leave(self, waiter: Waiter) -> None:
         """Wait no more: nobody is there who would take the answer."""
@@ -240,7 +266,32 @@ class Lookups:
             raise
         finally:
             if not unchanged:
-                self.events.forget(targets.wanted(resource, record_id)[2])
+                target = targets.wanted(resource, record_id)[2]
+                self.events.forget(target, resource.key(self._prefix, record_id))
+
+    def preload(self, has_started: Callable[[], bool]) -> Preload | None:
+        """What keeps all records read; None where that is switched off.
+
+        Args:
+            has_started: whether the process would be ready without it.
+        """
+        if not (self._settings.preload and self.caches):
+            return None
+        return Preload(
+            wait=self._settings.preload_wait,
+            sources=self.sources,
+            counts=self.counts,
+            following=self.events.following,
+            make_scan=partial(
+                RecordScan,
+                prefix=self._prefix,
+                topology=self.topology,
+                cache=self.cache,
+                end_timer=self._end_timer,
+            ),
+            reread_stale=self.events.reread_stale,
+            has_started=has_started,
+        )
 
     # Told to operators
 
@@ -257,7 +308,7 @@ class Lookups:
     @property
     def in_flight(self) -> int:
         """Records that are being read from Redis, or wait for a connection to it."""
-        sent = sum(len(each.connection.pending) for each in self.sources.all)
+        sent = sum(len(each.connection.pending) - each.unasked for each in self.sources.all)
         return len(self._dispatch) + sent
 
     @property

@@ -93,6 +93,18 @@ class Cluster(Topology):
         addresses = {id(address): address for address in self._slots}
         return sum(slots[one] for one, address in addresses.items() if address in masters) / SLOTS
 
+    def masters_of(self, slots: Collection[int]) -> Collection[Address]:
+        """The masters of some slots."""
+        # by identity, as in `share`
+        owners = {id(owner): owner for owner in map(self._slots.__getitem__, slots)}
+        return [owner for owner in owners.values() if owner is not None]
+
+    def slots_of(self, master: Address) -> set[int]:
+        """The slots of a master."""
+        return {
+            slot for slot, owner in enumerate(self._slots) if owner is master or owner == master
+        }
+
     def sample_key(self, master: Address, start: bytes) -> bytes | None:
         """A key that begins with `start` in one of the master's slots.
 

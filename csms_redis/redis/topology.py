@@ -80,6 +80,16 @@ class Topology(ABC):
         """Which part of all keys belongs to some of the masters, between 0 and 1."""
         return float(bool(self.masters) and set(self.masters) <= set(masters))
 
+    def masters_of(self, slots: Collection[int]) -> Collection[Address]:
+        """The masters of some slots; all masters where there are no slots."""
+        del slots
+        return self.masters
+
+    def slots_of(self, master: Address) -> set[int]:
+        """The slots of a master; none where there are no slots."""
+        del master
+        return set()
+
     def doubt(self) -> None:
         """Something failed that should not: look again soon."""
         self._doubted.set()

@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "lookups": ("hmget",),
     "writes": ("eval", "type", "hkeys", "hget", "hset", "hdel", "persist", "del"),
     "the storage layout": ("get", "set"),
-    "listings": ("scan", "info"),
+    "listings and lookup.preload": ("scan", "info"),
     "the near cache": ("client|tracking",),
     "times to live": ("pttl", "hpttl"),
     "redis.wait_replicas": ("wait",),

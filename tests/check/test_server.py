@@ -56,6 +56,13 @@ class TestCheck:
                         f"redis://127.0.0.1:{port}/0 does all that the service asks of it",
                     ),
                     "layout": ("ok", "none yet: csms-redis serve makes it 1"),
+                    "preload": (
+                        "ok",
+                        (
+                            "0 stations, 0 certificates, 0 tokens: each process holds them, if "
+                            "lookup.cache_bytes allows it"
+                        ),
+                    ),
                 },
             )
 

@@ -72,7 +72,7 @@ def _job_in_an_outage(group: Topology, load: Workload, _: int) -> Iterator[None]
     """Nobody answers, and a job tries to register, block and delete what is cached."""
     for node in group.nodes:
         node.kill()
-    load.wait_for_answers(20, 503)
+    load.wait_for_writes_of(Outcome.REFUSED, 20)
     job = load.have_a_job("register", "block", "delete")
     assert {write.outcome for write in job} == {Outcome.REFUSED}
     start_together(group.nodes)

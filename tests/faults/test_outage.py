@@ -42,7 +42,7 @@ def test_a_job_takes_nothing_away(group: str) -> None:
             load.mark(FAULT)
             for node in redis.nodes:
                 node.kill()
-            load.wait_for_answers(20, 503)
+            load.wait_for_writes_of(Outcome.REFUSED, 20)
             job = load.have_a_job("register", "block", "register", "delete")
             load.wait_for_lookups(300)
             ready = [s.request("GET", "/health/ready").status for s in (one, other)]

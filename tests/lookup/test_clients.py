@@ -33,7 +33,7 @@ def admin(valkey: Valkey) -> Iterator[Redis]:
 @pytest.fixture
 def ready(valkey: Valkey, admin: Redis, start_service: StartService) -> Service:
     del admin
-    service = start_service(redis__url=valkey.url)
+    service = start_service(redis__url=valkey.url, lookup__preload="false")
     wait_for(lambda: service.request("GET", "/health/ready").status == 200, "it is ready")
     return service
 
@@ -72,7 +72,7 @@ async def test_a_thousand_leave_mid_lookup(ready: Service, valkey: Valkey, admin
 async def test_cancelled_tasks_leave_no_flight(valkey: Valkey, admin: Redis) -> None:
     """As an aiohttp handler is cancelled when its client leaves."""
     topology = Standalone(Address(path=valkey.socket))
-    lookups = Lookups(LookupSettings(), b"", topology)
+    lookups = Lookups(LookupSettings(preload=False), b"", topology)
     supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
     keeping = asyncio.create_task(supervisor.run())
     await lookups.find(STATION, "known")

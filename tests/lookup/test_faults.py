@@ -93,7 +93,7 @@ def site() -> Iterator[Site]:
         admin = running.enter_context(Redis(unix_socket_path=valkey.socket))
         proxy = running.enter_context(redis_proxy(valkey.socket))
         service = running.enter_context(
-            running_service(redis__url=proxy.url, lookup__timeout="0.25")
+            running_service(redis__url=proxy.url, lookup__timeout="0.25", lookup__preload="false")
         )
         site = Site(valkey, admin, proxy, service)
         site.store()
@@ -368,7 +368,9 @@ async def test_a_stop_of_five_seconds_refuses_nobody() -> None:
     with ExitStack() as running:
         valkey = running.enter_context(running_valkey())
         admin = running.enter_context(Redis(unix_socket_path=valkey.socket))
-        service = running.enter_context(running_service(redis__url=valkey.url))
+        service = running.enter_context(
+            running_service(redis__url=valkey.url, lookup__preload="false")
+        )
         for number in range(COLD):
             admin.hset(f"cs:cold-{number}", mapping=RECORD)
         wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
@@ -436,7 +438,7 @@ async def test_nothing_is_left_behind() -> None:
     with short_directory() as home:
         valkey = Valkey(home)
         topology = Standalone(Address(path=valkey.socket))
-        lookups = Lookups(LookupSettings(timeout=0.1), b"", topology)
+        lookups = Lookups(LookupSettings(preload=False, timeout=0.1), b"", topology)
         supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
         keeping = asyncio.create_task(supervisor.run())
         for round_ in range(3):

@@ -45,7 +45,7 @@ def lookups_read(admin: Redis) -> int:
 async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     """Every task gets the record, from one HMGET."""
     topology = Standalone(Address(path=valkey.socket))
-    lookups = Lookups(LookupSettings(timeout=10), b"", topology)
+    lookups = Lookups(LookupSettings(preload=False, timeout=10), b"", topology)
     supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
     keeping = asyncio.create_task(supervisor.run())
     await lookups.find(STATION, "cold")
@@ -67,7 +67,10 @@ async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
 async def test_over_http(valkey: Valkey, admin: Redis, start_service: StartService) -> None:
     """Each on a connection of its own, most of them before Redis answers the first."""
     service = start_service(
-        redis__url=valkey.url, lookup__timeout="30", server__max_connections="60000"
+        redis__url=valkey.url,
+        lookup__timeout="30",
+        lookup__preload="false",
+        server__max_connections="60000",
     )
     wait_for(lambda: service.request("GET", "/health/ready").status == 200, "it is ready")
     count = most_connections(CLIENTS)

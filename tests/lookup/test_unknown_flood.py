@@ -42,7 +42,9 @@ def admin(valkey: Valkey) -> Iterator[Redis]:
 async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:
     """Known stations stay cached, and memory stays where it was when the bound was reached."""
     topology = Standalone(Address(path=valkey.socket))
-    lookups = Lookups(LookupSettings(unknown_entries=UNKNOWN_ENTRIES, timeout=10), b"", topology)
+    lookups = Lookups(
+        LookupSettings(preload=False, unknown_entries=UNKNOWN_ENTRIES, timeout=10), b"", topology
+    )
     supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
     keeping = asyncio.create_task(supervisor.run())
     for number in range(KNOWN):
@@ -87,6 +89,7 @@ async def test_over_http(
         redis__url=valkey.url,
         lookup__timeout="5",
         lookup__unknown_entries=str(UNKNOWN_ENTRIES // 4),
+        lookup__preload="false",
     )
     wait_for(lambda: service.request("GET", "/health/ready").status == 200, "it is ready")
     pid = service.process.pid

@@ -58,7 +58,12 @@ def lookups(service: Service, route: str, outcome: str) -> float:
 @pytest.fixture
 def own(start_service: StartService, valkey: Valkey) -> Service:
     """A service that nobody else asks."""
-    service = start_service(redis__url=valkey.url, lookup__stale_if_error="60", lookup__timeout="1")
+    service = start_service(
+        redis__url=valkey.url,
+        lookup__stale_if_error="60",
+        lookup__timeout="1",
+        lookup__preload="false",
+    )
     wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
     return service
 
@@ -133,7 +138,7 @@ class TestNearCache:
         assert value(own, "csms_near_cache_entries") == 0
 
     def test_evictions(self, start_service: StartService) -> None:
-        service = start_service(lookup__cache_entries="2")
+        service = start_service(lookup__cache_entries="2", lookup__preload="false")
         wait_for(lambda: value(service, "csms_ready") == 1, "ready")
         for number in range(5):
             service.post(f"/cs/{number}", {"securityProfile": 2})

@@ -89,8 +89,12 @@ def collector() -> Iterator[Collector]:
 
 @contextmanager
 def traced(collector: Collector, **settings: str) -> Iterator[Service]:
-    """A service that sends its spans to a collector, the last of them at its end."""
-    with running_service(telemetry__otlp_endpoint=collector.url, **settings) as service:
+    """A service that sends its spans to a collector, the last of them at its end.
+
+    It reads records when they are asked for: a lookup that memory answers has no span.
+    """
+    given = {"telemetry__otlp_endpoint": collector.url, "lookup__preload": "false", **settings}
+    with running_service(**given) as service:
         wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
         yield service
         assert service.stop() == 0

@@ -1,6 +1,7 @@
 """Drops answers from the near cache when they end, with a timer of the event loop."""
 
 import asyncio
+from collections.abc import Callable
 from math import inf
 from time import monotonic
 
@@ -12,15 +13,18 @@ _SHORTEST = 0.001  # seconds; any time but none lets the event loop read in betw
 class EndTimer:
     """Waits for the next end in a `NearCache`, which has no timers of its own."""
 
-    __slots__ = ("_cache", "_due", "_timer")
+    __slots__ = ("_cache", "_due", "_ended", "_timer")
 
-    def __init__(self, cache: NearCache) -> None:
+    def __init__(self, cache: NearCache, ended: Callable[[bytes], None]) -> None:
         """Wait for nothing yet; `reset` begins.
 
         Args:
             cache: whose answers are dropped at their end.
+            ended: takes the target of each of them: there may be another record in its place, as
+                where only a field has ended.
         """
         self._cache = cache
+        self._ended = ended
         self._timer: asyncio.TimerHandle | None = None
         self._due = inf  # when the timer rings (monotonic seconds)
 
@@ -37,5 +41,6 @@ class EndTimer:
     def _ring(self) -> None:
         self._timer = None
         self._due = inf
-        self._cache.drop_ended()
+        for target in self._cache.drop_ended():
+            self._ended(target)
         self.reset()

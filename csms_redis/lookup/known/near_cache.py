@@ -2,13 +2,14 @@
 
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from math import inf
 from operator import attrgetter
 from sys import getsizeof
 from time import monotonic
+from typing import TypeAlias
 
 # An OrderedDict's share of one entry, in bytes, measured on CPython 3.11: a list node, and slots of
 # the two tables at their average load.
@@ -16,7 +17,14 @@ _ENTRY = 144
 _SMALL = 512  # bytes; up to this CPython packs objects without gaps
 _END = 264  # bytes of an end: its time, and its places in a dictionary and in a heap
 _MAX_OLD = 8
+FILLED = 0.9
+"""Which part of its room `NearCache.fill` takes: the rest is for what is looked up."""
+
 _SOME_ENDED = 500  # dropped in one go
+
+
+Evicted: TypeAlias = Callable[[bytes], None]
+"""Takes the target of an answer that was dropped to make room."""
 
 
 class Generation:
@@ -25,10 +33,15 @@ class Generation:
     It does not know its bounds: the `NearCache` of all generations keeps them.
     """
 
-    __slots__ = ("entries", "proved_at", "size")
+    __slots__ = ("entries", "evicted", "proved_at", "size")
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, evicted: Evicted | None = None) -> None:
+        """Begin with nothing.
+
+        Args:
+            evicted: told of what is dropped to make room.
+        """
+        self.evicted = evicted
         self.entries: OrderedDict[bytes, bytes] = OrderedDict()
         self.size = 0  # bytes
         self.proved_at = 0.0  # when the connection proved its lease last (monotonic seconds)
@@ -43,6 +56,8 @@ class Generation:
         """Forget what was not used for the longest time, and say what it was."""
         target, tail = self.entries.popitem(last=False)
         self.size -= _size(target, tail)
+        if self.evicted is not None:
+            self.evicted(target)
         return target
 
     def clear(self) -> None:
@@ -111,13 +126,17 @@ class NearCache:
         """When `drop_ended` is due (monotonic seconds)."""
         return self._ends[0][0] if self._ends else inf
 
-    def begin(self) -> Generation:
-        """Make a generation for a new connection to fill."""
-        generation = Generation()
+    def begin(self, evicted: Evicted | None = None) -> Generation:
+        """Make a generation for a new connection to fill.
+
+        Args:
+            evicted: told of what is dropped from it to make room.
+        """
+        generation = Generation(evicted)
         self._filling.append(generation)
         return generation
 
-    def put(self, generation: Generation, target: bytes, tail: bytes, end: float = inf) -> None:
+    def put(self, generation: Generation, target: bytes, tail: bytes, end: float = inf) -> bool:
         """Keep a fresh answer; older ones of the same target go.
 
         Args:
@@ -125,17 +144,58 @@ class NearCache:
             target: canonical.
             tail: the answer.
             end: when there will be no such record any more, or another (monotonic seconds).
+
+        Returns:
+            Whether it is kept: not what is larger than all the room.
         """
         self.drop(target)
         size = _size(target, tail)
         if self.max_entries == 0 or size > self.max_bytes:
-            return
+            return False
         generation.entries[target] = tail
         generation.size += size
         if end < inf:
             self._keep_end(target, end)
         while self._is_over():
             self._evict()
+        return True
+
+    def fill(self, generation: Generation, target: bytes, tail: bytes, end: float = inf) -> bool:
+        """Keep a fresh answer that nobody asked for, if no other has to go for it.
+
+        Args:
+            generation: of the connection that it was read through.
+            target: canonical.
+            tail: the answer.
+            end: when there will be no such record any more, or another (monotonic seconds).
+
+        Returns:
+            Whether it is kept: it is not where less than a tenth of the room would be left, unless
+            one that was kept before is replaced.
+        """
+        part = FILLED
+        entries = generation.entries
+        if self.old or len(self._filling) > 1 or target in entries:
+            if any(target in each.entries for each in self.old):
+                part = 1.0
+            self.drop(target)
+            number, used = self._taken()
+        else:
+            number, used = len(entries), generation.size + len(self._end_of) * _END
+        size = _size(target, tail)
+        if number + 1 > self.max_entries * part or used + size > self.max_bytes * part:
+            return False
+        entries[target] = tail
+        generation.size += size
+        if end < inf:
+            self._keep_end(target, end)
+        return True
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether `fill` would hardly keep anything."""
+        entries, used = self._taken()
+        return entries >= self.max_entries * FILLED or used >= self.max_bytes * FILLED
 
     def drop(self, target: bytes) -> None:
         """Forget an answer, fresh and stale."""
@@ -147,8 +207,13 @@ class NearCache:
         if self._end_of:
             self._end_of.pop(target, None)
 
-    def drop_ended(self) -> None:
-        """Forget what has ended, in portions: more may be due at once."""
+    def drop_ended(self) -> list[bytes]:
+        """Forget what has ended, in portions: more may be due at once.
+
+        Returns:
+            The targets of what was forgotten.
+        """
+        ended = []
         now = monotonic()
         for _ in range(_SOME_ENDED):
             if self.next_end > now:
@@ -156,6 +221,8 @@ class NearCache:
             end, target = heappop(self._ends)
             if self._end_of.get(target) == end:
                 self.drop(target)
+                ended.append(target)
+        return ended
 
     def clear_old(self) -> None:
         """Forget everything that is stale."""
@@ -169,6 +236,7 @@ class NearCache:
             proved_at: when the connection proved its lease last (monotonic seconds).
         """
         self._filling.remove(generation)
+        generation.evicted = None
         self._keep_old(generation, proved_at)
 
     def retire(self, generation: Generation, targets: Iterable[bytes], proved_at: float) -> None:
@@ -214,7 +282,11 @@ class NearCache:
         return [target for old in self.old for target in old.entries]
 
     def _is_over(self) -> bool:
-        # `size` and `len` in one: asked with each answer that is kept
+        entries, size = self._taken()
+        return size > self.max_bytes or entries > self.max_entries
+
+    def _taken(self) -> tuple[int, int]:
+        """How many answers are kept, and their bytes; asked with each that is kept."""
         entries = 0
         size = len(self._end_of) * _END
         for generation in self._filling:
@@ -223,7 +295,7 @@ class NearCache:
         for generation in self.old:
             entries += len(generation.entries)
             size += generation.size
-        return size > self.max_bytes or entries > self.max_entries
+        return entries, size
 
     def _evict(self) -> None:
         self.evictions += 1

@@ -150,12 +150,19 @@ _NO_JOINERS: Joiners = {}
 _ABSENT = object()
 
 
+class Ending(Protocol):
+    """A read whose record may end."""
+
+    end: float
+    """When (monotonic seconds)."""
+
+
 class TimeLeft:
     """Takes the reply that tells when a flight's record ends; it comes before the record."""
 
     __slots__ = ("_flight", "_lifetimes")
 
-    def __init__(self, flight: Flight, lifetimes: Lifetimes) -> None:
+    def __init__(self, flight: Ending, lifetimes: Lifetimes) -> None:
         """Set the end of `flight`, as `lifetimes` understands the reply."""
         self._flight = flight
         self._lifetimes = lifetimes

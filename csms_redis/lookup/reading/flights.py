@@ -15,7 +15,7 @@ from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.reading.dispatch import Dispatch
 from csms_redis.lookup.reading.flight import Answered, Attached, Flight, Joiners
 from csms_redis.lookup.reading.read_connection import ReadError
-from csms_redis.lookup.reading.record_read import RecordRead
+from csms_redis.lookup.reading.record_read import NoRecord, RecordRead, body_in
 from csms_redis.lookup.reading.sources import Source, Sources
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.outcomes import NOT_THE_MASTER
@@ -33,7 +33,6 @@ NOT_FOUND_TAILS: Final = {
 _UNAVAILABLE = status_tail(
     HTTPStatus.SERVICE_UNAVAILABLE, AWAY, f"Retry-After: {Unavailable.retry_after}\r\n"
 )
-_VALUES = frozenset([bytes, type(None)])  # what an HMGET gives
 
 
 class Flights:
@@ -64,6 +63,7 @@ class Flights:
         dispatch: Dispatch,
         attached: Attached,
         cache: NearCache,
+        end_timer: EndTimer,
         counts: LookupCounts,
         topology: Topology,
         prefix: bytes,
@@ -76,6 +76,7 @@ class Flights:
             dispatch: sends them, or keeps them until they can be sent.
             attached: those that others may join.
             cache: keeps the answers.
+            end_timer: drops them at their end.
             counts: of what became of lookups.
             topology: which master has a key.
             prefix: of every key.
@@ -89,7 +90,7 @@ class Flights:
         self._topology = topology
         self._prefix = prefix
         self._max_in_flight = max_in_flight
-        self._end_timer = EndTimer(cache)
+        self._end_timer = end_timer
         self._reads = {
             route.resource: RecordRead(route.resource, prefix) for route in targets.ROUTES
         }
@@ -113,9 +114,9 @@ class Flights:
         if source is None:
             if knows or len(self._dispatch.backlog) >= self._max_in_flight:
                 return None
-        elif (under_way := len(source.connection.pending)) >= self._max_in_flight and (
-            under_way >= self._max_in_flight * source.commands
-        ):
+        elif (
+            under_way := len(source.connection.pending) - source.unasked
+        ) >= self._max_in_flight and under_way >= self._max_in_flight * source.commands:
             return None
         flight = Flight(self, resource, target, key, read.command(key), now)
         self._attached.by_target[target] = flight
@@ -145,18 +146,9 @@ class Flights:
     def landed(self, flight: Flight, reply: Any) -> None:
         """Keep the answer of a flight if it may be kept, and have it delivered."""
         resource = flight.resource
-        if type(reply) is not list or len(reply) != len(resource.asked):
-            self._failed(flight, reply)
-            return
         try:
-            body = resource.answer(reply)
-        except TypeError:
-            body = None  # a value is no bytes, and could not be joined
-        # Each value is to be bytes or None. Of most replies that is known by now: all but the last
-        # were joined.
-        if (body is None or type(reply[-1]) is not bytes) and not _VALUES.issuperset(
-            map(type, reply)
-        ):
+            body = body_in(resource, reply)
+        except NoRecord:
             self._failed(flight, reply)
             return
         target = flight.target
@@ -179,7 +171,11 @@ class Flights:
                 counted = self._counts.stale
             answer_tail = tail(body)
             if keeper is not None:
-                self._cache.put(keeper.generation, target, answer_tail, flight.end)
+                whole = keeper.wholes[target[ROUTE_AT]]
+                if self._cache.put(keeper.generation, target, answer_tail, flight.end):
+                    whole.closed(target)
+                else:
+                    whole.changed(target)
                 if flight.end < inf:
                     self._end_timer.reset()
         first, joined = flight.end_waiting()
@@ -189,8 +185,11 @@ class Flights:
     def _found_none(self, flight: Flight, keeper: Source | None) -> bytes:
         answer_tail = NOT_FOUND_TAILS[flight.resource]
         self._cache.drop(flight.target)
-        if keeper is not None:
+        if keeper is None:
+            self._sources.open(flight.target, flight.key)
+        else:
             keeper.unknown.put(flight.target, answer_tail)
+            keeper.wholes[flight.target[ROUTE_AT]].closed(flight.target)
         return answer_tail
 
     def deliver(self) -> None:
@@ -212,13 +211,17 @@ class Flights:
                 waiter.answered(status, answer_tail)
 
     def _failed(self, flight: Flight, reply: Any) -> None:
-        if flight.waits and self._dispatch.send_elsewhere(flight, reply):
+        # one that nobody waits for is sent on where that tells of a slot's new master
+        wanted = flight.waits or (isinstance(reply, ReadError) and reply.code == "MOVED")
+        if wanted and self._dispatch.send_elsewhere(flight, reply):
             return
         if not isinstance(reply, ReadError) or reply.code in NOT_THE_MASTER:
             assert flight.source is not None  # noqa: S101 it gave the reply
             flight.source.connection.abort()
         elif reply.code == "WRONGTYPE":
-            self._cache.drop(flight.target)  # Redis can be read, and there the record is no more
+            # Redis can be read, and there the record is no more
+            self._cache.drop(flight.target)
+            self._sources.open(flight.target, flight.key)
         self.give_up(flight)
 
     def give_up(self, flight: Flight) -> None:

@@ -47,6 +47,7 @@ class Lifetimes:
         "changed_keys",
         "fields_volatile",
         "problem",
+        "told",
         "unseen_changes",
         "volatile",
     )
@@ -60,6 +61,7 @@ class Lifetimes:
         self.volatile = True  # whether anything may have a time to live
         self.fields_volatile = True  # whether any field may
         self.problem: str | None = None  # what Redis does not tell, for the operator
+        self.told = True  # whether Redis has told of each record that was asked for
         self._db = db
         self._fields_end = True  # whether some field is known to have one
         self._asks_fields = True
@@ -139,6 +141,7 @@ class Lifetimes:
                 return inf
             if reply.code not in _ELSEWHERE:
                 self.problem = f"it refuses PTTL or HPTTL ({reply.code})"
+                self.told = False
             return monotonic() + UNTOLD
         left = min((each for each in _listed(reply) if each >= 0), default=inf)
         return monotonic() + left / 1000

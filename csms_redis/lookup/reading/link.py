@@ -74,7 +74,8 @@ class Link:
         self._read_unconfirmed = max(CONFIRMATION, self._lookups.stale_if_error)  # seconds
         self._reported: str | None = None  # the reason that was logged last
         self._abilities = Abilities()
-        self._watches = Watches(master, shared.layout, shared.data_set)
+        clustered = self._topology.clustered and self._lookups.caches
+        self._watches = Watches(master, shared.layout, shared.data_set, clustered=clustered)
         tracked = shared.tracked if self._lookups.caches else []
         self._handshake = Handshake(master, tracked, self._abilities)
         self._probing = Probe(self._topology, master, shared.tracked[0], self._abilities)
@@ -133,6 +134,7 @@ class Link:
             await watches.admit_layout()
             refuse_ended(connection)
             self._events.connected(self._address, connection, watches.lifetimes)
+            self._events.own_slots(connection, watches.own_slots)
             self._renew(connection, sent, tracked=tracked)
             self._report_reached(tracked=tracked)
             await self._compare_data_sets(connection)
@@ -144,6 +146,7 @@ class Link:
                         await connection.ended.wait()
                 self._refuse_unconfirmed()
                 sent = await self._probe(connection)
+                self._events.own_slots(connection, watches.own_slots)
                 await watches.refuse_unknown_layout()
                 await self._compare_data_sets(connection)
                 self._renew(connection, sent, tracked=tracked)

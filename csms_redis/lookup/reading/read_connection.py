@@ -149,9 +149,13 @@ class ReadConnection(asyncio.Protocol):
         Raises:
             ReadError: the reply is an error, or the connection ended.
         """
+        return await self.ask(*words)
+
+    def ask(self, *words: bytes | str | int) -> asyncio.Future[Any]:
+        """Send one command; what `call` waits for."""
         call = _Call()
         self.send(encode(*words), call)
-        return await call.future
+        return call.future
 
     def abort(self) -> None:
         """End the connection at once: of what was received, nothing more is believed."""

@@ -1,19 +1,23 @@
 """What Redis, or an own write, tells of what is known: a connection came or went, a key changed."""
 
 import asyncio
+from collections.abc import Collection, Iterable
 from math import inf
 
 from csms_redis.lookup import targets
-from csms_redis.lookup.counts import LookupCounts
+from csms_redis.lookup.counts import ROUTE_AT, LookupCounts
 from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.known.unknown_cache import UnknownCache
+from csms_redis.lookup.known.whole import MAY_HAVE_CHANGED, MOVING
 from csms_redis.lookup.reading.dispatch import Dispatch
 from csms_redis.lookup.reading.flight import Attached
 from csms_redis.lookup.reading.flights import Flights
+from csms_redis.lookup.reading.following import Following
 from csms_redis.lookup.reading.lifetimes import Lifetimes
 from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.lookup.reading.sources import Source, Sources
 from csms_redis.redis.address import Address
+from csms_redis.redis.own_slots import OwnSlots
 from csms_redis.redis.topology import Topology
 from csms_redis.settings import LookupSettings
 
@@ -72,6 +76,8 @@ class SourceEvents:
         self._counts = counts
         self._topology = topology
         self._prefix = prefix
+        self.following = Following(self._reread_open)
+        """Reads again what has changed."""
         self.reconnected = asyncio.Event()
         """Set with each connection."""
 
@@ -126,6 +132,7 @@ class SourceEvents:
         self._sources.remove(source)
         self._counts.lost += 1
         source.lease_until = 0.0
+        source.end_wholes("its connection ended")
         self._cache.age(source.generation, source.proved_at)
         # soon: the flights of this connection fail first
         asyncio.get_running_loop().call_soon(self._flights.answer_stale)
@@ -138,6 +145,7 @@ class SourceEvents:
             if source is not None:
                 source.generation.clear()
                 source.unknown.clear()
+                source.end_wholes(MAY_HAVE_CHANGED)
             self._cache.clear_old()  # some may have been this master's
             self._attached.detach_from(source)
             return
@@ -145,12 +153,53 @@ class SourceEvents:
         for key in keys:
             target = targets.of_key(key, self._prefix)
             if target is not None:
-                self.forget(target)
+                self.forget(target, key)
 
-    def forget(self, target: bytes) -> None:
-        """A record has changed, or may have."""
+    def forget(self, target: bytes, key: bytes) -> None:
+        """A record has changed, or may have: it is read again where all of its kind were known."""
         self._sources.forget(target)
         self._attached.detach(target)
+        if self._sources.open(target, key):
+            self.following.add(target)
+
+    def ended(self, target: bytes) -> None:
+        """A record, or a field of it, has ended, and what was known of it was dropped."""
+        key = targets.key_of(target, self._prefix)
+        source = self._sources.of_key(key)
+        if self._sources.open(target, key) and source is not None:
+            lifetimes = source.lifetimes
+            # where Redis does not tell when it ends, all that is kept ends within a second
+            if lifetimes is not None and lifetimes.told:
+                self.following.add(target)
+
+    def slots_changed(self, slots: Collection[int] | None) -> None:
+        """Slots have other masters now: what these have more of was not read.
+
+        Args:
+            slots: that have; None for all.
+        """
+        owners = None if slots is None else self._topology.masters_of(slots)
+        for source in self._sources.all:
+            if owners is None or source.master in owners:
+                source.doubt_wholes(MOVING)
+
+    def own_slots(self, connection: ReadConnection, own: OwnSlots | None) -> None:
+        """A master says which slots it has; None where it does not say so, or there are none."""
+        source = self._sources.through(connection)
+        if source is None or not self._topology.clustered:
+            return
+        before, source.own_slots = source.own_slots, own
+        if own is None or own.moving or (before is not None and own != before):
+            source.doubt_wholes(MOVING)
+
+    def _reread_open(self, some: Iterable[bytes]) -> None:
+        """Read what has changed, unless that was done by now, or its kind is to be read anew."""
+        wanted = []
+        for target in some:
+            source = self._sources.of_key(targets.key_of(target, self._prefix))
+            if source is not None and target in source.wholes[target[ROUTE_AT]].open:
+                wanted.append(target)
+        self._flights.reread(wanted)
 
     async def drop_disowned(self) -> None:
         """Forget what was read from masters that it does not belong to any more.

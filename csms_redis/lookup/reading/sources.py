@@ -3,11 +3,14 @@
 from math import inf
 from time import monotonic
 
+from csms_redis.lookup.counts import LETTER_OF, ROUTE_AT
 from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.known.unknown_cache import UnknownCache
+from csms_redis.lookup.known.whole import EVICTED, Whole
 from csms_redis.lookup.reading.lifetimes import Lifetimes
 from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.redis.address import Address
+from csms_redis.redis.own_slots import OwnSlots
 from csms_redis.redis.topology import Topology
 
 
@@ -27,8 +30,11 @@ class Source:
         "lease_until",
         "lifetimes",
         "master",
+        "own_slots",
         "proved_at",
+        "unasked",
         "unknown",
+        "wholes",
     )
 
     def __init__(
@@ -43,8 +49,12 @@ class Source:
         self.master = master
         self.lifetimes = lifetimes
         self.connection = connection
-        self.generation = cache.begin()
+        self.generation = cache.begin(self._evicted)
         self.fresh = self.generation.entries
+        # by the byte at ROUTE_AT: how much is known of each kind of record
+        self.wholes = {letter: Whole(self.fresh) for letter in LETTER_OF.values()}
+        self.own_slots: OwnSlots | None = None  # as the master of a cluster says
+        self.unasked = 0  # reads under way that nobody has asked for
         self.unknown = unknown
         self.lease_until = 0.0  # what was learned may be served until then (monotonic seconds)
         self.proved_at = 0.0  # when the probe left that last proved the lease (monotonic seconds)
@@ -56,6 +66,19 @@ class Source:
         """How many commands a read takes now: more ask for the time left, where any has one."""
         lifetimes = self.lifetimes
         return 1 if lifetimes is None else 1 + lifetimes.volatile + lifetimes.fields_volatile
+
+    def end_wholes(self, problem: str) -> None:
+        """Of no kind all records are known any more, nor will they be by a scan under way."""
+        for whole in self.wholes.values():
+            whole.end(problem)
+
+    def doubt_wholes(self, problem: str) -> None:
+        """Of no kind all records are known any more; a scan under way goes on, for their sake."""
+        for whole in self.wholes.values():
+            whole.doubted(problem)
+
+    def _evicted(self, target: bytes) -> None:
+        self.wholes[target[ROUTE_AT]].doubted(EVICTED)
 
 
 class Sources:
@@ -131,6 +154,32 @@ class Sources:
         self._cache.drop(target)
         for source in self.all:
             source.unknown.drop(target)
+
+    def open(self, target: bytes, key: bytes) -> bool:
+        """Know no more that there is no such record, where all of its kind were known.
+
+        Args:
+            target: of the record, canonical.
+            key: of the record.
+
+        Returns:
+            Whether it is to be read again, so that all are known again.
+        """
+        source = self.of_key(key)
+        return source is not None and source.wholes[target[ROUTE_AT]].changed(target)
+
+    def lack(self, target: bytes, key: bytes, now: float) -> Source | None:
+        """The source by which there is no such record, or none to be shown; None for none.
+
+        Args:
+            target: of the record, canonical.
+            key: of the record.
+            now: monotonic seconds.
+        """
+        source = self.of_key(key)
+        if source is None or now >= source.lease_until:
+            return None
+        return source if source.wholes[target[ROUTE_AT]].lacks(target) else None
 
     @property
     def serve_stale(self) -> bool:

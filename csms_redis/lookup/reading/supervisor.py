@@ -8,6 +8,7 @@ import structlog
 
 from csms_redis.lookup.reading.link import Link
 from csms_redis.lookup.reading.shared import Shared
+from csms_redis.lookup.reading.sources import Source
 from csms_redis.redis.address import Address
 
 PATIENCE = 10.0
@@ -37,6 +38,8 @@ class Supervisor:
         self._has_started = False
         self._moved = asyncio.Event()
         self._disowned = asyncio.Event()
+        self.preload = shared.lookups.preload(self.has_started)
+        """What keeps all records read; None where that is switched off."""
         self._topology.changed.append(self._topology_changed)
 
     @property
@@ -94,7 +97,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._topology.run())
             tasks.create_task(self._drop_disowned())
-            tasks.create_task(self._reread_stale())
+            tasks.create_task(self._reread(tasks))
             while True:
                 self._moved.clear()
                 await self._follow(tasks)
@@ -107,11 +110,18 @@ class Supervisor:
             self._disowned.clear()
             await self._events.drop_disowned()
 
-    async def _reread_stale(self) -> None:
+    async def _reread(self, tasks: asyncio.TaskGroup) -> None:
+        known: set[Source] = set()
         while True:
             await self._events.reconnected.wait()
             self._events.reconnected.clear()
-            await self._events.reread_stale()
+            if self.preload is None:
+                await self._events.reread_stale()
+                continue
+            sources = set(self._shared.lookups.sources.all)
+            for source in sources - known:
+                tasks.create_task(self.preload.run(source))
+            known = sources
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Link what has become a master; leave what is none any more."""
@@ -128,6 +138,7 @@ class Supervisor:
         self._events.masters_changed()
 
     def _topology_changed(self, slots: Collection[int] | None) -> None:
+        self._events.slots_changed(slots)
         if slots is not None:
             self._disowned.set()
         for link, _ in self._links.values():

@@ -10,6 +10,7 @@ from csms_redis.lookup.reading.data_set_watch import DataSetWatch
 from csms_redis.lookup.reading.lifetimes import UNTOLD, Lifetimes
 from csms_redis.lookup.reading.read_connection import ReadConnection, ReadError, encode
 from csms_redis.redis.address import Address
+from csms_redis.redis.own_slots import OwnSlots, read_own_slots
 from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout, UnknownLayout
 
@@ -23,19 +24,31 @@ class Watches:
     - The layout's version, and the data set's identity, where that master has them: no server tells
       that another data set was put under the connection.
     - Whether anything has a time to live.
+    - Which slots the master of a cluster has, and whether one of them is moving.
 
     They are asked for with each probe, and taken from what Redis says has changed. What follows
     from it for the answers that are known, `Link` decides.
     """
 
-    def __init__(self, master: Address, layout: Layout | None, data_set: DataSet | None) -> None:
+    def __init__(
+        self,
+        master: Address,
+        layout: Layout | None,
+        data_set: DataSet | None,
+        *,
+        clustered: bool = False,
+    ) -> None:
         """Watch nothing yet; `begin` does.
 
         Args:
             master: whose connections these are.
             layout: told when its version may have changed; None to watch none.
             data_set: told of its identity; None to watch none.
+            clustered: whether the master has slots.
         """
+        self.own_slots: OwnSlots | None = None
+        """Which slots the master said last that it has; None where it did not."""
+        self._nodes: _Reply | None = _Reply() if clustered else None
         self.lifetimes: Lifetimes | None = None
         """Of the records that the present connection reads; None where nothing is kept."""
         self._master = master
@@ -64,12 +77,17 @@ class Watches:
             self._version = _Reply()
             connection.send(encode("GET", self._layout.key), self._version)
         self._ask_lifetimes(connection)
+        if self._nodes is not None:
+            self._nodes = _Reply()
+            connection.send(encode("CLUSTER", "NODES"), self._nodes)
 
     def answered(self) -> None:
         """Take the replies to what was asked."""
         if self._layout is not None and self._version is not None:
             self._take_version(self._layout, self._version.reply)
         self._report_lifetimes()
+        if self._nodes is not None:
+            self.own_slots = _own_slots(self._nodes.reply)
 
     def invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
         """Take note of what Redis says has changed; None when anything may have."""
@@ -167,6 +185,13 @@ class Watches:
                 effect=f"an answer is kept {UNTOLD:g} s where Redis does not tell when it ends",
                 remedy="see Rights in deploy/install.md",
             )
+
+
+def _own_slots(reply: Any) -> OwnSlots | None:
+    try:
+        return read_own_slots(reply) if isinstance(reply, bytes) else None
+    except ValueError:
+        return None
 
 
 class _Reply:

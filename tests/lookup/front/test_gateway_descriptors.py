@@ -58,7 +58,9 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     elif request.param == "away":
         with (
             running_valkey() as valkey,
-            running_service(redis__url=valkey.url, lookup__timeout="0.05") as service,
+            running_service(
+                redis__url=valkey.url, lookup__timeout="0.05", lookup__preload="false"
+            ) as service,
         ):
             valkey.freeze()
             yield Case(service, {503}, [LOST, f"{API}/certificate/{HASH}"])

@@ -44,4 +44,4 @@ def admin(valkey: Valkey) -> Iterator[Redis]:
 
 @pytest.fixture
 def lookups() -> Lookups:
-    return make_lookups(LookupSettings())
+    return make_lookups(LookupSettings(preload=False))

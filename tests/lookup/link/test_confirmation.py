@@ -68,7 +68,9 @@ class TestUnconfirmed:
         self, entries: int, word: list[float], fake: FakeRedis, home: Path
     ) -> None:
         """As what was cached before it does: it may be as old."""
-        lookups = make_lookups(LookupSettings(cache_entries=entries, stale_if_error=2, timeout=1))
+        lookups = make_lookups(
+            LookupSettings(preload=False, cache_entries=entries, stale_if_error=2, timeout=1)
+        )
         refusal = "is read no more: for 2 s nobody else has confirmed that it is the master"
 
         async def found(cs_id: str) -> Any:
@@ -110,7 +112,7 @@ class TestUnconfirmed:
         self, word: list[float], fake: FakeRedis, home: Path
     ) -> None:
         """The count goes on where it was."""
-        lookups = make_lookups(LookupSettings(stale_if_error=1))
+        lookups = make_lookups(LookupSettings(preload=False, stale_if_error=1))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await away(supervisor, None)
             word[0] = monotonic()
@@ -126,7 +128,7 @@ class TestUnconfirmed:
     async def test_one_that_was_never_confirmed(self, word: list[float], home: Path) -> None:
         """It counts from when it was named, as by a node of a cluster that sends there."""
         word[0] = -inf
-        lookups = make_lookups(LookupSettings(stale_if_error=1))
+        lookups = make_lookups(LookupSettings(preload=False, stale_if_error=1))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await away(supervisor, None)
             assert await lookups.find(STATION, "a") == PROFILE[1]

@@ -38,7 +38,7 @@ class TestHandshake:
 
     async def test_tracking_comes_before_any_read(self, fake: FakeRedis, home: Path) -> None:
         """HELLO, tracking of every prefix, a probe."""
-        lookups = make_lookups(LookupSettings(), b"p:")
+        lookups = make_lookups(LookupSettings(preload=False), b"p:")
         async with supervised(lookups, home / "redis.sock", prefix=b"p:"):
             await leased(lookups)
 
@@ -56,7 +56,7 @@ class TestHandshake:
     ) -> None:
         """Until the next probe, what the master said of them before is not known any more."""
         monkeypatch.setattr(module, "_PROBE_INTERVAL", 1.5)
-        lookups = make_lookups(LookupSettings())
+        lookups = make_lookups(LookupSettings(preload=False))
 
         def answer(command: list[bytes]) -> bytes:
             if command[0] == b"HMGET" and len(command) > 3:
@@ -82,7 +82,7 @@ class TestHandshake:
 
     async def test_the_layout_is_tracked(self, fake: FakeRedis, home: Path) -> None:
         """Its change is told, and one that nobody could hear of is thought of at both ends."""
-        lookups = make_lookups(LookupSettings(), b"p:")
+        lookups = make_lookups(LookupSettings(preload=False), b"p:")
         layout = FakeLayout()
         async with supervised(lookups, home / "redis.sock", prefix=b"p:", layout=layout):
             await leased(lookups)
@@ -123,7 +123,7 @@ class TestHandshake:
 
     async def test_no_tracking_without_a_cache(self, fake: FakeRedis, home: Path) -> None:
         """`cache_entries = 0` reads each time, so nothing need be told."""
-        lookups = make_lookups(LookupSettings(cache_entries=0))
+        lookups = make_lookups(LookupSettings(preload=False, cache_entries=0))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await until(lambda: supervisor.problem is None, "reached")
 

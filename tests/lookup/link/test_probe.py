@@ -52,7 +52,7 @@ class TestLease:
 
     async def test_probes_keep_their_pace(self, fake: FakeRedis, home: Path) -> None:
         """A slow answer delays the next probe only where it takes longer than the interval."""
-        lookups = make_lookups(LookupSettings())
+        lookups = make_lookups(LookupSettings(preload=False))
         async with supervised(lookups, home / "redis.sock"):
             await leased(lookups)
             before = len(fake.commands)
@@ -63,7 +63,7 @@ class TestLease:
 
     async def test_a_server_that_says_nothing(self, fake: FakeRedis, home: Path) -> None:
         """Is given up when the probe's time is over, and asked anew."""
-        lookups = make_lookups(LookupSettings())
+        lookups = make_lookups(LookupSettings(preload=False))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await leased(lookups)
             fake.answer = lambda _: None
@@ -78,7 +78,7 @@ class TestLease:
         self, command: bytes, fake: FakeRedis, home: Path
     ) -> None:
         """The role without a read, or a read without the role, proves nothing."""
-        lookups = make_lookups(LookupSettings())
+        lookups = make_lookups(LookupSettings(preload=False))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await leased(lookups)
             fake.answer = lambda asked: None if asked[0] == command else healthy(asked)
@@ -97,7 +97,7 @@ class TestLease:
         self, reply: bytes, reason: str, fake: FakeRedis, home: Path
     ) -> None:
         """A probe that is refused ends the lease."""
-        lookups = make_lookups(LookupSettings())
+        lookups = make_lookups(LookupSettings(preload=False))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await leased(lookups)
             fake.answer = lambda asked: reply if asked[0] == b"HMGET" else healthy(asked)
@@ -112,7 +112,7 @@ class TestLease:
     ) -> None:
         """And ends nothing but the attempt."""
         fake.answer = lambda asked: hello if asked[0] == b"HELLO" else healthy(asked)
-        lookups = make_lookups(LookupSettings())
+        lookups = make_lookups(LookupSettings(preload=False))
         async with supervised(lookups, home / "redis.sock") as supervisor:
             await away(supervisor, "cannot be reached: it is a replica")
             fake.answer = healthy

@@ -54,7 +54,7 @@ class TestReconnect:
 
     async def test_a_killed_connection_is_replaced(self, valkey: Valkey, admin: Redis) -> None:
         """At once, so that a lookup meanwhile only waits; however often."""
-        lookups = make_lookups(LookupSettings(timeout=0.4))
+        lookups = make_lookups(LookupSettings(preload=False, timeout=0.4))
         async with supervised(lookups, valkey.socket):
             await leased(lookups)
             for number in range(8):
@@ -67,7 +67,7 @@ class TestReconnect:
     async def test_a_host_that_cannot_be_a_name(self) -> None:
         """Ends nothing but the attempt."""
         address = Address(host="a" * 64)
-        lookups = Lookups(LookupSettings(), b"", Standalone(address))
+        lookups = Lookups(LookupSettings(preload=False), b"", Standalone(address))
         supervisor = Supervisor(Shared(lookups=lookups, prefix=b"", timeout=1))
         task = asyncio.create_task(supervisor.run())
         await until(lambda: supervisor.problem != "has not been reached yet", "it is tried")

@@ -99,7 +99,9 @@ class TestCoherence:
         await fill(client, wire, "a", record(1))
         try:
             with lookups.changing(STATION, "a"):
-                lookups.events.forget(b"/api/v0/cs/a/auth")  # as if evicted: a read is under way
+                lookups.events.forget(
+                    b"/api/v0/cs/a/auth", b"cs:a"
+                )  # as if evicted: a read is under way
                 client.ask("a")
                 assert await wire.asked() == [b"cs:a"]
                 if error is not None:

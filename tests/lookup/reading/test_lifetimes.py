@@ -24,7 +24,9 @@ FIELD = "base64SHA256Password"
 
 
 @contextmanager
-def registry(software: Software, *, others: int = 0) -> Iterator[tuple[Service, Valkey, Redis]]:
+def registry(
+    software: Software, *, others: int = 0, preload: bool = True
+) -> Iterator[tuple[Service, Valkey, Redis]]:
     """A service on a server that has so many other keys with a time to live."""
     with (
         running_valkey(software=software) as server,
@@ -34,7 +36,8 @@ def registry(software: Software, *, others: int = 0) -> Iterator[tuple[Service, 
         for number in range(others):
             pipeline.set(f"other:{number}", "", ex=1000)
         pipeline.execute()
-        with running_service(redis__url=server.url, lookup__timeout="1") as service:
+        settings = {"lookup__timeout": "1", "lookup__preload": str(preload)}
+        with running_service(redis__url=server.url, **settings) as service:
             wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
             yield service, server, redis
 
@@ -124,7 +127,7 @@ def test_nor_while_redis_is_hung(software: Software, command: str, others: int) 
 def test_without_any_time_to_live_none_is_asked_for(software: Software) -> None:
     """A lookup is one command; one more for each record, or two, where there is one."""
     records = 50
-    with registry(software) as (service, _, redis):
+    with registry(software, preload=False) as (service, _, redis):
         for number in range(records):
             redis.hset(f"cs:{number}", "securityProfile", "2")
         two_probes(redis)

@@ -1,0 +1,48 @@
+"""Reads again what has changed, also when nobody asks for it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TypeAlias
+
+Reread: TypeAlias = Callable[[Iterable[bytes]], None]
+"""Reads records again, by their targets, if it is not known by now what became of them."""
+
+_SOON = 0.001  # seconds: what changed together is read together
+_SOME, _PAUSE = 20, 0.01  # records read in one go, and seconds between two: 2,000 a second
+
+
+class Following:
+    """Reads what changed at once, and of many records so many a second.
+
+    Another process may import a million records: were each of them read again by each replica, that
+    would be many times the import's own load. `Whole` bounds how many wait here.
+    """
+
+    __slots__ = ("_reread", "_timer", "waiting")
+
+    def __init__(self, reread: Reread) -> None:
+        """Begin with nothing to read.
+
+        Args:
+            reread: reads some records.
+        """
+        self._reread = reread
+        self._timer: asyncio.TimerHandle | None = None
+        self.waiting: dict[bytes, None] = {}
+        """The targets of the records that are to be read, in the order in which they changed."""
+
+    def add(self, target: bytes) -> None:
+        """Read a record soon."""
+        self.waiting[target] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SOON, self._read_some)
+
+    def _read_some(self) -> None:
+        some = list(islice(self.waiting, _SOME))
+        for target in some:
+            del self.waiting[target]
+        self._timer = None
+        if self.waiting:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._read_some)
+        self._reread(some)
