@@ -12,8 +12,10 @@ few are kept, the newest first, so that who knows an earlier one sees that the d
 
 import asyncio
 from secrets import token_hex
+from time import monotonic
 
 import structlog
+from redis.exceptions import NoPermissionError
 
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
@@ -24,6 +26,9 @@ IDENTITY_KEY = b"dataset"
 
 MARKS = 32
 """How many marks are kept: so many processes may start between two probes of a reader."""
+
+_FIRST_PAUSE = 1  # seconds, doubled after each write that failed
+_LONGEST_PAUSE = 64
 
 # A value that is not made of marks is another program's, and stays.
 _RENEW = """
@@ -44,7 +49,10 @@ _log = structlog.get_logger()
 
 
 class DataSet:
-    """Writes the identity. Where it cannot be written, the log says so once; nothing else stops."""
+    """Writes the identity. Where it cannot be written, the log says so once; nothing else stops.
+
+    A missing one is written as soon as that is possible, unless the user lacks the right to.
+    """
 
     def __init__(self, redis: RedisClient, prefix: bytes) -> None:
         """Write the identity through `redis`; nothing is sent yet.
@@ -59,6 +67,9 @@ class DataSet:
         """The mark that this process wrote last; nobody knows whether Redis took it."""
         self._renewed = False
         self._said = False
+        self._forbidden = False  # whether the user of the present connection lacks the right
+        self._pause = _FIRST_PAUSE
+        self._next_try = 0.0  # monotonic seconds
         self._writing: asyncio.Task[None] | None = None
 
     def is_at(self, master: Address) -> bool:
@@ -66,27 +77,40 @@ class DataSet:
         return self._redis.owner(self.key) == master
 
     def reached(self) -> None:
-        """Note that the identity's master can be used: renew the identity, the first time."""
+        """Note that the identity's master is reached anew: renew the identity, the first time."""
+        self._forbidden = False
         if not self._renewed:
-            self._begin(missing=False)
+            self._begin()
 
     def missing(self) -> None:
         """Note that the identity is missing: write one, unless another process is faster."""
-        self._begin(missing=True)
+        if not self._forbidden and monotonic() >= self._next_try:
+            self._begin()
 
-    def _begin(self, *, missing: bool) -> None:
+    def _begin(self) -> None:
         # beside the reads, which are not to wait for a Redis that takes no writes
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write(missing=missing))
+            self._writing = asyncio.create_task(self._write())
 
-    async def _write(self, *, missing: bool) -> None:
-        if missing and self._renewed:
-            try:
-                await self._redis.write(self.key, "SET", self.key, self._new_mark(), "NX")
-            except Unavailable:
-                self.unusable("it cannot be written")
+    async def _write(self) -> None:
+        if self._renewed:
+            await self._put_missing()
         else:
             self._renewed = await self.renew()
+
+    async def _put_missing(self) -> None:
+        try:
+            put = await self._redis.write(self.key, "SET", self.key, self._new_mark(), "NX")
+        except Unavailable as unavailable:
+            self._failed(unavailable)
+            return
+        self._pause = _FIRST_PAUSE
+        if put:
+            _log.warning(
+                "the data set's identity was missing",
+                key=self.key.decode(),
+                reason="Redis has started without its data, or has another data set",
+            )
 
     async def renew(self) -> bool:
         """Put a new mark before the others; whether Redis took it."""
@@ -94,12 +118,19 @@ class DataSet:
             renewed = await self._redis.write(
                 self.key, "EVAL", _RENEW, 1, self.key, self._new_mark(), MARKS
             )
-        except Unavailable:
-            self.unusable("it cannot be written")
+        except Unavailable as unavailable:
+            self._failed(unavailable)
             return False
+        self._pause = _FIRST_PAUSE
         if not renewed:
             self.unusable("the key is another program's: set redis.key_prefix")
         return True
+
+    def _failed(self, unavailable: Unavailable) -> None:
+        self._forbidden = isinstance(unavailable.__cause__, NoPermissionError)
+        self._next_try = monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self.unusable("it cannot be written")
 
     def _new_mark(self) -> bytes:
         owner = self._redis.owner(self.key)

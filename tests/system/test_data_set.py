@@ -199,6 +199,40 @@ def test_a_data_set_without_an_identity_gets_one(valkey: Valkey) -> None:
         assert [flushes(service) for service in services] == counts
 
 
+def test_a_redis_that_lost_its_data_gets_one(valkey: Valkey) -> None:
+    """Another data set is noticed later too, and the log says what has happened to Redis."""
+    with two_data_sets(valkey, services=1) as ((service,), live, other):
+        valkey.kill()
+        valkey.start()
+        wait_for(lambda: live.exists(IDENTITY), "it is written again")
+        (line,) = service.events("the data set's identity was missing")
+        assert line["level"] == "warning"
+        assert "without its data" in line["reason"]
+        assert service.post(f"/cs/{GONE}", SECRET).status == HTTPStatus.CREATED
+        assert profile(service, GONE) == 1
+        wait_for_probes(live, 1)
+        store(other, NEW, {"securityProfile": 2})
+        swap(valkey)
+        wait_until_seen([service], [None, None, 2])
+
+
+def test_it_is_written_once_there_is_memory(valkey: Valkey) -> None:
+    """A Redis whose memory is full takes none at the start of the service."""
+    with database(valkey, 0) as live, database(valkey, 1) as other:
+        live.config_set("maxmemory", "1")
+        with running_service(redis__url=f"{valkey.url}?db=0") as service:
+            wait_for(lambda: service.events(NOT_KEPT), "it is refused")
+            assert not live.exists(IDENTITY)
+            live.config_set("maxmemory", "0")
+            wait_for(lambda: live.exists(IDENTITY), "it is written")
+            store(live, GONE, SECRET)
+            wait_for(lambda: profile(service, GONE) == 1, "it is known")
+            wait_for_probes(live, 1)
+            store(other, NEW, {"securityProfile": 2})
+            swap(valkey)
+            wait_until_seen([service], [None, None, 2])
+
+
 def test_processes_that_start_take_nothing_from_others(
     valkey: Valkey, start_service: StartService, tmp_path: Path
 ) -> None:

@@ -163,7 +163,7 @@ class Watches:
         another = await identity.is_another(connection, data_set.mark)
         if identity.problem == "NOPERM":
             data_set.unusable("it may not be read")
-        if identity.is_missing and another:
+        if identity.is_missing:
             data_set.missing()
         return another
 
