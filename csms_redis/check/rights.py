@@ -186,7 +186,8 @@ class Rights:
             else:
                 return []  # the same command may work at another key, or with other arguments
         name = need.right.replace("|", " ").upper()
-        text = f"{self._server.address} refuses {name} ({why}): {need.breaks}; {todo}"
+        breaks = _WITHOUT_MEMORY if why == "OOM" else need.breaks
+        text = f"{self._server.address} refuses {name} ({why}): {breaks}; {todo}"
         return [Finding(need.level, about, text)]
 
     def _key(self, resource: Resource) -> bytes:
@@ -203,6 +204,7 @@ _OURS = {
     b"layout": "whether the records' layout is ours is not known",
     IDENTITY_KEY: "another data set that is swapped in is not noticed",
 }
+_WITHOUT_MEMORY = "only blocking and removing work, every other write is answered 503"
 _WRITING = frozenset(["eval", "hset", "hdel", "persist"])
 _TO_DO = {
     "MISCONF": "it cannot write to its disk: see its log, and make room",

@@ -142,8 +142,8 @@ def memory(info: Mapping[str, str]) -> Iterator[Finding]:
     if used >= limit:
         yield error(
             "maxmemory",
-            f"{share}: writes are refused (OOM) and answered 503; raise it, or remove what is not "
-            "needed",
+            f"{share}: nothing new is stored (OOM), such writes are answered 503; a station can "
+            "still be blocked, and records removed; raise it, or remove what is not needed",
         )
     elif used >= _NEARLY_FULL * limit:
         yield warning(

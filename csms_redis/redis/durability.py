@@ -17,6 +17,12 @@ _NO_WAITAOF = (
     "Redis cannot confirm that a write is on disk, as redis.wait_for_disk wants it: it has no "
     f"WAITAOF. The write was applied, and may be lost; an operator must {_WHAT_TO_DO}."
 )
+_NO_FILE = "appendonly is disabled"  # in the error of a WAITAOF; its code is ERR
+_APPEND_NOTHING = (
+    "Redis cannot confirm that a write is on disk, as redis.wait_for_disk wants it: it has "
+    "appendonly no. The write was applied, and may be lost; an operator must set appendonly yes in "
+    "Redis, or unset redis.wait_for_disk."
+)
 _log = structlog.get_logger()
 
 
@@ -74,6 +80,12 @@ def _cannot_wait(error: RedisError, wanted: Durability) -> OutcomeUnknown:
     if wanted.on_disk and is_unknown_command(error):
         _log.error(_CANNOT_WAIT, to_do=_WHAT_TO_DO)
         failure = OutcomeUnknown(_NO_WAITAOF, lasting=True)
+    elif wanted.on_disk and _NO_FILE in str(error):
+        _log.error(
+            "Redis cannot confirm that a write is on disk: it has appendonly no",
+            to_do="set appendonly yes in Redis, or unset redis.wait_for_disk",
+        )
+        failure = OutcomeUnknown(_APPEND_NOTHING, lasting=True)
     else:  # such as UNBLOCKED, when the master is demoted
         _log.error("Redis could not wait for its replicas", reason=code)
         failure = OutcomeUnknown(UNKNOWN, lasting=is_lasting(error))

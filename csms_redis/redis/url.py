@@ -228,7 +228,10 @@ def configured(settings: RedisSettings) -> Topology | None:
         ({} if said.kind == "sentinel" else _SENTINEL_ONLY) | ({} if said.tls else _TLS_ONLY),
     )
     if settings.wait_for_disk and not settings.wait_replicas:
-        raise BadSettings("redis.wait_for_disk: is of use only with redis.wait_replicas")
+        raise BadSettings(
+            "redis.wait_for_disk: is of use only with redis.wait_replicas: set that as well, or "
+            "leave this out"
+        )
     tls = _tls(settings) if said.tls else None
     password = said.password
     if settings.password_file is not None:

@@ -129,14 +129,16 @@ async def test_fewer_are_enough_where_fewer_are_wanted(group: SentinelGroup) -> 
 
 
 async def test_a_disk_without_an_append_only_file(group: SentinelGroup) -> None:
-    """Cannot be waited for; the log says what Redis did not do."""
+    """Cannot be waited for; the log and the answer say what to change."""
     for each in group.nodes:
         each.call("CONFIG", "SET", "appendonly", "no")
     async with writing(group, REPLICAS, on_disk=True) as node:
-        with capture_logs() as logged, pytest.raises(OutcomeUnknown):
+        with capture_logs() as logged, pytest.raises(OutcomeUnknown, match="appendonly yes"):
             await node.write(*SET, within=1)
 
-    assert [event["event"] for event in logged] == ["Redis could not wait for its replicas"]
+    (line,) = logged
+    assert line["event"] == "Redis cannot confirm that a write is on disk: it has appendonly no"
+    assert "appendonly yes" in line["to_do"]
 
 
 async def test_a_master_that_is_demoted_while_it_waits(group: SentinelGroup) -> None:

@@ -192,5 +192,6 @@ class TestConfigured:
     def test_disks_without_replicas(self) -> None:
         """Who is not waited for has no disk to wait for."""
         assert refused("redis://host", wait_for_disk=True) == (
-            "redis.wait_for_disk: is of use only with redis.wait_replicas"
+            "redis.wait_for_disk: is of use only with redis.wait_replicas: set that as well, or "
+            "leave this out"
         )
