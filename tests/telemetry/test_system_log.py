@@ -39,6 +39,7 @@ def test_it_goes_to_the_system_log(
     monkeypatch.setattr(log, "SYSTEM_LOG", tmp_path / "log")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system:
         system.bind(str(tmp_path / "log"))
+        system.settimeout(10)
         log.line(TelemetrySettings(), level, "write", csId="cs1", outcome="done")
         head, _, line = system.recv(65536).partition(b": ")
     assert head == b"<%d>csms-redis" % priority
