@@ -10,6 +10,7 @@ from csms_redis import __version__, early_signals
 _COMMANDS = {
     "serve": "serve:serve_command",
     "check": "check:check_command",
+    "config": "config:config_command",
     "hash-password": "hashes:hash_password",
     "new-secret": "hashes:new_secret_command",
     "hash-certificate": "hashes:hash_certificate",
@@ -19,6 +20,7 @@ _COMMANDS = {
     "station": "station:station",
     "token": "token:token",
     "certificate": "certificate:certificate",
+    "refused": "refused:refused",
 }
 """The module of each command, in csms_redis.commands, and its name there; in the help's order."""
 

@@ -26,11 +26,13 @@ from csms_redis.lookup.front.tracing import LookupSpans
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.shared import Shared
 from csms_redis.lookup.reading.supervisor import Supervisor
+from csms_redis.lookup.refused import RefusedStations
 from csms_redis.redis.deployment import client, plain_client, running
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates
 from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout, UnknownLayout
+from csms_redis.registry.refused import RefusedStore
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import BadSettings, Settings
@@ -82,6 +84,8 @@ async def _serve(settings: Settings, signals: Signals) -> None:
         def components() -> Mapping[str, Component]:
             return _components(supervisor, lookups, signals, settings)
 
+        refused = RefusedStations(security.access_control)
+        refused_store = RefusedStore(unguarded, prefix, layout.admit)
         certificates = Certificates(redis, prefix)
         expiring = ExpiringCertificates(certificates)
         app = make_app(
@@ -91,6 +95,8 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             lookups=lookups,
             components=components,
             access_control=security.access_control,
+            refused=refused,
+            refused_store=refused_store,
             api=settings.api,
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,
@@ -104,6 +110,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             lookups=lookups,
             supervisor=supervisor,
             expiring=expiring,
+            refused=refused,
             lag=lag,
             ready=lambda: is_ready(components()),
         )
@@ -114,7 +121,9 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             # linger half alive
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(supervisor.run())]
-                async with _listening(app, lookups, security, descriptors, settings, signals) as (
+                async with _listening(
+                    app, lookups, security, refused, descriptors, settings, signals
+                ) as (
                     lookup_server,
                     server,
                 ):
@@ -128,6 +137,7 @@ async def _serve(settings: Settings, signals: Signals) -> None:
                             lookup_server.run(),
                             lag.run(),
                             security.run(),
+                            refused.run(refused_store),
                         )
                     ]
                     signals.started()
@@ -137,10 +147,10 @@ async def _serve(settings: Settings, signals: Signals) -> None:
                 for task in tasks:
                     task.cancel()
         except BaseExceptionGroup as group:
-            refused, others = group.split(CannotListen)
-            if refused is None or others is not None:
+            cannot, others = group.split(CannotListen)
+            if cannot is None or others is not None:
                 raise
-            raise CannotListen(str(refused.exceptions[0])) from None
+            raise CannotListen(str(cannot.exceptions[0])) from None
         finally:
             await redis.close()
             await unguarded.close()
@@ -193,6 +203,7 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
     app: web.Application,
     lookups: Lookups,
     security: Security,
+    refused: RefusedStations,
     descriptors: Descriptors,
     settings: Settings,
     signals: Signals,
@@ -212,6 +223,7 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
         max_connections=descriptors.connections,
         bodiless=bodiless,
         tls=security.context,
+        refused=refused,
     )
 
     descriptors.limit(lookup_server.connections)

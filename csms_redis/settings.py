@@ -29,6 +29,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from csms_redis.rules import rule_of
+
 ENV_PREFIX = "CSMS_"
 ENV_DELIMITER = "__"
 CONFIG_VARIABLE = "CSMS_CONFIG"
@@ -274,7 +276,7 @@ def _refuse_unknown_variables() -> None:
 
 
 def _one_line(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    problem = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{where}: no such setting; config.toml lists them all"
@@ -283,4 +285,4 @@ def _one_line(error: ValidationError) -> str:
             f"{where}: is a section: set its keys, as in "
             f"{ENV_PREFIX}{where.upper()}{ENV_DELIMITER}<KEY> or below [{where}] in the file"
         )
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {rule_of(problem)}"

@@ -148,6 +148,25 @@ class AccessControl:
         problem = Forbidden(f"This needs the role {role}, which this client has not.")
         raise Refused(problem, client=client.name)
 
+    def caller(
+        self,
+        authorization: bytes | None,
+        transport: asyncio.BaseTransport | None,
+        forwarding: Forwarding,
+    ) -> str:
+        """Who sent a request that was admitted: a client's name, or where it comes from.
+
+        Args:
+            authorization: the value of its `Authorization` header.
+            transport: the connection that it came over; None where that has ended.
+            forwarding: where proxies say that it comes from.
+        """
+        if self._clients is not None and authorization is not None:
+            client = self._recognised.get(authorization) or self._recognise(authorization)
+            if client is not None:
+                return client.name
+        return self.origin(peer_of(transport), forwarding)
+
     def _reason(
         self, authorization: bytes | None, client: Client | None
     ) -> tuple[Reason, str | None]:

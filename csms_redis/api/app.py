@@ -11,11 +11,14 @@ from csms_redis.api.health import Components, HealthHandlers
 from csms_redis.api.lookups import LookupHandlers
 from csms_redis.api.middleware import WRITES, Handler, errors_and_log, only_admitted
 from csms_redis.api.query_strings import without_query
+from csms_redis.api.refused import RefusedHandlers
 from csms_redis.api.stations import StationHandlers
 from csms_redis.api.tokens import TokenHandlers
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.refused import RefusedStations
 from csms_redis.registry.certificates import Certificates
+from csms_redis.registry.refused import RefusedStore
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import ApiSettings
@@ -30,6 +33,8 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     lookups: Lookups,
     components: Components,
     access_control: AccessControl,
+    refused: RefusedStations,
+    refused_store: RefusedStore,
     api: ApiSettings,
     max_body: int,
     request_timeout: float,
@@ -43,6 +48,8 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         lookups: what answers the lookups.
         components: what readiness reports.
         access_control: who may do what.
+        refused: which stations this process turned away.
+        refused_store: and which the others did.
         api: how far the contract is taken.
         max_body: bytes; a longer body is answered 413.
         request_timeout: seconds within which a body must have arrived.
@@ -51,7 +58,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     station_handlers = StationHandlers(stations, lookups, bodies, api)
     token_handlers = TokenHandlers(tokens, lookups, bodies)
     certificate_handlers = CertificateHandlers(certificates, lookups, bodies, api)
-    lookup_handlers = LookupHandlers(lookups)
+    lookup_handlers = LookupHandlers(lookups, refused)
     health_handlers = HealthHandlers(components)
     handlers: dict[str, Handler] = {
         "registerChargeStation": station_handlers.register,
@@ -65,8 +72,10 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "getChargeStation": station_handlers.get,
         "deleteChargeStation": station_handlers.delete,
         "setRegistrationStatus": station_handlers.set_status,
+        "setChargeStationPassword": station_handlers.set_password,
         "listTokens": token_handlers.list,
         "deleteToken": token_handlers.delete,
+        "listRefusedStations": RefusedHandlers(refused, refused_store).list,
         "listCertificates": certificate_handlers.list,
     }
     middlewares = [errors_and_log, only_admitted(access_control)]

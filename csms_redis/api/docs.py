@@ -16,7 +16,8 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>csms-redis</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>csms-redis: API</title>
 <link rel="icon" href="/docs/favicon-32x32.png">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>

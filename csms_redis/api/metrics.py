@@ -26,6 +26,7 @@ from csms_redis.contract.doubts import Doubt
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.supervisor import Supervisor
+from csms_redis.lookup.refused import RefusedStations
 from csms_redis.registry.certificates import ExpiringCertificates
 from csms_redis.telemetry.metrics import Histogram, LoopLag, WriteCounts
 
@@ -41,6 +42,7 @@ class ServiceCollector(Collector):
         lookups: Lookups,
         supervisor: Supervisor,
         expiring: ExpiringCertificates,
+        refused: RefusedStations,
         lag: LoopLag,
         writes: WriteCounts,
         doubts: Counter[Doubt],
@@ -52,6 +54,7 @@ class ServiceCollector(Collector):
             lookups: the near cache, and what became of lookups.
             supervisor: the Redis masters.
             expiring: certificates that run out.
+            refused: stations that are turned away.
             lag: of the event loop.
             writes: what came of writes.
             doubts: how many records came with each.
@@ -61,6 +64,7 @@ class ServiceCollector(Collector):
         self._lookups = lookups
         self._supervisor = supervisor
         self._expiring = expiring
+        self._refused = refused
         self._lag = lag
         self._writes = writes
         self._doubts = doubts
@@ -86,6 +90,11 @@ class ServiceCollector(Collector):
         yield from self._of_lookups()
         yield from self._of_redis()
         yield from self._of_requests()
+        yield _gauge(
+            "csms_refused_stations",
+            "Stations that were turned away here within ten minutes, as far as they are kept.",
+            self._refused.lately(),
+        )
         number = self._expiring.number
         if number is not None:
             yield _gauge(
@@ -253,6 +262,7 @@ def collector_for(  # noqa: PLR0913 as its class
     lookups: Lookups,
     supervisor: Supervisor,
     expiring: ExpiringCertificates,
+    refused: RefusedStations,
     lag: LoopLag,
     ready: Callable[[], bool],
 ) -> ServiceCollector:
@@ -261,6 +271,7 @@ def collector_for(  # noqa: PLR0913 as its class
         lookups=lookups,
         supervisor=supervisor,
         expiring=expiring,
+        refused=refused,
         lag=lag,
         writes=app[WRITES],
         doubts=app[DOUBTS],

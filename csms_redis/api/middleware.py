@@ -33,6 +33,9 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RECORD = web.RequestKey("record", dict[str, str])
 """The id of the record that a request is about, for the request's line in the log."""
 
+CLIENT = web.RequestKey("client", str)
+"""Who sent a request: a client's name, or the address that it comes from."""
+
 WRITES = web.AppKey("writes", WriteCounts)
 """The counters of requests that are to change something."""
 
@@ -116,6 +119,7 @@ def only_admitted(access_control: AccessControl) -> Middleware:
                 structlog.contextvars.bind_contextvars(client=refused.client)
             await asyncio.sleep(refused.delay)
             raise refused.problem from None
+        request[CLIENT] = client or request[_ORIGIN]
         if client is not None:
             structlog.contextvars.bind_contextvars(client=client)
         return await handler(request)

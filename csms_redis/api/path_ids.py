@@ -19,6 +19,11 @@ def path_id(request: web.Request, resource: Resource) -> str | None:
     return resource.read_id(segments[_POSITION])
 
 
+def path_segment(request: web.Request) -> str:
+    """The id as it stands in the path, nothing decoded."""
+    return request.rel_url.raw_path.split("/")[_POSITION]
+
+
 def known_id(request: web.Request, resource: Resource) -> str:
     """The id as the record's key has it.
 

@@ -11,9 +11,9 @@ from aiohttp import web
 from csms_redis.api.middleware import Handler
 from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.identifiers import decode_segment
-from csms_redis.contract.queries import Query, unknown_parameter
+from csms_redis.contract.queries import QueryString, unknown_parameter
 
-Model = TypeVar("Model", bound=Query)
+Model = TypeVar("Model", bound=QueryString)
 
 
 def read_query(request: web.Request, model: type[Model]) -> Model:

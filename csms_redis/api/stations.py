@@ -12,7 +12,11 @@ from csms_redis.api.path_ids import known_id, path_id
 from csms_redis.api.query_strings import read_query
 from csms_redis.api.replies import JSON
 from csms_redis.contract.errors import NotFound
-from csms_redis.contract.models import ChargeStationAuth, ChargeStationRegistration
+from csms_redis.contract.models import (
+    ChargeStationAuth,
+    ChargeStationPassword,
+    ChargeStationRegistration,
+)
 from csms_redis.contract.queries import StationQuery
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.lookup.lookups import Lookups
@@ -78,4 +82,16 @@ class StationHandlers:
             changed = await self._stations.set_status(station, body.registrationStatus)
         if not changed:
             raise NotFound(STATION.not_found)
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def set_password(self, request: web.Request) -> web.Response:
+        """`setChargeStationPassword`."""
+        station = known_id(request, STATION)
+        request[RECORD] = {"csId": station}
+        body = await self._bodies.read(request, ChargeStationPassword)
+        with self._lookups.changing(STATION, station):
+            changed = await self._stations.set_password(station, body.base64SHA256Password)
+        if not changed:
+            raise NotFound(STATION.not_found)
+        doubts.tell(request, "station", {"csId": station}, body.doubts())
         return web.Response(status=HTTPStatus.NO_CONTENT)

@@ -21,6 +21,7 @@ from csms_redis.redis.outcomes import code_of
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.data_set import IDENTITY_KEY
+from csms_redis.registry.refused import REFUSED_KEY
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
@@ -203,6 +204,7 @@ _KINDS = {STATION: "stations", TOKEN: "tokens", CERTIFICATE: "certificates"}
 _OURS = {
     b"layout": "whether the records' layout is ours is not known",
     IDENTITY_KEY: "another data set that is swapped in is not noticed",
+    REFUSED_KEY: "the list of refused stations lacks those of other processes",
 }
 _WITHOUT_MEMORY = "only blocking and removing work, every other write is answered 503"
 _WRITING = frozenset(["eval", "hset", "hdel", "persist"])

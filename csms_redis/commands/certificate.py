@@ -12,10 +12,10 @@ from csms_redis.commands.ids import HashCommand
 from csms_redis.commands.inputs import config_option, read_settings
 from csms_redis.commands.records import (
     EXIT_CODES,
+    Listed,
     RecordKind,
-    json_lines_option,
     json_option,
-    limit_option,
+    list_options,
     list_records,
     print_result,
     record_group,
@@ -42,6 +42,7 @@ _CERTIFICATES = RecordKind(
     parse_id=certificate_hash,
     query=CertificateQuery,
     columns=["certificateHash", "subject", "issuer", "notAfter"],
+    spared=["issuer", "subject", "notAfter"],
     logs_malformed_ids=False,  # someone may have pasted a private key
 )
 
@@ -90,15 +91,12 @@ def certificate_show(hash_: str, as_json: bool, config: Path | None) -> None:
 
 @certificate.command("list", epilog=EXIT_CODES)
 @click.option("--expires-before", help="A date-time, as 2027-01-01T00:00:00Z.")
-@limit_option
-@json_lines_option
+@list_options(_CERTIFICATES.columns)
 @config_option
-def certificate_list(
-    expires_before: str | None, limit: int | None, as_json: bool, config: Path | None
-) -> None:
+def certificate_list(expires_before: str | None, listed: Listed, config: Path | None) -> None:
     """List what certificates say of themselves."""
     filters = {"expiresBefore": expires_before}
-    list_records(_CERTIFICATES, read_settings(config), filters, limit, as_json=as_json)
+    list_records(_CERTIFICATES, read_settings(config), filters, listed)
 
 
 @certificate.command("remove", cls=HashCommand, epilog=EXIT_CODES)

@@ -7,13 +7,12 @@ import click
 
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.commands.doubts import warn
-from csms_redis.commands.exits import exit_with
-from csms_redis.commands.inputs import hex_option, password_of, read_password
+from csms_redis.commands.inputs import hex_option, read_password
+from csms_redis.commands.passwords import ask_password
 from csms_redis.contract.certificates import (
     MAX_FILE_BYTES,
     InvalidCertificate,
     read_pem,
-    spellings,
     text_of,
 )
 from csms_redis.contract.doubts import Doubt, of_password
@@ -29,16 +28,7 @@ def hash_password(in_hex: bool) -> None:
     (one line end after the password is not part of it). It is never an argument, because others on
     this machine could see it. The bytes of the password are hashed as they are, UTF-8 or not.
     """
-    if sys.stdin.isatty():
-        try:
-            typed = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        except UnicodeDecodeError:  # getpass reads the terminal as UTF-8 only
-            exit_with(
-                "what was typed is not UTF-8; send the password to standard input, or use --hex"
-            )
-        password = password_of(typed.encode(), in_hex=in_hex)
-    else:
-        password = read_password(in_hex=in_hex)
+    password = ask_password(in_hex=in_hex) if sys.stdin.isatty() else read_password(in_hex=in_hex)
     if not in_hex:
         warn(of_password(password))
     click.echo(base64_sha256(password))
@@ -61,8 +51,8 @@ def new_secret_command() -> None:
 def hash_certificate(files: tuple[Path, ...]) -> None:
     """Print the hashes by which certificates are looked up.
 
-    Each FILE is PEM, and its first certificate counts. It gives one line: the hash in base64url
-    without padding (for a URL), the hash in padded base64, and the file's name.
+    Each FILE is PEM, and its first certificate counts. It gives one line: the hash, in padded
+    base64url as everywhere here and as gateways send it, and the file's name.
     """
     failed = False
     for file in files:
@@ -78,5 +68,5 @@ def hash_certificate(files: tuple[Path, ...]) -> None:
         else:
             if (doubt := Doubt.CHAIN_ORDER) in certificate.doubts:
                 click.echo(f"warning: {doubt}: {file}: {doubt.text}", err=True)
-            click.echo("  ".join([*spellings(certificate.hash), str(file)]))
+            click.echo(f"{certificate.hash}  {file}")
     sys.exit(1 if failed else 0)

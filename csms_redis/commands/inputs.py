@@ -41,9 +41,12 @@ def read_password(*, in_hex: bool = False) -> bytes:
     Args:
         in_hex: what stands there is the password's bytes in hexadecimal.
     """
-    return password_of(
-        sys.stdin.buffer.read().removesuffix(b"\n").removesuffix(b"\r"), in_hex=in_hex
-    )
+    return password_of(without_line_end(sys.stdin.buffer.read()), in_hex=in_hex)
+
+
+def without_line_end(content: bytes) -> bytes:
+    """What a password's file has, without the one line end that is not part of it."""
+    return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def password_of(given: bytes, *, in_hex: bool) -> bytes:

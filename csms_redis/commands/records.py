@@ -1,18 +1,21 @@
 """What `csms-redis station`, `token` and `certificate` share: one record, or a list of them."""
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import wraps
+from typing import Any, Protocol, TypeAlias
 
 import click
 import orjson
-from rich.text import Text
 
 from csms_redis.commands.audit import audited
+from csms_redis.commands.doubts import warn
 from csms_redis.commands.exits import AlreadyThere, run_or_exit
 from csms_redis.commands.ids import DASH_HELP
-from csms_redis.commands.tables import cell, flat, new_table, print_table
+from csms_redis.commands.tables import Table, cell, flat, print_properties
+from csms_redis.contract.doubts import Doubt
 from csms_redis.contract.errors import Gone, NotFound, Problem, Unavailable
 from csms_redis.contract.queries import MAX_LIMIT, Query
 from csms_redis.redis.client import RedisClient
@@ -22,7 +25,7 @@ from csms_redis.registry.listing import Page
 from csms_redis.registry.resource import Record, Resource, Written, store, store_all
 from csms_redis.settings import Settings
 
-_MOST_ROWS = 1000  # of a table, which is held in memory until the widths of its columns are known
+_AT_ONCE = 50  # records that are changed together
 _MOST_LOGGED = 200  # characters of a malformed id
 
 EXIT_CODES = """
@@ -37,15 +40,10 @@ Exit codes:
 EXIT_CODES_BY_ID = f"{DASH_HELP}\n{EXIT_CODES}"
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
-json_lines_option = click.option("--json", "as_json", is_flag=True, help="JSON Lines for scripts.")
 replace_option = click.option(
     "--replace", is_flag=True, help="Replace the record, if there is one with this id already."
 )
-limit_option = click.option(
-    "--limit",
-    type=click.IntRange(1),
-    help=f"List no more records than this. Default: {_MOST_ROWS} in a table, all with --json.",
-)
+Command: TypeAlias = Callable[..., None]
 
 
 class Records(Protocol):
@@ -73,6 +71,7 @@ class RecordKind:
         parse_id: an id in the form that its key has; None for a text that cannot be an id.
         query: checks the filters of a listing, as the API checks a query string.
         columns: the properties in a listing's table, in order.
+        spared: those that a narrow terminal does without, the first one first.
         logs_malformed_ids: whether the audit may show a text that cannot be an id.
     """
 
@@ -83,6 +82,7 @@ class RecordKind:
     parse_id: Callable[[str], str | None]
     query: type[Query]
     columns: Sequence[str]
+    spared: Sequence[str]
     logs_malformed_ids: bool = True
 
     def audited_id(self, given: str) -> dict[str, str]:
@@ -151,26 +151,41 @@ def add_record(
     return run_or_exit(add())
 
 
-def show_record(kind: RecordKind, settings: Settings, given_id: str, *, as_json: bool) -> None:
-    """Print a record, as a table or as the API's JSON."""
+def show_record(
+    kind: RecordKind,
+    settings: Settings,
+    given_id: str,
+    *,
+    as_json: bool,
+    doubts: Callable[[Records, str], Awaitable[Iterable[Doubt]]] | None = None,
+) -> None:
+    """Print a record, as a table or as the API's JSON.
+
+    Args:
+        kind: of the record.
+        settings: say where Redis is.
+        given_id: as it was typed.
+        as_json: JSON instead of a table.
+        doubts: reads what is doubtful about the record with an id, to warn of it.
+    """
 
     async def read() -> bytes:
         record_id = kind.parse_id(given_id)
         if record_id is not None:
             async with connected(settings.redis) as redis:
-                found = await kind.records(redis, settings.redis.key_prefix.encode()).get(record_id)
-            if found is not None:
-                return found
+                records = kind.records(redis, settings.redis.key_prefix.encode())
+                found = await records.get(record_id)
+                if found is not None:
+                    if doubts is not None:
+                        warn(await doubts(records, record_id))
+                    return found
         raise NotFound(kind.resource.not_found)
 
     record = run_or_exit(read())
     if as_json:
         click.echo(record)
         return
-    table = new_table(["", ""], header=False)
-    for name, value in flat(record).items():
-        table.add_row(Text(name), cell(value))
-    print_table(table)
+    print_properties(flat(record))
 
 
 def change_record(
@@ -209,6 +224,81 @@ def change_record(
     run_or_exit(work())
 
 
+def find_ids(kind: RecordKind, settings: Settings, filters: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ids of the records that filters let through."""
+
+    async def work() -> tuple[str, ...]:
+        async with connected(settings.redis) as redis:
+            records = kind.records(redis, settings.redis.key_prefix.encode())
+            every = [record async for record in all_records(kind, records, filters)]
+            return tuple(orjson.loads(record)[kind.id_property] for record in every)
+
+    return run_or_exit(work())
+
+
+def change_records(
+    kind: RecordKind,
+    settings: Settings,
+    verb: str,
+    operation: str,
+    given_ids: Sequence[str],
+    change: Callable[[Records, str], Awaitable[bool]],
+    audited_change: Mapping[str, str],
+) -> int:
+    """Change many records, those that are there; each is a line of the audit.
+
+    A change that failed because Redis was away is made again: it must do no harm twice.
+
+    Args:
+        kind: of the records.
+        settings: say where Redis is.
+        verb: the command's.
+        operation: the API's, for the audit.
+        given_ids: as they were typed.
+        change: changes the record with an id; returns whether there is one.
+        audited_change: what the audit's line has besides the id.
+
+    Returns:
+        How many there are, and so were changed.
+    """
+    changed = 0
+
+    async def one(records: Records, given_id: str) -> bool:
+        with audited(settings, f"{kind.name} {verb}", operation) as line:
+            line.update(kind.audited_id(given_id))
+            line.update(audited_change)
+            record_id = kind.parse_id(given_id)
+            retries = Retries()
+            while record_id is not None:
+                try:
+                    if await change(records, record_id):
+                        return True
+                    break
+                except Unavailable as failure:
+                    if not await retries.wait(failure):
+                        raise
+            line.update(outcome="refused", reason=kind.resource.not_found)
+            return False
+
+    async def work() -> None:
+        nonlocal changed
+        async with connected(settings.redis) as redis:
+            records = kind.records(redis, settings.redis.key_prefix.encode())
+            for start in range(0, len(given_ids), _AT_ONCE):
+                some = given_ids[start : start + _AT_ONCE]
+                done = await asyncio.gather(
+                    *(one(records, given_id) for given_id in some), return_exceptions=True
+                )
+                changed += sum(each is True for each in done)
+                for failure in done:
+                    if isinstance(failure, BaseException):
+                        click.echo(f"{changed} of {len(given_ids)} were changed", err=True)
+                        raise failure
+
+    run_or_exit(work())
+    return changed
+
+
 def remove_record(kind: RecordKind, settings: Settings, operation: str, given_id: str) -> None:
     """Remove a record that is there."""
     change_record(
@@ -221,13 +311,64 @@ def remove_record(kind: RecordKind, settings: Settings, operation: str, given_id
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How a list is printed.
+
+    Attributes:
+        limit: the most records; None for all.
+        sort: the property by which it is sorted; None for the order in which Redis has them.
+        reverse: whether the greatest comes first.
+        as_json: JSON Lines instead of a table.
+    """
+
+    limit: int | None
+    sort: str | None
+    reverse: bool
+    as_json: bool
+
+
+def list_options(columns: Sequence[str]) -> Callable[[Command], Command]:
+    """Make the options that say how a list is printed; the command gets them as `listed`.
+
+    Args:
+        columns: by which it may be sorted.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def with_listed(
+            *args: Any,
+            limit: int | None,
+            sort: str | None,
+            reverse: bool,
+            as_json: bool,
+            **kwargs: Any,
+        ) -> None:
+            command(*args, listed=Listed(limit, sort, reverse, as_json), **kwargs)
+
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="JSON Lines for scripts."),
+            click.option("--reverse", is_flag=True, help="With --sort, the greatest first."),
+            click.option(
+                "--sort",
+                type=click.Choice(columns),
+                help="Sort by this property. All records are read first.",
+            ),
+            click.option(
+                "--limit",
+                type=click.IntRange(1),
+                help="List no more records than this. Default: all.",
+            ),
+        ):
+            option(with_listed)
+        return with_listed
+
+    return decorate
+
+
 def list_records(
-    kind: RecordKind,
-    settings: Settings,
-    filters: Mapping[str, Any],
-    limit: int | None,
-    *,
-    as_json: bool,
+    kind: RecordKind, settings: Settings, filters: Mapping[str, Any], listed: Listed
 ) -> None:
     """Print the records that filters let through: as a table, or as JSON Lines.
 
@@ -235,35 +376,69 @@ def list_records(
         kind: of the records.
         settings: say where Redis is.
         filters: the API's, by name; None means that a filter is not set.
-        limit: the most records; None for the command's own limit.
-        as_json: JSON Lines instead of a table.
+        listed: how they are printed.
     """
-    most = limit or (None if as_json else _MOST_ROWS)
-    table = new_table(kind.columns)
+    printed = Printed(kind.columns, kind.spared, as_json=listed.as_json)
 
-    async def work() -> bool:
-        """Print; return whether there are more records than are printed."""
-        number = 0
+    async def work() -> None:
         async with connected(settings.redis) as redis:
             records = kind.records(redis, settings.redis.key_prefix.encode())
-            async for record in _all_pages(kind, records, filters):
-                if number == most:
-                    return True
+            found = all_records(kind, records, filters)
+            if listed.sort is not None:
+                property_ = listed.sort
+                every = [record async for record in found]
+                every.sort(key=lambda record: _sort_key(record, property_), reverse=listed.reverse)
+                for record in every[: listed.limit]:
+                    printed.add(record)
+                return
+            number = 0
+            async for record in found:
+                printed.add(record)
                 number += 1
-                if as_json:
-                    sys.stdout.buffer.write(record + b"\n")
-                else:
-                    values = flat(record)
-                    table.add_row(*(cell(values.get(column)) for column in kind.columns))
-        return False
+                if number == listed.limit:
+                    return
 
-    more = run_or_exit(work())
-    if as_json:
-        sys.stdout.buffer.flush()
-    else:
-        print_table(table)
-    if more and limit is None:
-        click.echo(f"there are more than {most}: --limit or --json shows them", err=True)
+    run_or_exit(work())
+    printed.end()
+
+
+class Printed:
+    """Prints records, as rows of a table or as JSON Lines."""
+
+    def __init__(self, columns: Sequence[str], spared: Sequence[str], *, as_json: bool) -> None:
+        """Print nothing yet.
+
+        Args:
+            columns: of the table: names of properties.
+            spared: those that a narrow terminal does without, the first one first.
+            as_json: JSON Lines instead of a table.
+        """
+        self._columns = columns
+        self._table = None if as_json else Table(columns, spared=spared)
+
+    def add(self, record: bytes) -> None:
+        """Print a record, JSON."""
+        if self._table is None:
+            sys.stdout.buffer.write(record + b"\n")
+        else:
+            values = flat(record)
+            self._table.add([cell(values.get(column)) for column in self._columns])
+
+    def end(self) -> None:
+        """Print what is left, and on standard error which columns had no room."""
+        if self._table is None:
+            sys.stdout.buffer.flush()
+            return
+        self._table.end()
+        if self._table.left_out:
+            names = ", ".join(self._table.left_out)
+            click.echo(f"left out, for this terminal is narrow: {names}", err=True)
+
+
+def _sort_key(record: bytes, property_: str) -> tuple[bool, Any]:
+    """Texts by their characters, numbers by their size; what is not set comes last."""
+    value = flat(record).get(property_)
+    return (value is None, "" if value is None else value)
 
 
 def print_result(text: str, result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -271,7 +446,7 @@ def print_result(text: str, result: Mapping[str, Any], *, as_json: bool) -> None
     click.echo(orjson.dumps(result) if as_json else text)
 
 
-async def _all_pages(
+async def all_records(
     kind: RecordKind, records: Records, filters: Mapping[str, Any]
 ) -> AsyncIterator[bytes]:
     """Read the records of all pages, each once, even if masters change meanwhile."""

@@ -1,31 +1,34 @@
 """`csms-redis station`: charge stations, one at a time."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from csms_redis.access.secret import new_secret
 from csms_redis.commands.doubts import warn
+from csms_redis.commands.exits import NOT_FOUND, exit_with, run_or_exit
 from csms_redis.commands.ids import IdCommand
 from csms_redis.commands.inputs import (
     PROFILE_HELP,
     SECURITY_PROFILE,
     config_option,
-    hex_option,
-    read_password,
     read_settings,
 )
+from csms_redis.commands.passwords import Password, password_options
 from csms_redis.commands.records import (
     EXIT_CODES,
     EXIT_CODES_BY_ID,
+    Listed,
     RecordKind,
     Records,
     add_record,
     change_record,
-    json_lines_option,
+    change_records,
+    find_ids,
     json_option,
-    limit_option,
+    list_options,
     list_records,
     print_result,
     record_group,
@@ -33,8 +36,10 @@ from csms_redis.commands.records import (
     replace_option,
     show_record,
 )
+from csms_redis.commands.refused import find_refused
+from csms_redis.commands.selection import Selection, filter_options, selection_options
 from csms_redis.commands.tables import printable
-from csms_redis.contract.doubts import of_password, refuse_any
+from csms_redis.contract.doubts import Doubt, refuse_any
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import (
     ChargeStation,
@@ -42,11 +47,11 @@ from csms_redis.contract.models import (
     ChargeStationSecurity,
     RegistrationStatus,
 )
-from csms_redis.contract.passwords import base64_sha256
 from csms_redis.contract.queries import StationQuery
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.resource import Record, Stored
 from csms_redis.registry.stations import STATION, Stations, station_record
+from csms_redis.settings import Settings
 
 _STATIONS = RecordKind(
     name="station",
@@ -60,13 +65,20 @@ _STATIONS = RecordKind(
         for name in ChargeStation.model_fields
         for column in (ChargeStationSecurity.model_fields if name == "auth" else [name])
     ],
+    spared=["invalidUsernameAllowed", "lastUpdated", "securityProfile", "registrationStatus"],
 )
 
-station = record_group("station", "Add, show, list, block, allow or remove stations.")
+station = record_group("station", "Add, show, list, change, block, allow or remove stations.")
 
 
 @station.command("add", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
-@click.argument("cs_id")
+@click.argument("cs_id", required=False)
+@click.option(
+    "--from-refused",
+    is_flag=True,
+    help="Only an id that was refused as unknown, as csms-redis refused list has it. Without a "
+    "CS_ID, a terminal is asked which.",
+)
 @click.option(
     "--security-profile",
     type=SECURITY_PROFILE,
@@ -74,19 +86,16 @@ station = record_group("station", "Add, show, list, block, allow or remove stati
     show_default=True,
     help=PROFILE_HELP,
 )
-@click.option("--generate-password", is_flag=True, help="Make a password, and print it this once.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@hex_option
+@password_options(asked_for=False)
 @click.option("--invalid-username-allowed", is_flag=True, default=None)
 @replace_option
 @json_option
 @config_option
 def station_add(
-    cs_id: str,
+    cs_id: str | None,
+    from_refused: bool,
     security_profile: int,
-    generate_password: bool,
-    password_stdin: bool,
-    in_hex: bool,
+    password: Password | None,
     invalid_username_allowed: bool | None,
     replace: bool,
     as_json: bool,
@@ -98,26 +107,22 @@ def station_add(
     --replace the record is exactly what this command says: without a password it has none, and it
     becomes Pending, but a blocked one stays Rejected.
     """
-    if generate_password and password_stdin:
-        raise click.UsageError("--generate-password and --password-stdin exclude each other")
-    if in_hex and not password_stdin:
-        raise click.UsageError("--hex goes with --password-stdin")
     settings = read_settings(config)
-    generated = new_secret() if generate_password else None
-    password = (generated or "").encode()
-    if password_stdin:
-        password = read_password(in_hex=in_hex)
+    if from_refused:
+        cs_id = _choose_refused(settings, cs_id)
+    elif cs_id is None:
+        raise click.UsageError("say the station's id as CS_ID, or use --from-refused")
 
     def make() -> Record:
         about_id = check_station_id(
             cs_id, strict=settings.api.strict, any_station_id=settings.api.any_station_id
         )
-        about_password = list(of_password(b"" if generated or in_hex else password))
+        about_password = [] if password is None else list(password.doubts())
         if settings.api.strict:
             refuse_any(about_password)
         properties = {
             "securityProfile": security_profile,
-            "base64SHA256Password": base64_sha256(password) if password else None,
+            "base64SHA256Password": password.hashed if password else None,
             "invalidUsernameAllowed": invalid_username_allowed,
         }
         auth = ChargeStationAuth.check(properties, strict=settings.api.strict)
@@ -135,10 +140,7 @@ def station_add(
     if removed := [name for name in written.removed if name not in result]:
         text += f"\nremoved: {', '.join(map(printable, removed))}"
         result["removed"] = removed
-    if generated:
-        text += f"\npassword  {generated}"
-        result["password"] = generated
-    print_result(text, result, as_json=as_json)
+    _print_with_password(text, result, password, as_json=as_json)
 
 
 @station.command("show", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
@@ -147,56 +149,78 @@ def station_add(
 @config_option
 def station_show(cs_id: str, as_json: bool, config: Path | None) -> None:
     """Show a station, without its password."""
-    show_record(_STATIONS, read_settings(config), cs_id, as_json=as_json)
+
+    async def doubts(records: Records, record_id: str) -> list[Doubt]:
+        assert isinstance(records, Stations)  # noqa: S101 the kind's own
+        return await records.doubts(record_id)
+
+    show_record(_STATIONS, read_settings(config), cs_id, as_json=as_json, doubts=doubts)
 
 
 @station.command("list", epilog=EXIT_CODES)
-@click.option("--status", type=click.Choice(["Accepted", "Pending", "Rejected"]))
-@click.option("--security-profile", type=SECURITY_PROFILE, help=PROFILE_HELP)
-@click.option("--prefix", help="Only stations whose ids begin with this.")
-@limit_option
-@json_lines_option
+@filter_options
+@list_options(_STATIONS.columns)
 @config_option
-def station_list(
-    status: str | None,
-    security_profile: int | None,
-    prefix: str | None,
-    limit: int | None,
-    as_json: bool,
-    config: Path | None,
-) -> None:
+def station_list(filters: Mapping[str, Any], listed: Listed, config: Path | None) -> None:
     """List stations, without their passwords."""
-    filters = {
-        "registrationStatus": status,
-        "securityProfile": security_profile,
-        "csIdPrefix": prefix,
-    }
-    list_records(_STATIONS, read_settings(config), filters, limit, as_json=as_json)
+    list_records(_STATIONS, read_settings(config), filters, listed)
+
+
+@station.command("set-password", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
+@click.argument("cs_id")
+@password_options(asked_for=True)
+@json_option
+@config_option
+def station_set_password(
+    cs_id: str, password: Password, as_json: bool, config: Path | None
+) -> None:
+    """Give a station a new password, and change nothing else.
+
+    Without an option the password is asked for. Only its hash is kept. A station that is connected
+    stays connected: gateways ask when it connects again. So let the station accept its new
+    password first, over the connection that it has, and then use this command at once. If the
+    station is not connected, or does not accept the new password, leave the old one.
+    """
+    settings = read_settings(config)
+    doubts = list(password.doubts())
+    if settings.api.strict:
+        run_or_exit(_refuse_any(doubts))
+    warn(doubts)
+
+    async def change(records: Records, record_id: str) -> bool:
+        assert isinstance(records, Stations)  # noqa: S101 the kind's own
+        return await records.set_password(record_id, password.hashed)
+
+    operation = "setChargeStationPassword"
+    change_record(_STATIONS, settings, "set-password", operation, cs_id, change)
+    text = f"station {printable(cs_id)} has its new password"
+    _print_with_password(text, {"csId": cs_id}, password, as_json=as_json)
 
 
 @station.command("block", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
-@click.argument("cs_id")
+@selection_options
 @json_option
 @config_option
-def station_block(cs_id: str, as_json: bool, config: Path | None) -> None:
+def station_block(selection: Selection, as_json: bool, config: Path | None) -> None:
     """Let no gateway find a station any more.
 
-    Its registrationStatus becomes Rejected. Only allow, or the API, lifts the block.
+    Its registrationStatus becomes Rejected. Only allow, or the API, lifts the block. Many stations
+    are blocked at once by their ids, by --from a file, or by filters, as --prefix depot-7-.
     """
-    _set_status(cs_id, "Rejected", "block", config, as_json=as_json)
+    _set_status(selection, "Rejected", "block", config, as_json=as_json)
 
 
 @station.command("allow", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
-@click.argument("cs_id")
+@selection_options
 @json_option
 @config_option
-def station_allow(cs_id: str, as_json: bool, config: Path | None) -> None:
+def station_allow(selection: Selection, as_json: bool, config: Path | None) -> None:
     """Let a station work, even one that is blocked.
 
     Its registrationStatus becomes Accepted: OCPP's answer to the BootNotification of a station
-    that may work.
+    that may work. Many stations are allowed at once by their ids, by --from a file, or by filters.
     """
-    _set_status(cs_id, "Accepted", "allow", config, as_json=as_json)
+    _set_status(selection, "Accepted", "allow", config, as_json=as_json)
 
 
 @station.command("remove", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
@@ -210,20 +234,84 @@ def station_remove(cs_id: str, as_json: bool, config: Path | None) -> None:
 
 
 def _set_status(
-    cs_id: str, status: RegistrationStatus, verb: str, config: Path | None, *, as_json: bool
+    selection: Selection,
+    status: RegistrationStatus,
+    verb: str,
+    config: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
+    settings = read_settings(config)
+
     async def change(records: Records, record_id: str) -> bool:
         assert isinstance(records, Stations)  # noqa: S101 the kind's own
         return await records.set_status(record_id, status)
 
-    change_record(
-        _STATIONS,
-        read_settings(config),
-        verb,
-        "setRegistrationStatus",
-        cs_id,
-        change,
-        {"registrationStatus": status},
+    operation, audited_change = "setRegistrationStatus", {"registrationStatus": status}
+    if selection.is_one and selection.ids:
+        (cs_id,) = selection.ids
+        change_record(_STATIONS, settings, verb, operation, cs_id, change, audited_change)
+        result = {"csId": cs_id, "registrationStatus": status}
+        print_result(f"station {printable(cs_id)} is {status}", result, as_json=as_json)
+        return
+    ids = selection.ids
+    if ids is None:
+        ids = find_ids(_STATIONS, settings, selection.filters)
+        if not selection.yes:
+            _ask(f"{verb} {len(ids)} stations?")
+    changed = change_records(_STATIONS, settings, verb, operation, ids, change, audited_change)
+    missing = len(ids) - changed
+    text = f"{changed} stations are {status}"
+    print_result(
+        f"{text}; {missing} are not there" if missing else text,
+        {"registrationStatus": status, "changed": changed, "notFound": missing},
+        as_json=as_json,
     )
-    result = {"csId": cs_id, "registrationStatus": status}
-    print_result(f"station {printable(cs_id)} is {status}", result, as_json=as_json)
+    if missing:
+        sys.exit(NOT_FOUND)
+
+
+def _print_with_password(
+    text: str, result: dict[str, Any], password: Password | None, *, as_json: bool
+) -> None:
+    """Print what was done, and the password if it was made here: this is the only time."""
+    if password is not None and password.generated is not None:
+        text += f"\npassword  {password.generated}"
+        result["password"] = password.generated
+    print_result(text, result, as_json=as_json)
+
+
+async def _refuse_any(doubts: list[Doubt]) -> None:
+    refuse_any(doubts)
+
+
+def _choose_refused(settings: Settings, cs_id: str | None) -> str:
+    """Find an id among those that were refused as unknown; ask for it, where none is given."""
+    found = [
+        one
+        for one in run_or_exit(find_refused(settings))
+        if one.get("reason", "unknown") == "unknown"
+    ]
+    ids = [str(one["csId"]) for one in found]
+    if cs_id in ids:
+        return cs_id
+    if cs_id is not None:
+        exit_with(
+            "There is no such refused station, spelled so; csms-redis refused list has them.",
+            NOT_FOUND,
+        )
+    if not ids:
+        exit_with("no unknown station was refused lately", NOT_FOUND)
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is nobody to ask: say which as CS_ID")
+    for number, one in enumerate(found, 1):
+        click.echo(f"{number:>4}  {printable(ids[number - 1])}  {one['lastRefused']}", err=True)
+    number = click.prompt("Which one", type=click.IntRange(1, len(ids)), err=True)
+    return ids[number - 1]
+
+
+def _ask(question: str) -> None:
+    """Ask a person, on standard error; end the process unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} There is nobody to ask: say --yes")
+    click.confirm(question, abort=True, err=True)

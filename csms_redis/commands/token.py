@@ -11,11 +11,11 @@ from csms_redis.commands.inputs import config_option, read_settings
 from csms_redis.commands.records import (
     EXIT_CODES,
     EXIT_CODES_BY_ID,
+    Listed,
     RecordKind,
     add_record,
-    json_lines_option,
     json_option,
-    limit_option,
+    list_options,
     list_records,
     print_result,
     record_group,
@@ -38,6 +38,7 @@ _TOKENS = RecordKind(
     parse_id=token_uid,
     query=TokenQuery,
     columns=["uid", "type", "contractId", "issuer", "groupId", "valid", "lastUpdated"],
+    spared=["lastUpdated", "groupId", "issuer", "type", "contractId", "valid"],
 )
 
 token = record_group("token", "Add, show, list or remove tokens.")
@@ -96,20 +97,18 @@ def token_show(uid: str, as_json: bool, config: Path | None) -> None:
 @click.option("--group-id")
 @click.option("--contract-id")
 @click.option("--valid/--not-valid", default=None)
-@limit_option
-@json_lines_option
+@list_options(_TOKENS.columns)
 @config_option
 def token_list(
     group_id: str | None,
     contract_id: str | None,
     valid: bool | None,
-    limit: int | None,
-    as_json: bool,
+    listed: Listed,
     config: Path | None,
 ) -> None:
     """List tokens."""
     filters = {"groupId": group_id, "contractId": contract_id, "valid": valid}
-    list_records(_TOKENS, read_settings(config), filters, limit, as_json=as_json)
+    list_records(_TOKENS, read_settings(config), filters, listed)
 
 
 @token.command("remove", cls=IdCommand, epilog=EXIT_CODES_BY_ID)

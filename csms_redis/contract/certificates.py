@@ -61,7 +61,6 @@ _TRUSTED = "OpenSSL's own form with trust settings; convert it: openssl x509 -in
 _PRIVATE_KEY = re.compile(r"-[ \t]*(?:BEGIN|END)[ \w]{0,40}PRIVATE KEY", re.ASCII | re.IGNORECASE)
 
 _TO_URL_SAFE = str.maketrans("+/", "-_")
-_FROM_URL_SAFE = str.maketrans("-_", "+/")
 # The 43rd character carries 4 bits of the 256; with its other two unset it is one of these 16.
 _BASE64_HASH = re.compile(r"([A-Za-z0-9+/_-]{42}[AEIMQUYcgkosw048])=?")
 _HEX_HASH = re.compile(r"[0-9A-Fa-f]{64}")
@@ -311,8 +310,3 @@ def certificate_hash(spelling: str) -> str | None:
     if _HEX_HASH.fullmatch(spelling):
         return urlsafe_b64encode(bytes.fromhex(spelling)).decode("ascii")
     return None
-
-
-def spellings(canonical: str) -> tuple[str, str]:
-    """Spell a hash for people: as unpadded base64url (for URLs) and as padded base64."""
-    return canonical.rstrip("="), canonical.translate(_FROM_URL_SAFE)

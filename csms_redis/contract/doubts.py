@@ -107,7 +107,11 @@ class Doubt(StrEnum):
     )
     PROFILE_WITHOUT_PASSWORD = (
         "profile-without-password",
-        ("securityProfile 0 and 1 need a base64SHA256Password; " + PROFILE_NUMBERS),
+        (
+            "securityProfile 0 and 1 need a base64SHA256Password; this station has no password, so "
+            "no gateway lets it in: `csms-redis station set-password` gives it one; "
+            f"{PROFILE_NUMBERS}"
+        ),
     )
     PROFILE_WITH_PASSWORD = (
         "profile-with-password",

@@ -15,6 +15,7 @@ from csms_redis.contract import doubts, emaid
 from csms_redis.contract.certificates import MAX_NAME, MAX_PEM_BYTES
 from csms_redis.contract.doubts import PROFILE_NUMBERS, Doubt, refuse_any
 from csms_redis.contract.errors import BadRequest
+from csms_redis.rules import rule_of
 
 ADDITION: JsonDict = {"x-addition": True}
 """Marks, in the OpenAPI document, everything that MaEVe's document does not have."""
@@ -53,6 +54,10 @@ DateTime = Annotated[
 
 RegistrationStatus: TypeAlias = Literal["Accepted", "Pending", "Rejected"]
 """OCPP 1.6 5.2, OCPP 2.0.1 part 2, B01: what a BootNotification is answered."""
+
+
+RefusedReason: TypeAlias = Literal["unknown", "blocked", "malformed"]
+"""Why a station's lookup is answered that there is none."""
 
 
 class ContractModel(BaseModel):
@@ -301,6 +306,27 @@ class ChargeStationRegistration(ContractModel):
     ]
 
 
+class ChargeStationPassword(ContractModel):
+    """A charge station's new password."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    base64SHA256Password: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=256,
+            description="The base64 encoded, SHA-256 hash of the charge station's new password",
+            examples=["XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="],
+        ),
+    ]
+
+    def doubts(self) -> Iterator[Doubt]:
+        """A password that no gateway can match."""
+        if not _SHA256.fullmatch(self.base64SHA256Password):
+            yield Doubt.PASSWORD_NO_SHA256
+
+
 class ChargeStationSecurity(BaseModel):
     """How a charge station is authenticated, without its credential."""
 
@@ -340,6 +366,35 @@ class ChargeStation(BaseModel):
     lastUpdated: Annotated[
         DateTime | None, Field(description="The date the record was last updated")
     ] = None
+
+
+class RefusedStation(BaseModel):
+    """A station that was turned away."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    csId: Annotated[
+        str,
+        Field(description="The charge station identifier; of a malformed one the path's text"),
+    ]
+    reason: Annotated[
+        RefusedReason | None,
+        Field(
+            description="Why it would be refused now: `unknown` - it is not registered, `blocked` "
+            "- its registrationStatus is `Rejected`, `malformed` - no station can have this "
+            "identifier; left out while Redis is away"
+        ),
+    ] = None
+    count: Annotated[
+        int,
+        Field(ge=1, description="How often it was refused; an estimate where very many were"),
+    ]
+    firstRefused: Annotated[DateTime, Field(description="When it was refused first, in UTC")]
+    lastRefused: Annotated[DateTime, Field(description="When it was refused last, in UTC")]
+    client: Annotated[
+        str,
+        Field(description="Who asked last: a client's name, or an address where it has none"),
+    ]
 
 
 class CertificateSummary(BaseModel):
@@ -388,11 +443,11 @@ class Status(BaseModel):
 
 
 def explain(error: ValidationError) -> str:
-    """Name the first wrong property and the rule it breaks; pydantic's messages quote no value."""
-    problem: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    """Name the first wrong property and the rule it breaks, without its value."""
+    problem = error.errors(include_url=False, include_input=False)[0]
     name = problem["loc"][0]
     if problem["type"] == "missing":
         return f"{name} is missing."
-    rule = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    rule = rule_of(problem)
     explained = f"; {PROFILE_NUMBERS}" if name == "securityProfile" else ""
     return f"{name}: {rule[0].lower()}{rule[1:]}{explained}."

@@ -8,10 +8,17 @@ from pydantic.json_schema import models_json_schema
 
 from csms_redis.contract.models import ADDITION, Status
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation, Parameter
-from csms_redis.contract.queries import Query
+from csms_redis.contract.queries import QueryString
 
 _JSON = "application/json"
-_ADDITIONS = "additions"
+_TAGS = {
+    "cs": ("stations", "Charge stations, and what they prove themselves with"),
+    "token": ("tokens", "Authorization tokens: who may charge"),
+    "certificate": ("certificates", "Client certificates of charge stations"),
+    "refused": ("operations", "What an operator looks at"),
+}
+"""The group of an operation by the first segment of its path, and what the group is."""
+
 _PAGES = (
     "A page has a `Link` to the next one (RFC 8288) unless it is the last. Each record that is "
     "there from the first page to the last is on one of them; it may be on two."
@@ -42,14 +49,14 @@ def document(version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "MaEVe CSMS",
+            "title": "csms-redis, the charge station registry",
             "version": version,
-            "description": "Internal API to interact with the MaEVe CSMS, external clients should "
-            "use OCPI.",
+            "description": "The internal API of the MaEVe CSMS, which gateways and the CSMS core "
+            "call, and additions to it for operators. External clients should use OCPI.",
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": BASE_PATH}],
-        "tags": [{"name": _ADDITIONS, "description": "What MaEVe's own API does not have"}],
+        "tags": [{"name": name, "description": said} for name, said in _TAGS.values()],
         "paths": paths,
         "components": {"schemas": _schemas(), "securitySchemes": _SECURITY_SCHEMES},
     }
@@ -58,13 +65,14 @@ def document(version: str) -> dict[str, Any]:
 def _operation(operation: Operation) -> dict[str, Any]:
     texts = [operation.description]
     marks: dict[str, Any] = {}
-    if operation.query:
+    if operation.has_pages:
         texts.append(_PAGES)
     if operation.addition:
         texts.append(_IS_ADDITION)
-        marks = {"tags": [_ADDITIONS], **ADDITION}
+        marks = {**ADDITION}
     described: dict[str, Any] = {
         "operationId": operation.id,
+        "tags": [_TAGS[operation.path.split("/")[1]][0]],
         "summary": operation.summary,
         "description": "\n\n".join(texts),
     }
@@ -89,7 +97,7 @@ def _path_parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _query_parameters(query: type[Query]) -> list[dict[str, Any]]:
+def _query_parameters(query: type[QueryString]) -> list[dict[str, Any]]:
     described = query.model_json_schema()
     _leave_out(described)
     parameters = []
@@ -115,13 +123,14 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.query:
         content = success["content"][_JSON]
         content["schema"] = {"type": "array", "items": content["schema"]}
+        responses["400"] = _response("A parameter is wrong, or the cursor is none", Status)
+    if operation.has_pages:
         success["headers"] = {
             "Link": {
                 "description": 'The next page, if there is one: `<…>; rel="next"`',
                 "schema": {"type": "string"},
             }
         }
-        responses["400"] = _response("A parameter is wrong, or the cursor is none", Status)
         responses["410"] = _response(
             "What the cursor goes on from is no more, as after a failover: start again", Status
         )

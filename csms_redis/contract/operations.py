@@ -10,11 +10,20 @@ from csms_redis.contract.models import (
     CertificateSummary,
     ChargeStation,
     ChargeStationAuth,
+    ChargeStationPassword,
     ChargeStationRegistration,
     ContractModel,
+    RefusedStation,
     Token,
 )
-from csms_redis.contract.queries import CertificateQuery, Query, StationQuery, TokenQuery
+from csms_redis.contract.queries import (
+    CertificateQuery,
+    Query,
+    QueryString,
+    RefusedQuery,
+    StationQuery,
+    TokenQuery,
+)
 
 BASE_PATH = "/api/v0"
 
@@ -39,13 +48,18 @@ class Operation:
     summary: str
     description: str
     parameter: Parameter | None = None
-    query: type[Query] | None = None  # of an operation that answers pages of its response
+    query: type[QueryString] | None = None  # of an operation that answers a list
     request: type[ContractModel] | None = None
     status: HTTPStatus
     answer: str  # what the success means
     response: type[BaseModel] | None = None
     not_found: str | None = None  # what a 404 means; None where there is none
     addition: bool = False  # whether MaEVe's own document does not have it
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether it answers pages of its response, with a cursor."""
+        return self.query is not None and issubclass(self.query, Query)
 
     @property
     def is_lookup(self) -> bool:
@@ -77,7 +91,7 @@ _CERTIFICATE_HASH = Parameter(
     description="The SHA-256 hash of the certificate's DER bytes: base64 or base64url, padded or "
     "not, or 64 hex digits",
     pattern=r"^([A-Za-z0-9+/_-]{43}=?|[0-9A-Fa-f]{64})$",
-    example="TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak",
+    example="TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak=",
 )
 
 OPERATIONS = (
@@ -222,6 +236,22 @@ OPERATIONS = (
         addition=True,
     ),
     Operation(
+        id="setChargeStationPassword",
+        method="PUT",
+        path="/cs/{csId}/password",
+        summary="Give a charge station a new password",
+        description="Replaces the credential of a charge station and nothing else, in one step. "
+        "Gateways ask when a station connects, so a station that is connected stays so: let it "
+        "have accepted the new password first (OCPP 2.0.1 part 2, A01; OCPP 1.6: "
+        "AuthorizationKey).",
+        parameter=_CS_ID,
+        request=ChargeStationPassword,
+        status=HTTPStatus.NO_CONTENT,
+        answer="No content",
+        not_found="Unknown charge station",
+        addition=True,
+    ),
+    Operation(
         id="listTokens",
         method="GET",
         path="/token",
@@ -243,6 +273,20 @@ OPERATIONS = (
         status=HTTPStatus.NO_CONTENT,
         answer="No content",
         not_found="Not found",
+        addition=True,
+    ),
+    Operation(
+        id="listRefusedStations",
+        method="GET",
+        path="/refused",
+        summary="List the stations that are turned away",
+        description="Lists the identifiers that were refused in the last 24 hours and would be "
+        "refused now: the most frequent and the latest that each process has seen. Another process "
+        "is some seconds behind; while Redis is away, only the process that answers is asked.",
+        query=RefusedQuery,
+        status=HTTPStatus.OK,
+        answer="The stations that are turned away",
+        response=RefusedStation,
         addition=True,
     ),
     Operation(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from csms_redis.contract.models import DateTime, RegistrationStatus, explain, mo
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000
+MAX_REFUSED = 1000
 MAX_CURSOR = 4096
 _MOST_SHOWN = 64  # characters of a parameter's name
 
@@ -64,31 +65,10 @@ def unknown_parameter(name: str, known: Collection[str]) -> BadRequest:
     )
 
 
-class Query(BaseModel):
-    """The query parameters that all listings take."""
+class QueryString(BaseModel):
+    """The query parameters of an operation."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    limit: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=MAX_LIMIT,
-            description="The most records of one page. A page may have fewer, even none, and a "
-            "next one all the same.",
-        ),
-        BeforeValidator(_integer),
-    ] = 20
-    cursor: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            max_length=MAX_CURSOR,
-            pattern=r"^[A-Za-z0-9_-]+$",
-            description="Where the page begins: from the `Link` of the page before it, whose "
-            "filters it must come with",
-        ),
-    ] = None
 
     @classmethod
     def read(cls, pairs: Sequence[tuple[str, str]]) -> Self:
@@ -107,6 +87,31 @@ class Query(BaseModel):
             return cls.model_validate(query)
         except ValidationError as error:
             raise BadRequest(explain(error)) from None
+
+
+class Query(QueryString):
+    """The query parameters that all listings take."""
+
+    limit: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MAX_LIMIT,
+            description="The most records of one page. A page has fewer, or none, and a next one "
+            "all the same, only where Redis would take long to find more.",
+        ),
+        BeforeValidator(_integer),
+    ] = 20
+    cursor: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_CURSOR,
+            pattern=r"^[A-Za-z0-9_-]+$",
+            description="Where the page begins: from the `Link` of the page before it, whose "
+            "filters it must come with",
+        ),
+    ] = None
 
     @property
     def filters(self) -> dict[str, Any]:
@@ -177,6 +182,20 @@ class TokenQuery(Query):
         if self.cursor is not None and "offset" in self.model_fields_set:
             raise BadRequest("A cursor has its own beginning; send it without offset.")
         return self
+
+
+class RefusedQuery(QueryString):
+    """Which refused stations are listed."""
+
+    limit: Annotated[
+        int,
+        Field(ge=1, le=MAX_REFUSED, description="The most that are listed"),
+        BeforeValidator(_integer),
+    ] = 100
+    sort: Annotated[
+        Literal["count", "lastRefused"],
+        Field(description="Which come first: those that came most often, or those that came last"),
+    ] = "count"
 
 
 class CertificateQuery(Query):

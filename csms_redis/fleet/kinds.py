@@ -285,7 +285,7 @@ def _without_auth(data: dict[str, Any]) -> dict[str, Any]:
     if auth is None:
         return rest
     if not isinstance(auth, dict):
-        raise BadRequest(f"{_AUTH}: input should be an object.")
+        raise BadRequest(f"{_AUTH}: must be an object.")
     if rest.keys() & auth.keys():
         raise BadRequest(f"A property is there twice, in {_AUTH} and beside it.")
     return rest | auth

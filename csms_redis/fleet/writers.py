@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from csms_redis.contract.certificates import spellings
 from csms_redis.fleet.cells import write_cell
 from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.formats import STDIN, Format
@@ -118,8 +117,7 @@ class _Pem(Writer):
         pem = record.get("certificate")
         if not isinstance(pem, str):
             raise ForeignRecord
-        name, _ = spellings(record_id)
-        with _replaced(self._directory / f"{name}.pem") as file:
+        with _replaced(self._directory / f"{record_id}.pem") as file:
             file.write(pem.encode())
 
 

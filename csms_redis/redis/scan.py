@@ -119,16 +119,44 @@ class Scan:
             Unavailable: the master cannot be read.
             MastersChanged: the master was restarted, or its slots are others.
         """
-        master = self._masters[number]
-        match = pattern_of(start)
-        scan: Command = ("SCAN", cursor, "MATCH", match, "COUNT", count, "TYPE", "hash")
         # on one connection, so that all are of one process; the state after the keys
         (after, keys), *said = await self._redis.read_at(
-            master.address, [scan, *_state_commands(self._redis)]
+            self._masters[number].address,
+            [_scan(cursor, start, count), *_state_commands(self._redis)],
         )
-        if _read_state(said) != master.state:
+        self._refuse_changed(number, said)
+        return int(after), self._owned(number, keys)
+
+    async def unproved_keys(
+        self, number: int, cursor: int, *, start: bytes, count: int
+    ) -> tuple[int, list[bytes]]:
+        """As `keys`, without a look at what the master is by now: `prove` must follow.
+
+        To ask for that with each of many small steps would cost Redis more than the keys.
+        """
+        ((after, keys),) = await self._redis.read_at(
+            self._masters[number].address, [_scan(cursor, start, count)]
+        )
+        return int(after), self._owned(number, keys)
+
+    async def prove(self, number: int) -> None:
+        """See to it that a master is what it was, and so was when it gave its keys.
+
+        Raises:
+            Unavailable: the master cannot be read.
+            MastersChanged: it is not what it was.
+        """
+        said = await self._redis.read_at(
+            self._masters[number].address, _state_commands(self._redis)
+        )
+        self._refuse_changed(number, said)
+
+    def _refuse_changed(self, number: int, said: Sequence[Any]) -> None:
+        if _read_state(said) != self._masters[number].state:
             raise MastersChanged
-        return int(after), [key for key in dict.fromkeys(keys) if master.owns(key)]
+
+    def _owned(self, number: int, keys: Sequence[bytes]) -> list[bytes]:
+        return [key for key in dict.fromkeys(keys) if self._masters[number].owns(key)]
 
     async def values(
         self, number: int, keys: Sequence[bytes], fields: Sequence[bytes]
@@ -151,6 +179,10 @@ class Scan:
             return await self._redis.read_at(self._masters[number].address, commands)
         except Redirected:
             raise MastersChanged from None
+
+
+def _scan(cursor: int, start: bytes, count: int) -> Command:
+    return ("SCAN", cursor, "MATCH", pattern_of(start), "COUNT", count, "TYPE", "hash")
 
 
 async def _state(redis: RedisClient, address: Address) -> _State:

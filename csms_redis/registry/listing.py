@@ -1,11 +1,14 @@
 """Pages of records, by SCAN: no index is kept, that a crash could leave wrong.
 
 Each record that is there from the first page to the last is on one of them at least. A page is
-bounded in what it has and in what Redis does for it.
+bounded in what it has and in what Redis does for it: it has as many records as were asked for,
+unless Redis would take longer than `_BUDGET` to find them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TypeAlias
 
 from csms_redis.contract.errors import BadRequest, Gone, Unavailable
@@ -31,7 +34,15 @@ MOST_AT_ONCE = 1000
 """The most keys that one SCAN looks at; Redis does nothing else for 0.3 ms."""
 
 _READ_AT_ONCE = 100  # records, so that lookups are answered between two reads
-_MOST_SCANNED = 10_000  # keys that one page looks at, and two more for each record it leaves out
+_BUDGET = 50_000  # microseconds of Redis' time for one page
+_SCANNED = 0.35  # of them for a key that SCAN looks at
+_READ = 1.5  # and for a record that is read
+_LEFT_OUT = 2  # and for a record that an offset leaves out
+_LONGEST = 3.0  # seconds after which a page ends anyway, where Redis or this process has much to do
+_PAUSE = 0.001  # seconds after a step that found nothing, for the lookups
+_STEP = 300  # keys that one SCAN of a page looks at: lookups wait for 0.1 ms, and not for 0.4
+_FEW = 40  # records, of which a page may look for all at once: a cursor names those beyond
+_MOST_SEEN = 200  # keys that a cursor names, 8 bytes each
 
 _CHANGED = (
     "Redis's masters are not what they were when this listing began: one was restarted or "
@@ -99,39 +110,49 @@ class Listing:
         first = self._resource.key(self._prefix, start)
         records: dict[bytes, bytes] = {}
         after: Cursor | None = at
+        masters = {at.master}
         count = _count(limit, at.skip)
-        left = _MOST_SCANNED + 2 * at.skip
-        while after and left > 0 and 4 * len(records) < 3 * limit:
+        left = _BUDGET + (_READ + _LEFT_OUT) * at.skip
+        end = monotonic() + _LONGEST
+        while after and left > 0 and len(records) < limit and monotonic() < end:
             at = after
-            left -= count
-            scanned, keys = await scan.keys(at.master, at.scanned, start=first, count=count)
-            if at.seen:
-                keys = [key for key in keys if key_name(key) not in at.seen]
-            found = await self._found(scan, at.master, keys, show)
-            shown = found[at.skip :]
+            masters.add(at.master)
+            scanned, keys = await scan.unproved_keys(
+                at.master, at.scanned, start=first, count=count
+            )
+            names = {key: key_name(key) for key in keys} if at.seen else {}
+            new = [key for key in keys if names.get(key) not in at.seen]
+            found = await self._found(scan, at.master, new, show)
+            left -= _SCANNED * count + _READ * len(new)
             room = limit - len(records)
-            if len(shown) > room:
-                if records:
-                    break  # they begin the next page
-                if count > 1:
+            taken = found[: at.skip + room]
+            if len(taken) < len(found):
+                if len(taken) + len(at.seen) > _MOST_SEEN and count > 1:
                     count = max(1, count // 4)
                     continue
-                # SCAN gives no fewer: next time it gives them again
-                taken = found[: at.skip + room]
+                # the others are on the next page: SCAN gives all of them again there
                 after = replace(at, skip=0, seen=at.seen | {key_name(key) for key, _ in taken})
                 records.update(taken[at.skip :])
                 break
-            records.update(shown)
-            skip = at.skip - (len(found) - len(shown))
+            records.update(found[at.skip :])
+            skip = max(0, at.skip - len(found))
+            # a smaller step has not met all of them yet; one that is gone will never be met
+            seen = at.seen.difference(names.values())
+            if len(seen) > _MOST_SEEN:
+                seen = frozenset()
             if scanned:
-                after = replace(at, scanned=scanned, skip=skip, seen=frozenset())
+                after = replace(at, scanned=scanned, skip=skip, seen=seen)
             elif at.master + 1 < len(scan):
                 after = replace(at, master=at.master + 1, scanned=0, skip=skip, seen=frozenset())
             else:
                 after = None
             # as many keys as there were for each record until now
             count = _count(limit - len(records), skip) * count // max(1, len(found))
-            count = min(max(1, count), MOST_AT_ONCE)
+            count = min(max(1, count), _STEP)
+            if not keys:
+                await asyncio.sleep(_PAUSE)
+        for number in masters:
+            await scan.prove(number)
         return Page([*records.values()], after.encode() if after else None)
 
     async def _found(
@@ -153,4 +174,4 @@ class Listing:
 
 def _count(room: int, skip: int) -> int:
     """How many records to look for: not quite as many as there is room for, SCAN gives more."""
-    return min(skip or max(1, 2 * room // 3), MOST_AT_ONCE)
+    return min(skip or max(1, room if room <= _FEW else 2 * room // 3), _STEP)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import orjson
 
+from csms_redis.contract.doubts import Doubt
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import (
     ChargeStationAuth,
@@ -92,7 +93,7 @@ def station_record(  # noqa: PLR0913 each is a word about the record
 # Nothing is made where there is no station, so that a race with its deletion leaves none behind.
 # Redis checks its memory at a script's first write only, and not for HDEL: so a station can be
 # blocked when memory is full. No record has a field without a name.
-_SET_STATUS = script("""
+_SET = script("""
   local kind = redis.call('TYPE', KEYS[1]).ok
   if kind == 'hash' and redis.call('HGET', KEYS[1], 'securityProfile') then
     redis.call('HDEL', KEYS[1], '')
@@ -133,10 +134,32 @@ class Stations:
             Unavailable: nothing was changed.
             OutcomeUnknown: the change may have been made.
         """
+        return await self._set(cs_id, b"registrationStatus", orjson.dumps(status))
+
+    async def set_password(self, cs_id: str, base64_sha256: str) -> bool:
+        """Set a station's `base64SHA256Password` and nothing else; whether there is such a station.
+
+        Raises:
+            Unavailable: nothing was changed.
+            OutcomeUnknown: the change may have been made.
+        """
+        return await self._set(cs_id, _CREDENTIAL, orjson.dumps(base64_sha256))
+
+    async def _set(self, cs_id: str, field: bytes, value: bytes) -> bool:
         key = STATION.key(self._prefix, cs_id)
-        fields = ("registrationStatus", orjson.dumps(status), "lastUpdated", now())
-        arguments = (int(self._redis.waits), *fields)
-        return bool(await self._redis.write(key, "EVAL", _SET_STATUS, 1, key, *arguments))
+        arguments = (int(self._redis.waits), field, value, "lastUpdated", now())
+        return bool(await self._redis.write(key, "EVAL", _SET, 1, key, *arguments))
+
+    async def doubts(self, cs_id: str) -> list[Doubt]:
+        """What is doubtful about how a station that is stored is authenticated.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+        key = STATION.key(self._prefix, cs_id)
+        values = await self._redis.read(key, "HMGET", key, b"securityProfile", _CREDENTIAL)
+        lacks = values[0] in {b"0", b"1"} and values[1] is None
+        return [Doubt.PROFILE_WITHOUT_PASSWORD] if lacks else []
 
     async def delete(self, cs_id: str) -> bool:
         """Remove a station; whether there was one.

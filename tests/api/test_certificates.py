@@ -306,9 +306,9 @@ def test_a_certificate_of_just_64_kib_is_taken(service: Service) -> None:
     ("record", "error"),
     [
         ({}, "certificate is missing."),
-        ({"certificate": None}, "certificate: input should be a valid string."),
-        ({"certificate": [GOOD]}, "certificate: input should be a valid string."),
-        ({"certificate": 1}, "certificate: input should be a valid string."),
+        ({"certificate": None}, "certificate: must be a text."),
+        ({"certificate": [GOOD]}, "certificate: must be a text."),
+        ({"certificate": 1}, "certificate: must be a text."),
     ],
 )
 def test_refuses_what_is_no_text(service: Service, record: object, error: str) -> None:

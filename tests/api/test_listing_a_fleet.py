@@ -1,5 +1,6 @@
 """Listing a whole fleet while it changes and a gateway looks stations up."""
 
+import statistics
 import subprocess
 import sys
 import threading
@@ -124,3 +125,48 @@ def test_a_fleet_is_listed(stations: int) -> None:
     )
     assert len(found) == stations
     assert most < before + 16
+
+
+@pytest.mark.parametrize(
+    ("stations", "rounds", "seconds"),
+    [(20_000, 1, 0.5), pytest.param(1_000_000, 9, 3, marks=pytest.mark.slow)],
+    ids=["20000", "1000000"],
+)
+def test_three_tokens_among_a_fleet(stations: int, rounds: int, seconds: float) -> None:
+    """They are found on one page, or on as many as Redis' time makes of it."""
+    token = {"countryCode": '"DE"', "valid": "true"}
+    with (
+        running_valkey() as valkey,
+        Redis(unix_socket_path=valkey.socket) as redis,
+        running_service(redis__url=valkey.url, lookup__cache_entries="0") as service,
+    ):
+        fill(redis, stations)
+        for uid in ("A", "B", "C"):
+            redis.hset(f"token:{uid}", mapping=token | {"uid": f'"{uid}"'})
+        slowest = 0.0
+        counts = []
+        p99 = []
+        for _ in range(rounds):
+            with Gateway(service, stations) as alone:
+                time.sleep(seconds)
+            with Gateway(service, stations) as beside:
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    found = []
+                    began = time.monotonic()
+                    for page in pages(service, "/token", {"limit": 100}):
+                        slowest = max(slowest, time.monotonic() - began)
+                        found.append(len(page.json))
+                        began = time.monotonic()
+                    counts.append(found)
+            p99.append((alone.p99, beside.p99))
+
+    ratios = [beside / alone for alone, beside in p99]
+    print(  # noqa: T201 the figures
+        f"\n3 tokens among {stations:,} stations on {len(counts[0])} pages {counts[0]}, the "
+        f"slowest in {slowest * 1000:.0f} ms, {len(counts)} times; lookups' p99 beside it "
+        f"{statistics.median(ratios):.2f} times as long, alone and beside it in ms: "
+        + ", ".join(f"{alone:.2f} {beside:.2f}" for alone, beside in p99)
+    )
+    assert {sum(found) for found in counts} == {3}
+    assert all(len(found) <= 1 + stations // 100_000 for found in counts)

@@ -28,8 +28,16 @@ ADDITIONS = {
     "getChargeStation",
     "listCertificates",
     "listChargeStations",
+    "listRefusedStations",
     "listTokens",
+    "setChargeStationPassword",
     "setRegistrationStatus",
+}
+GROUPS = {
+    "stations": "/cs",
+    "tokens": "/token",
+    "certificates": "/certificate",
+    "operations": "/refused",
 }
 CONTRACT_KEYS = {
     "description",
@@ -166,10 +174,15 @@ def test_documents_no_other_operation_but_what_is_marked(served: dict[str, Any])
     assert {documented[key]["operationId"] for key in marked} == ADDITIONS
     for key in marked:
         assert documented[key]["x-addition"] is True
-        assert documented[key]["tags"] == ["additions"]
         assert "An addition:" in documented[key]["description"]
     for key in documented.keys() - marked:
-        assert documented[key].keys() <= CONTRACT_KEYS | {"security"}
+        assert documented[key].keys() <= CONTRACT_KEYS | {"security", "tags"}
+    groups = {
+        name: {each["tags"][0] for (_, path), each in documented.items() if path.startswith(path_)}
+        for name, path_ in GROUPS.items()
+    }
+    assert groups == {name: {name} for name in GROUPS}
+    assert [tag["name"] for tag in served["tags"]] == list(GROUPS)
 
 
 def test_documents_no_other_schema_but_what_is_marked(served: dict[str, Any]) -> None:
@@ -179,7 +192,7 @@ def test_documents_no_other_schema_but_what_is_marked(served: dict[str, Any]) ->
     assert schemas.keys() - marked == {schema for schema, _ in PROPERTIES}
     assert marked == {
         *("CertificateSummary", "ChargeStation", "ChargeStationRegistration"),
-        "ChargeStationSecurity",
+        *("ChargeStationPassword", "ChargeStationSecurity", "RefusedStation"),
     }
     for schema in schemas.keys() - marked:
         documented = {(schema, name) for name in schemas[schema]["properties"]}

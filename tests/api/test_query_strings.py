@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from csms_redis.contract.operations import OPERATIONS, Operation
-from tests.conftest import API, DATA, Service, StartService
+from tests.conftest import API, DATA, Service, StartService, password_hash
 
 JSON = {"Content-Type": "application/json"}
 EMPTY = {"Content-Length": "0"}  # no request with it is the front's
@@ -31,6 +31,7 @@ BODIES: dict[str, object] = {
     "registerChargeStation": {"securityProfile": 2},
     "setToken": TOKEN | {"valid": False},
     "uploadCertificate": {"certificate": CERTIFICATE},
+    "setChargeStationPassword": {"base64SHA256Password": password_hash("another")},
     "setRegistrationStatus": {"registrationStatus": "Rejected"},
 }
 LOOKUPS = [operation for operation in OPERATIONS if operation.is_lookup]

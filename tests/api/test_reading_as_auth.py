@@ -119,6 +119,7 @@ BODIES: dict[str, object] = {
     "registerChargeStation": {"securityProfile": 2},
     "setToken": TOKEN | {"uid": "another"},
     "uploadCertificate": {"certificate": CERTIFICATE},
+    "setChargeStationPassword": {"base64SHA256Password": password_hash("another")},
     "setRegistrationStatus": {"registrationStatus": "Accepted"},
 }
 

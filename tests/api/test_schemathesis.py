@@ -116,6 +116,8 @@ def test_it_was_not_all_refused() -> None:
         assert seen[operation, "200"] > 10
         assert seen[operation, "400"] > 10
     assert seen["getChargeStation", "404"] > 10
+    assert seen["setChargeStationPassword", "404"] > 10
+    assert seen["setChargeStationPassword", "400"] > 10
     assert seen["setRegistrationStatus", "404"] > 10
     assert seen["setRegistrationStatus", "400"] > 10
     assert seen["deleteToken", "404"] > 10

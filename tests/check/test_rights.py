@@ -49,7 +49,16 @@ def test_each_missing_right_is_named(word: str, one: Standalone, tmp_path: Path)
     ((level, text),) = levels(one, tmp_path, name)
     assert "(NOPERM)" in text
     assert text.endswith(f"give the user {word}")
-    milder = {"+get", "+set", "~layout", "~dataset", "+pttl", "+scan", "+client|tracking"}
+    milder = {
+        "+get",
+        "+set",
+        "~layout",
+        "~dataset",
+        "~refused",
+        "+pttl",
+        "+scan",
+        "+client|tracking",
+    }
     assert level == ("warning" if word in milder else "error")
     assert one.node.call("DBSIZE") == 0
 

@@ -163,11 +163,11 @@ class TestHashCertificate:
 
     @pytest.mark.parametrize(("name", "padded"), HASHES.items())
     def test_of_one_file(self, name: str, padded: str, tmp_path: Path) -> None:
-        """Unpadded base64url, padded base64, the file's name."""
+        """In the one spelling that all else has too, and the file's name."""
         file = str(CERTIFICATES / name)
-        url_safe = padded.translate(str.maketrans("+/", "-_")).rstrip("=")
+        url_safe = padded.translate(str.maketrans("+/", "-_"))
         result = invoke("hash-certificate", file, cwd=tmp_path)
-        assert result.stdout.decode() == f"{url_safe}  {padded}  {file}\n"
+        assert result.stdout.decode() == f"{url_safe}  {file}\n"
         assert (result.returncode, result.stderr) == (0, b"")
 
     def test_of_several_files(self, tmp_path: Path) -> None:
@@ -175,15 +175,15 @@ class TestHashCertificate:
         result = invoke(
             "hash-certificate", *(str(CERTIFICATES / name) for name in HASHES), cwd=tmp_path
         )
-        assert [line.split()[1] for line in result.stdout.decode().splitlines()] == list(
-            HASHES.values()
-        )
+        assert [line.split()[0] for line in result.stdout.decode().splitlines()] == [
+            padded.translate(str.maketrans("+/", "-_")) for padded in HASHES.values()
+        ]
 
     def test_a_chain_in_another_order(self, tmp_path: Path) -> None:
         """The first certificate counts, and that is told; a CA's alone may be asked for."""
         file = str(CERTIFICATES / "odd" / "leaflast.pem")
         result = invoke("hash-certificate", file, cwd=tmp_path)
-        assert result.stdout.startswith(b"CY-lHxP57AGFZ_5v5PiJZZ6KC01yD1UhAOPHXMMgX5c  ")
+        assert result.stdout.startswith(b"CY-lHxP57AGFZ_5v5PiJZZ6KC01yD1UhAOPHXMMgX5c=  ")
         assert result.stderr.startswith(f"warning: chain-order: {file}: the first".encode())
         assert result.returncode == 0
 
@@ -194,7 +194,7 @@ class TestHashCertificate:
         (tmp_path / "utf16").write_bytes(whole.decode().encode("utf-16"))
         hashes = [invoke("hash-certificate", n, cwd=tmp_path).stdout for n in ("escaped", "utf16")]
         assert {line.split()[0] for line in hashes} == {
-            b"dUukZOX8zsicrPuCv7SBNHSNoiZSqh1X4ChijTrn9po"
+            b"dUukZOX8zsicrPuCv7SBNHSNoiZSqh1X4ChijTrn9po="
         }
         pem = (CERTIFICATES / "root-V2G-cert.pem").read_text("ascii")
         (tmp_path / "der").write_bytes(ssl.PEM_cert_to_DER_cert(pem[pem.index("-----") :]))
@@ -209,7 +209,7 @@ class TestHashCertificate:
         good = CERTIFICATES / "root-V2G-cert.pem"
         result = run("hash-certificate", "missing.pem", str(good), cwd=tmp_path)
         assert result.stderr == b"csms-redis: missing.pem: No such file or directory\n"
-        assert HASHES[good.name] in result.stdout.decode()
+        assert result.stdout.decode().endswith(f"{good}\n")
         assert result.returncode == 1
 
     def test_what_is_no_certificate(self, tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """`csms-redis --help`, and what is said of a wrong command line."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from csms_redis import __version__
 from tests.support.commands import invoke
+from tests.support.service import PROGRAM
 
 COMMANDS = [
     "serve",
     "check",
+    "config",
     "hash-password",
     "hash-certificate",
     "openapi",
@@ -20,7 +24,25 @@ COMMANDS = [
     "station",
     "token",
     "certificate",
+    "refused",
 ]
+
+
+def test_a_shell_completes(tmp_path: Path) -> None:
+    """As the page for operators says: commands and options."""
+    page = (Path(__file__).parents[2] / "deploy" / "operate.md").read_text("utf-8")
+    (line,) = re.findall(r"^eval .+$", page, re.MULTILINE)
+    settings = {"PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}"}
+    asked = "COMP_WORDS=(csms-redis station set-p); COMP_CWORD=2; _csms_redis_completion csms-redis"
+    done = subprocess.run(
+        ["bash", "-c", f'{line}; {asked}; echo "${{COMPREPLY[@]}}"'],
+        cwd=tmp_path,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "set-password", done.stderr
 
 
 class TestHelp:
@@ -46,7 +68,7 @@ class TestHelp:
             ("serve", ["SIGTERM", "--config", "--host", "--port", "--data-dir", "9410", "CSMS_"]),
             ("check", ["settings", "Redis", "exit code is 1", "--config", "CSMS_CONFIG"]),
             ("hash-password", ["base64SHA256Password", "standard input", "never an argument"]),
-            ("hash-certificate", ["FILES...", "without padding", "padded base64", "PEM"]),
+            ("hash-certificate", ["FILES...", "padded base64url", "PEM"]),
             ("openapi", ["/api/openapi.json", "JSON"]),
         ],
     )

@@ -3,11 +3,14 @@
 import json
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 
+import click
 from redis import Redis
 
-from tests.conftest import password_hash
+from tests.conftest import Valkey, password_hash
 from tests.support.commands import Run, audited, records
+from tests.support.terminal import Terminal
 
 SECRET = "hunter2-and-more"
 
@@ -139,20 +142,141 @@ class TestStations:
         assert redis.keys("cs:*") == ["cs:cs1"]
 
     def test_a_list_has_all_of_a_fleet_once(self, run: Run) -> None:
-        """JSON Lines have all, a table the first thousand, and what filters let through."""
+        """JSON Lines and a table have all, or what filters let through."""
         rows = "".join(f'{{"csId":"cs{n}","securityProfile":2}}\n' for n in range(1200))
         run("import", "stations", "-", stdin=rows)
         run("station", "block", "cs7")
         listed = [record["csId"] for record in records(run("station", "list", "--json"))]
         assert sorted(listed) == sorted(f"cs{n}" for n in range(1200))
         table = run("station", "list")
-        assert len(table.stdout.splitlines()) == 1001
-        assert "more than 1000" in table.stderr
+        assert len(table.stdout.splitlines()) == 1201
+        assert table.stderr == ""
         (one,) = records(run("station", "list", "--status", "Rejected", "--json"))
         assert one["csId"] == "cs7"
         assert len(records(run("station", "list", "--limit", "5", "--json"))) == 5
         found = records(run("station", "list", "--prefix", "cs119", "--json"))
         assert len(found) == 11
+
+    def test_a_sorted_list(self, run: Run) -> None:
+        """By any property, in either order; a limit has the first of all."""
+        rows = "".join(f'{{"csId":"cs{n:03}","securityProfile":{n % 3}}}\n' for n in range(300))
+        run("import", "stations", "-", stdin=rows)
+
+        def ids(*options: str) -> list[str]:
+            return [one["csId"] for one in records(run("station", "list", "--json", *options))]
+
+        assert ids("--sort", "csId") == [f"cs{n:03}" for n in range(300)]
+        assert ids("--sort", "csId", "--reverse", "--limit", "2") == ["cs299", "cs298"]
+        table = run("station", "list", "--sort", "securityProfile", "--reverse", "--limit", "100")
+        assert {line.split()[1] for line in table.stdout.splitlines()[1:]} == {"2"}
+        run("station", "list", "--sort", "password", code=2)
+
+    def test_many_are_blocked_and_allowed(self, run: Run, redis: Redis, tmp_path: Path) -> None:
+        """By their ids, from a file, by filters; each is a line of the audit."""
+        rows = "".join(f'{{"csId":"a{n}","securityProfile":2}}\n' for n in range(120))
+        run("import", "stations", "-", stdin=rows)
+
+        def blocked() -> set[str]:
+            found = run("station", "list", "--status", "Rejected", "--json")
+            return {one["csId"] for one in records(found)}
+
+        by_id = run("station", "block", "a1", "a2", "nobody", code=3)
+        assert by_id.stdout == "2 stations are Rejected; 1 are not there\n"
+        lines = [json.loads(line) for line in by_id.stderr.splitlines()]
+        assert {line["csId"]: line["outcome"] for line in lines} == {
+            "a1": "done",
+            "a2": "done",
+            "nobody": "refused",
+        }
+        assert {line["operation"] for line in lines} == {"setRegistrationStatus"}
+        (tmp_path / "ids").write_text("a3\r\n\na4\na4\n")
+        assert run("station", "block", "--from", "ids").stdout == "2 stations are Rejected\n"
+        assert run("station", "allow", "--from", "-", stdin="a3").stdout == (
+            "1 stations are Accepted\n"
+        )
+        assert blocked() == {"a1", "a2", "a4"}
+        refused = run("station", "block", "--prefix", "a11", code=2)
+        assert "block 11 stations? There is nobody to ask: say --yes" in refused.stderr
+        assert blocked() == {"a1", "a2", "a4"}
+        run("station", "block", "--prefix", "a11", "--yes")
+        assert blocked() == {"a1", "a2", "a4", "a11", *(f"a11{n}" for n in range(10))}
+        everyone = run("station", "allow", "--status", "Rejected", "--yes", "--json")
+        assert records(everyone) == [
+            {"registrationStatus": "Accepted", "changed": 14, "notFound": 0}
+        ]
+        assert redis.hget("cs:a11", "registrationStatus") == '"Accepted"'
+        for wrong in ([], ["a1", "--prefix", "a"], ["--from", "ids", "--prefix", "a"]):
+            assert "say which stations" in run("station", "block", *wrong, code=2).stderr
+
+    def test_a_new_password_changes_nothing_else(
+        self, run: Run, redis: Redis, tmp_path: Path
+    ) -> None:
+        """From standard input, a file, or made here; never an argument, and shown once at most."""
+        run("station", "add", "cs1", "--security-profile", "1", "--generate-password")
+        run("station", "block", "cs1")
+        before = redis.hgetall("cs:cs1")
+        said = run("station", "set-password", "cs1", "--password-stdin", stdin=f"{SECRET}\n")
+        assert said.stdout == "station cs1 has its new password\n"
+        assert audited(said, "command", "operation", "csId", "outcome") == [
+            "station set-password",
+            "setChargeStationPassword",
+            "cs1",
+            "done",
+        ]
+        assert password_hash(SECRET) not in said.stderr
+        after = redis.hgetall("cs:cs1")
+        assert after["base64SHA256Password"] == f'"{password_hash(SECRET)}"'
+        for name in ("securityProfile", "registrationStatus"):
+            assert after[name] == before[name]
+        (tmp_path / "secret").write_bytes(b"another\r\n")
+        run("station", "set-password", "cs1", "--password-file", "secret")
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash("another")}"'
+        made = run("station", "set-password", "cs1", "--generate-password", "--json")
+        password = json.loads(made.stdout)["password"]
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash(password)}"'
+        run("station", "set-password", "nobody", "--generate-password", code=3)
+        refused = run("station", "set-password", "cs1", code=2)
+        assert "say where the password comes from" in refused.stderr
+        run("station", "set-password", "cs1", SECRET, code=2)
+        assert redis.keys("cs:*") == ["cs:cs1"]
+
+    def test_a_password_is_asked_for_at_a_terminal(
+        self, run: Run, redis: Redis, valkey: Valkey, tmp_path: Path
+    ) -> None:
+        run("station", "add", "cs1", "--generate-password")
+        settings = {"CSMS_REDIS__URL": valkey.url}
+        arguments = ("station", "set-password", "cs1")
+        with Terminal(*arguments, cwd=tmp_path, settings=settings) as terminal:
+            terminal.expect("Password: ")
+            terminal.type(f"{SECRET}\n".encode())
+            terminal.expect("Repeat for confirmation: ")
+            terminal.type(f"{SECRET}\n".encode())
+            assert SECRET not in terminal.rest()
+        assert redis.hget("cs:cs1", "base64SHA256Password") == f'"{password_hash(SECRET)}"'
+
+    def test_a_station_without_a_password_says_so(self, run: Run) -> None:
+        """In words, whenever it is added or shown, until it has one."""
+        words = "this station has no password, so no gateway lets it in"
+        assert words in run("station", "add", "cs1").stderr
+        assert words in run("station", "show", "cs1").stderr
+        run("station", "set-password", "cs1", "--generate-password")
+        assert words not in run("station", "show", "cs1").stderr
+        run("station", "add", "cs2", "--security-profile", "2")
+        assert words not in run("station", "show", "cs2").stderr
+
+    def test_a_list_can_be_copied_from_any_terminal(
+        self, run: Run, valkey: Valkey, tmp_path: Path
+    ) -> None:
+        """A narrow one gets fewer columns, never a part of an id; and is told which are missing."""
+        cs_id = "depot-7-" + "x" * 40
+        run("station", "add", cs_id, "--security-profile", "2")
+        for columns, has in ((200, "lastUpdated"), (72, "registrationStatus"), (30, "csId")):
+            settings = {"CSMS_REDIS__URL": valkey.url, "COLUMNS": str(columns)}
+            with Terminal("station", "list", cwd=tmp_path, settings=settings) as terminal:
+                heading, row, *left_out = terminal.rest().splitlines()
+            assert click.unstyle(heading).split()[-1] == has
+            assert row.split()[0] == cs_id
+            assert bool(left_out) == (columns < 200)
 
     def test_a_name_does_nothing_to_a_terminal(self, run: Run, redis: Redis) -> None:
         """Neither escapes nor rich's own marks."""

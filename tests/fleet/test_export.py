@@ -74,7 +74,7 @@ class TestOthersRecords:
         result = await exported(valkey, "certificates", target, format_)
         assert (result.written, result.left_out) == (1, wrong)
         written = {path.name for path in tmp_path.rglob("*") if path.is_file()}  # noqa: ASYNC240 quick
-        assert written == {f"{HASH[:-1]}.pem" if format_ is Format.PEM else "out"}
+        assert written == {f"{HASH}.pem" if format_ is Format.PEM else "out"}
 
     @pytest.mark.parametrize("format_", [Format.CSV, Format.JSONL])
     async def test_stations(

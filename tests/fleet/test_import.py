@@ -97,8 +97,8 @@ class TestStations:
     @pytest.mark.parametrize(
         ("more", "reason"),
         [
-            ('"auth":1', "auth: input should be an object."),
-            ('"auth":{"securityProfile":3}', "securityProfile: input should be less than or"),
+            ('"auth":1', "auth: must be an object."),
+            ('"auth":{"securityProfile":3}', "securityProfile: must be 2 or less"),
             ('"auth":{}', "securityProfile is missing."),
             ('"auth":{"securityProfile":2},"securityProfile":2', "A property is there twice, in"),
         ],

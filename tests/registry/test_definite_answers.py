@@ -48,6 +48,10 @@ UNCHANGING: dict[str, tuple[Operation, object]] = {
         lambda redis: Stations(redis, b"").set_status("gone", "Rejected"),
         False,
     ),
+    "no station to get a password": (
+        lambda redis: Stations(redis, b"").set_password("gone", "secret"),
+        False,
+    ),
     "another's hash to block": (
         lambda redis: Stations(redis, b"").set_status("foreign", "Rejected"),
         False,

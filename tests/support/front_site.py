@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from csms_redis.api.app import make_app
 from csms_redis.api.health import Component
 from csms_redis.api.protocol import LINGERING, StatusRequestHandler
 from csms_redis.contract.certificates import ClientCertificate
-from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus, Token
+from csms_redis.contract.models import ChargeStationAuth, RefusedReason, RegistrationStatus, Token
 from csms_redis.contract.queries import CertificateQuery, StationQuery, TokenQuery
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
@@ -25,10 +25,12 @@ from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.flight import Answered
 from csms_redis.lookup.reading.flights import NOT_FOUND_TAILS
+from csms_redis.lookup.refused import RefusedStations
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.listing import Page
+from csms_redis.registry.refused import RefusedId, RefusedStore
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.registry.tokens import TOKEN, Tokens
@@ -114,6 +116,10 @@ class _Stations(Stations):
         del cs_id, status
         return False
 
+    async def set_password(self, cs_id: str, base64_sha256: str) -> bool:
+        del cs_id, base64_sha256
+        return False
+
     async def delete(self, cs_id: str) -> bool:
         del cs_id
         return False
@@ -157,6 +163,19 @@ class _Certificates(Certificates):
     async def page(self, query: CertificateQuery) -> Page:
         del query
         return Page([], None)
+
+
+class _Refused(RefusedStore):
+    def __init__(self) -> None:
+        pass
+
+    async def read(self) -> list[list[RefusedId]]:
+        return []
+
+    async def with_reasons(
+        self, refused: Sequence[RefusedId], most: int
+    ) -> list[tuple[RefusedId, RefusedReason | None]]:
+        return [(one, "unknown") for one in refused[:most]]
 
 
 @dataclass(frozen=True)
@@ -210,6 +229,7 @@ async def running_site(
     lookups = HandFilled()
     stations = _Stations()
     access_control = AccessControl(trusted_proxies)
+    refused = RefusedStations(access_control)
     app = make_app(
         stations=stations,
         tokens=_Tokens(),
@@ -217,6 +237,8 @@ async def running_site(
         lookups=lookups,
         components=lambda: {"redis": Component()},
         access_control=access_control,
+        refused=refused,
+        refused_store=_Refused(),
         api=ApiSettings(),
         max_body=MAX_BODY,
         request_timeout=REQUEST_TIMEOUT,
@@ -232,6 +254,7 @@ async def running_site(
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         max_connections=max_connections,
+        refused=refused,
     )
     site = Site(lookup_server, lookups, stations, server, access_control, lingering, [])
     asyncio.get_running_loop().set_exception_handler(

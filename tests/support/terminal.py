@@ -15,14 +15,20 @@ from tests.support.service import PROGRAM, environment
 class Terminal:
     """A command in a terminal of its own."""
 
-    def __init__(self, *arguments: str, cwd: Path, stdout: int | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        stdout: int | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> None:
         self._ours, theirs = pty.openpty()
         self._unread = b""
         self.shown = ""  # all that was seen so far
         self.process = subprocess.Popen(
             [PROGRAM, *arguments],
             cwd=cwd,
-            env=environment({"TERM": "xterm-256color"}),
+            env=environment({"TERM": "xterm-256color"} | (settings or {})),
             stdin=theirs,
             stdout=theirs if stdout is None else stdout,
             stderr=theirs,

@@ -46,9 +46,11 @@ OPERATIONS = {
     "getChargeStation": ("GET", "/cs/{csId}"),
     "deleteChargeStation": ("DELETE", "/cs/{csId}"),
     "setRegistrationStatus": ("PUT", "/cs/{csId}/registrationStatus"),
+    "setChargeStationPassword": ("PUT", "/cs/{csId}/password"),
     "listTokens": ("GET", "/token"),
     "deleteToken": ("DELETE", "/token/{tokenUid}"),
     "listCertificates": ("GET", "/certificate"),
+    "listRefusedStations": ("GET", "/refused"),
 }
 PATIENCE = 30  # seconds
 

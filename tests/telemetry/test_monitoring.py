@@ -194,6 +194,7 @@ WELL = {
     f"csms_connections_open{{{LABELS}}}": "100x120",
     f"csms_connections_max{{{LABELS}}}": "1000x120",
     f"csms_certificates_expiring{{{LABELS}}}": "0x120",
+    f"csms_refused_stations{{{LABELS}}}": "0x120",
     **refused("none", "0x120"),
     **refused("unknown", "0x120"),
     **refused("wrong_secret", "0x120"),
@@ -224,6 +225,7 @@ ILL: dict[str, dict[str, str]] = {
     "CsmsWrongCredentials": refused("unknown", "0+2x120") | refused("wrong_secret", "0+3x120"),
     "CsmsClientsTurnedAway": refused("none", "0+5x120"),
     "CsmsCertificatesExpire": {f"csms_certificates_expiring{{{LABELS}}}": "3x120"},
+    "CsmsStationsRefused": {f"csms_refused_stations{{{LABELS}}}": "3x120"},
 }
 _AT = 92  # minutes
 

@@ -76,6 +76,8 @@ class LookupProtocol(ClientConnection):
         "_hits",
         "_known_headers",
         "_lookups",
+        "_refused",
+        "_request",
         "_server",
         "_sources",
         "_span",
@@ -92,6 +94,8 @@ class LookupProtocol(ClientConnection):
         self._hits = server.lookups.counts.hit
         self._known_headers = server.known_headers.styles
         self._style = Style.KEEP_11  # of the answer to the request that is not answered yet
+        self._refused = server.refused
+        self._request = b""  # the head of the lookup under way
         self._waiter: Waiter | None = None  # of the lookup under way, if that waits for Redis
         self._span: LookupSpan | None = None  # of the lookup under way, if spans are made
         self._handover: Handover | None = None  # made with the first request that is handed over
@@ -108,7 +112,7 @@ class LookupProtocol(ClientConnection):
                 style = self._server.known_headers.recognise(headers)
             if style is not None and line.startswith(_GET):
                 target = line[_TARGET_AT:]
-                if self._answer_from_memory(target, style):
+                if self._answer_from_memory(target, style, data):
                     return
                 wanted = targets.read(target)
                 if wanted is not None:
@@ -175,7 +179,7 @@ class LookupProtocol(ClientConnection):
 
     # A lookup that memory answers: nothing but dictionary look-ups and one write
 
-    def _answer_from_memory(self, target: bytes, style: Style) -> bool:
+    def _answer_from_memory(self, target: bytes, style: Style, request: bytes) -> bool:
         now = monotonic()
         for source in self._sources.all:
             kept = source.fresh.get(target)
@@ -198,6 +202,8 @@ class LookupProtocol(ClientConnection):
                     tail = NO_BODY
                 transport.write(self._server.heads.of(NOT_FOUND, style) + tail)
                 self._lookups.counts.unknown[letter] += 1
+                if next(self._refused.turns, True):
+                    self._refused.passed(request, transport)
                 queue = self._connections.idle_after_404
                 break
         else:
@@ -268,6 +274,7 @@ class LookupProtocol(ClientConnection):
 
     def _ask(self, wanted: Wanted, request: bytes, *, looked: bool) -> None:
         """Ask for a record; without a look at what is in memory if that has it not."""
+        self._request = request
         if looked and wanted[1] is not None:
             self._waiter = self._lookups.read(wanted, self._answered, monotonic())
         else:
@@ -306,11 +313,14 @@ class LookupProtocol(ClientConnection):
         if self._span is not None:
             self._span.answered(status)
             self._span = None
+        request, self._request = self._request, b""
         connections = self._connections
         if status == OK:
             self._transport.write(self._server.heads.ok[self._style] + tail)
             self._next(connections.idle)
         else:
+            if status == NOT_FOUND and next(self._refused.turns, True):
+                self._refused.passed(request, self._transport)
             self._write(status, tail)
             self._next(connections.idle if status == UNAVAILABLE else connections.idle_after_404)
 

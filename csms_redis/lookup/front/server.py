@@ -15,6 +15,7 @@ from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.lookup.front.response_heads import ResponseHeads
 from csms_redis.lookup.front.tracing import LookupSpans
 from csms_redis.lookup.lookups import Lookups
+from csms_redis.lookup.refused import RefusedStations
 
 
 class LookupServer:
@@ -30,6 +31,7 @@ class LookupServer:
         plain_sockets: takes any other connection.
         known_headers: how to answer to headers that were read before.
         heads: the response heads of this second.
+        refused: is told of the stations that are turned away.
         spans: makes the spans of lookups that have to wait; None without tracing.
     """
 
@@ -44,6 +46,7 @@ class LookupServer:
         max_connections: int,
         bodiless: Bodiless = BY_DEFAULT,
         tls: Callable[[], ssl.SSLContext | None] = lambda: None,
+        refused: RefusedStations | None = None,
     ) -> None:
         """Serve from `lookups`, and through aiohttp what is no plain lookup.
 
@@ -56,6 +59,7 @@ class LookupServer:
             max_connections: how many may be open; beyond it the longest waiting one is closed.
             bodiless: which refusals have no body; aiohttp's side has to do the same.
             tls: gives the context of the next TLS handshake.
+            refused: is told of the stations that are turned away; None for one that nobody asks.
         """
         self.lookups = lookups
         self.new_aiohttp_protocol = new_aiohttp_protocol
@@ -74,6 +78,7 @@ class LookupServer:
         )
         self.plain_sockets = PlainSockets(self.new_protocol)
         self.spans: LookupSpans | None = None
+        self.refused = refused or RefusedStations(access_control)
 
     def new_protocol(self) -> LookupProtocol:
         """Make the protocol of a new connection."""
