@@ -169,10 +169,10 @@ class Listener:
         """Accept who has connected and said nothing yet, which the kernel has not told of.
 
         Now that nothing is deferred, the kernel asks such a client once more for the end of its
-        handshake, a second after the client has come.
+        handshake, a second after the client has come, or later where it is busy.
         """
         ports = {each.getsockname()[1] for each in self._sockets if each.family in _INTERNET}
-        latest = monotonic() + _SILENT + _SETTLE * 4
+        latest = monotonic() + 3 * _SILENT
         while monotonic() < latest and await aside.run(lambda: _are_connecting(ports)):
             await asyncio.sleep(_SETTLE)
             await self._accept_all()

@@ -249,6 +249,7 @@ async def _listening(  # noqa: PLR0913, PLR0917 each part of the service once
         finally:
             listener.close()
             lookup_server.connections.abort()
+            lookup_server.plain_sockets.close()
     finally:
         await runner.cleanup()
 
