@@ -7,9 +7,9 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -54,6 +54,34 @@ class CannotListen(Exception):
     """The address cannot be listened on; the message is one line for the operator."""
 
 
+class _Queue:
+    """The kernel's queue of the connections of a listening socket."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self.listening = listening
+        # accept() makes an object on top of this one's, and to ask a socket for its family makes
+        # an enumeration's member: together they take as long as an answer
+        self._accept = listening._accept  # type: ignore[attr-defined] # noqa: SLF001
+        self._make = partial(socket.SocketType, int(listening.family), int(listening.type), 0)
+
+    def next(self) -> socket.SocketType | None:
+        """Accept one connection; None where there is none.
+
+        Raises:
+            OSError: nothing can be accepted now.
+        """
+        while True:
+            try:
+                descriptor, _ = self._accept()
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in _NONE_LEFT | _NOT_LISTENING:
+                    raise
+                continue  # the error is of a connection that has left the queue (accept(2))
+            return self._make(descriptor)
+
+
 class Listener:
     """Accepts connections from listening sockets, and at the end leaves none of them unanswered.
 
@@ -68,6 +96,8 @@ class Listener:
             inherited: whether systemd has opened them, and keeps them open.
         """
         self._sockets = sockets
+        self._queues = [_Queue(each) for each in sockets]
+        self._batch = 1
         self._inherited = inherited
         self._secured = False
         self._accepting = False
@@ -109,8 +139,8 @@ class Listener:
 
     def _accept(self) -> None:
         self._accepting = True
-        for listening in self._sockets:
-            asyncio.get_running_loop().add_reader(listening, self._take_some, listening)
+        for queue in self._queues:
+            asyncio.get_running_loop().add_reader(queue.listening, self._take_some, queue)
 
     def _pause(self) -> None:
         self._accepting = False
@@ -188,71 +218,57 @@ class Listener:
             self._watching.cancel()
         self._pause()
 
-    def _take_some(self, listening: socket.socket) -> None:
+    def _take_some(self, queue: _Queue) -> None:
         room, pause = self._room() if self._secured else _AT_ONCE, _ROOM_PAUSE
+        most = min(room, self._batch)
         try:
-            for connection in islice(_accepted(listening), min(room, _AT_ONCE)):
+            for taken in range(most):
+                connection = queue.next()
+                if connection is None:
+                    # to find none left takes as long as half an answer: where connections come one
+                    # by one, only one is asked for
+                    self._batch = max(1, taken)
+                    break
                 self._take(connection)
+            else:
+                self._batch = min(2 * self._batch, _AT_ONCE)
         except OSError as error:  # mostly because no descriptors are left
             self._log_waiting(error.errno)
             room, pause = 0, _PAUSE
         if room <= 0:
             loop = asyncio.get_running_loop()
-            loop.remove_reader(listening)
-            loop.call_later(pause, self._go_on, listening)
+            loop.remove_reader(queue.listening)
+            loop.call_later(pause, self._go_on, queue)
 
-    def _go_on(self, listening: socket.socket) -> None:
-        if self._accepting and listening.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(listening, self._take_some, listening)
+    def _go_on(self, queue: _Queue) -> None:
+        if self._accepting and queue.listening.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(queue.listening, self._take_some, queue)
 
     async def _accept_all(self) -> None:
-        for listening in self._sockets:
+        for queue in self._queues:
             try:
-                await self._accept_all_from(listening)
+                await self._accept_all_from(queue)
             except OSError as error:
                 # the queues of the other sockets can still be emptied
                 _log.error("cannot accept", reason=os.strerror(error.errno or 0).lower())
 
-    async def _accept_all_from(self, listening: socket.socket) -> None:
-        accepted = _accepted(listening)
+    async def _accept_all_from(self, queue: _Queue) -> None:
         while True:
             if self._room() <= 0:
                 await asyncio.sleep(_ROOM_PAUSE)
                 continue
             try:
-                connection = next(accepted, None)
+                connection = queue.next()
             except OSError as error:
                 if error.errno not in _NONE_LEFT:
                     raise
                 self._log_waiting(error.errno)
                 await asyncio.sleep(_ROOM_PAUSE)
-                accepted = _accepted(listening)
                 continue
             if connection is None:
                 return
             self._take(connection)
             await asyncio.sleep(0)
-
-
-def _accepted(listening: socket.socket) -> Iterator[socket.SocketType]:
-    """The connections in the kernel's queue, until that is empty.
-
-    Raises:
-        OSError: nothing can be accepted now.
-    """
-    # accept() makes an object on top of this one's, and takes 5 µs more
-    accept = listening._accept  # type: ignore[attr-defined] # noqa: SLF001
-    family, kind = int(listening.family), int(listening.type)
-    while True:
-        try:
-            descriptor, _ = accept()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno in _NONE_LEFT | _NOT_LISTENING:
-                raise
-            continue  # the error is of a connection that has left the queue (accept(2))
-        yield socket.SocketType(family, kind, 0, descriptor)
 
 
 def _has_spare_descriptors() -> bool:

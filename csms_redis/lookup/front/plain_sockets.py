@@ -143,8 +143,7 @@ class PlainTransport(asyncio.Transport):
         if self._state is NEW:
             self.read()
         if self._state is NEW:
-            self._state = READING
-            self._sockets.watch(self._descriptor, self)
+            self._watch()
 
     def read(self) -> None:
         """Give the protocol what has arrived."""
@@ -241,8 +240,7 @@ class PlainTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         """Read again."""
         if self._state is PAUSED:
-            self._state = READING
-            self._sockets.watch(self._descriptor, self)
+            self._watch()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The address at the other end, `peername`; nothing else is asked for."""
@@ -256,6 +254,14 @@ class PlainTransport(asyncio.Transport):
             self._sockets.closes(self._descriptor)
         self._state = CLOSED
         self._socket.close()
+
+    def _watch(self) -> None:
+        try:
+            self._sockets.watch(self._descriptor, self)
+        except OSError as error:  # no more can be watched (epoll_ctl(2))
+            self._break(error)
+        else:
+            self._state = READING
 
     def _unwatch(self) -> None:
         if self._state is READING:
