@@ -58,7 +58,7 @@ class _Queue:
     """The kernel's queue of the connections of a listening socket."""
 
     def __init__(self, listening: socket.socket) -> None:
-        self.listening = listening
+        self.socket = listening
         # accept() makes an object on top of this one's, and to ask a socket for its family makes
         # an enumeration's member: together they take as long as an answer
         self._accept = listening._accept  # type: ignore[attr-defined] # noqa: SLF001
@@ -140,7 +140,7 @@ class Listener:
     def _accept(self) -> None:
         self._accepting = True
         for queue in self._queues:
-            asyncio.get_running_loop().add_reader(queue.listening, self._take_some, queue)
+            asyncio.get_running_loop().add_reader(queue.socket, self._take_some, queue)
 
     def _pause(self) -> None:
         self._accepting = False
@@ -203,9 +203,11 @@ class Listener:
         """
         ports = {each.getsockname()[1] for each in self._sockets if each.family in _INTERNET}
         latest = monotonic() + 3 * _SILENT
-        while monotonic() < latest and await aside.run(lambda: _are_connecting(ports)):
-            await asyncio.sleep(_SETTLE)
-            await self._accept_all()
+        connecting = True
+        while connecting:
+            connecting = monotonic() < latest and await aside.run(lambda: _are_connecting(ports))
+            await self._accept_all()  # after the look, for who was connecting may be in the queue
+            await asyncio.sleep(_SETTLE if connecting else 0)
 
     def close(self) -> None:
         """Close at once, whatever waits in the queues."""
@@ -237,12 +239,12 @@ class Listener:
             room, pause = 0, _PAUSE
         if room <= 0:
             loop = asyncio.get_running_loop()
-            loop.remove_reader(queue.listening)
+            loop.remove_reader(queue.socket)
             loop.call_later(pause, self._go_on, queue)
 
     def _go_on(self, queue: _Queue) -> None:
-        if self._accepting and queue.listening.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(queue.listening, self._take_some, queue)
+        if self._accepting and queue.socket.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(queue.socket, self._take_some, queue)
 
     async def _accept_all(self) -> None:
         for queue in self._queues:
