@@ -15,6 +15,7 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from redis import Redis
 
+from tests.support.program import Program
 from tests.support.topologies.software import CHOSEN, Software
 
 DATA = Path(__file__).parent / "data"
@@ -122,7 +124,8 @@ class RawConnection:
 class Service:
     """A running `csms-redis serve`, with the files it writes."""
 
-    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, settings: Mapping[str, str], *, fresh: bool = False) -> None:
+        """Start it; `fresh` with an interpreter of its own, which takes a second longer."""
         self.data_dir = home / "data"
         self._log = home / "log"
         environment = {
@@ -132,15 +135,19 @@ class Service:
             "CSMS_TELEMETRY__LOG_FORMAT": "json",
             **settings,
         }
+        self.process: subprocess.Popen[bytes]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "csms_redis", "serve"],
-                cwd=home,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            if fresh:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "csms_redis", "serve"],
+                    cwd=home,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            else:
+                self.process = Program("serve", cwd=home, env=environment, stdout=log, stderr=log)
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -296,11 +303,20 @@ def short_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running_service(**settings: str) -> Iterator[Service]:
-    """A service with settings of its own, as in `server__port="0"`; it ends with the block."""
+def _running_service(settings: Mapping[str, str], *, fresh: bool) -> Iterator[Service]:
     environment = {f"CSMS_{name.upper()}": value for name, value in settings.items()}
-    with short_directory() as home, Service(home, environment) as service:
+    with short_directory() as home, Service(home, environment, fresh=fresh) as service:
         yield service
+
+
+def running_service(**settings: str) -> AbstractContextManager[Service]:
+    """A service with settings of its own, as in `server__port="0"`; it ends with the block."""
+    return _running_service(settings, fresh=False)
+
+
+def fresh_service(**settings: str) -> AbstractContextManager[Service]:
+    """As `running_service`, with an interpreter and a list of arguments of its own."""
+    return _running_service(settings, fresh=True)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
 from csms_redis.access.secret import hash_of, new_secret
-from tests.conftest import API, PATIENCE, Service, StartService, wait_for
+from tests.conftest import API, PATIENCE, Service, StartService, fresh_service, wait_for
 from tests.system.test_drain import Activated
 
 LOOKUP = f"{API}/cs/cs001/auth"
@@ -191,17 +191,18 @@ def test_brute_force_is_slowed_and_the_gateway_is_not(
     assert time.monotonic() - started < 1
 
 
-def test_no_secret_is_told(guarded: Guarded, start_service: StartService) -> None:
+def test_no_secret_is_told(guarded: Guarded) -> None:
     """Neither in the log, nor in an error, nor in what ps shows; nor is a wrong one."""
-    service = start_service(auth__clients=guarded.clients, telemetry__log_level="debug")
+    settings = {"auth__clients": guarded.clients, "telemetry__log_level": "debug"}
     secrets = [guarded.gateway, guarded.operator, guarded.metrics, "hunter2-wrong"]
-    replies = [
-        service.request(method, path, headers=headers)
-        for secret in secrets
-        for headers in (bearer(secret), basic("maeve", secret), basic(secret, secret))
-        for method, path in (("GET", LOOKUP), ("DELETE", f"{API}/cs/x"), ("GET", "/metrics"))
-    ]
-    shown = service.log + Path(f"/proc/{service.process.pid}/cmdline").read_text("utf-8")
+    with fresh_service(**settings) as service:
+        replies = [
+            service.request(method, path, headers=headers)
+            for secret in secrets
+            for headers in (bearer(secret), basic("maeve", secret), basic(secret, secret))
+            for method, path in (("GET", LOOKUP), ("DELETE", f"{API}/cs/x"), ("GET", "/metrics"))
+        ]
+        shown = service.log + Path(f"/proc/{service.process.pid}/cmdline").read_text("utf-8")
     shown += "".join(f"{reply.headers}{reply.body!r}" for reply in replies if reply.status >= 400)
     assert {401, 403} <= {reply.status for reply in replies}
     for secret in secrets:

@@ -1,7 +1,6 @@
 """Ids that no gateway can use are refused whichever way they come; what is stored stays usable."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import pytest
 
 from tests.api.walking import listed
 from tests.conftest import API, Service, StartService, Valkey, password_hash, segment
-from tests.support.service import PROGRAM, environment
+from tests.support.program import run_text
+from tests.support.service import environment
 
 JSON = {"Content-Type": "application/json"}
 STATION = {"securityProfile": 1, "base64SHA256Password": password_hash("x")}
@@ -85,16 +85,8 @@ def test_any_id_is_taken_where_that_is_set(start_service: StartService) -> None:
 def test_the_command_line_does_the_same(valkey: Valkey, tmp_path: Path) -> None:
     def run(*arguments: str, stdin: str = "", **settings: str) -> tuple[int, str]:
         named = {f"CSMS_{name.upper()}": value for name, value in settings.items()}
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=tmp_path,
-            env=environment({"CSMS_REDIS__URL": valkey.url} | named),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        env = environment({"CSMS_REDIS__URL": valkey.url} | named)
+        done = run_text(*arguments, cwd=tmp_path, env=env, stdin=stdin)
         return done.returncode, done.stdout + done.stderr
 
     add = ("station", "add", "--generate-password")

@@ -14,7 +14,8 @@ from redis import Redis
 
 from tests.conftest import PATIENCE, Valkey, wait_for
 from tests.support.commands import TOKEN, Run, audited, command
-from tests.support.service import PROGRAM, environment
+from tests.support.program import Program
+from tests.support.service import environment
 
 
 def settings(valkey: Valkey, **more: str) -> dict[str, str]:
@@ -69,8 +70,8 @@ class TestWhich:
 @contextmanager
 def under_way(home: Path, valkey: Valkey, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A command whose standard input stays open."""
-    process = subprocess.Popen(
-        [PROGRAM, *arguments],
+    process = Program(
+        *arguments,
         cwd=home,
         env=environment(settings(valkey, CSMS_REDIS__TIMEOUT="60")),
         stdin=subprocess.PIPE,

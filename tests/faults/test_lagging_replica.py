@@ -1,7 +1,6 @@
 """A replica lags, records are deleted, again and through another process, and it is promoted."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -11,7 +10,8 @@ import pytest
 from tests.conftest import API, Reply, Service, running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
-from tests.support.service import PROGRAM, environment
+from tests.support.program import run_text
+from tests.support.service import environment
 from tests.support.topologies.history import History
 from tests.support.topologies.seen import FAULT, MASTER, Outcome, Version, Write
 from tests.support.topologies.sentinels import SentinelGroup
@@ -88,14 +88,10 @@ def block(service: Service, cs_id: str) -> int:
 
 def add(home: Path, settings: Mapping[str, str], cs_id: str) -> str:
     """Add a station unless it is there, as an operator does; what is said."""
-    done = subprocess.run(
-        [PROGRAM, "station", "add", cs_id, "--security-profile", "2"],
+    done = run_text(
+        *("station", "add", cs_id, "--security-profile", "2"),
         cwd=home,
         env=environment({f"CSMS_{name.upper()}": value for name, value in settings.items()}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
     )
     assert done.returncode == 1, done.stderr
     return done.stderr

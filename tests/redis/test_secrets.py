@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Service, running_service, wait_for
+from tests.conftest import Service, fresh_service, wait_for
 from tests.support.service import run
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.sentinels import SentinelGroup
@@ -104,7 +104,7 @@ def _wrong(settings: Settings) -> Settings:
 def test_no_password_is_shown(start: Start, level: str, tmp_path: Path) -> None:
     """The right one and a wrong one: not in the log, in replies, in `check` or in `ps`."""
     with start() as settings:
-        with running_service(**settings, telemetry__log_level=level) as service:
+        with fresh_service(**settings, telemetry__log_level=level) as service:
             wait_for(lambda: service.request("GET", "/health/ready").status == 200, "ready")
             assert _secrets_in(_shown(service)) == []
         told = _checked(settings, tmp_path)
@@ -112,7 +112,7 @@ def test_no_password_is_shown(start: Start, level: str, tmp_path: Path) -> None:
         assert _secrets_in(told) == []
 
         wrong = _wrong(settings)
-        with running_service(**wrong, telemetry__log_level=level) as service:
+        with fresh_service(**wrong, telemetry__log_level=level) as service:
             wait_for(
                 lambda: re.search("password|refuse", str(service.request("GET", "/health/ready"))),
                 "readiness says why",

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from click.testing import CliRunner
 
 from csms_redis.cli import main
-from tests.support.service import PROGRAM, environment
+from tests.support import program
+from tests.support.service import environment
 
 TOKEN = (
     *("--country-code", "DE", "--party-id", "TNM", "--issuer", "TheNewMotion"),
@@ -25,16 +26,7 @@ Run: TypeAlias = Callable[..., Done]
 
 def command(home: Path, settings: dict[str, str], *arguments: str, stdin: str = "") -> Done:
     """Run a command as a process of its own."""
-    done = subprocess.run(
-        [PROGRAM, *arguments],
-        cwd=home,
-        env=environment(settings),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = program.run_text(*arguments, cwd=home, env=environment(settings), stdin=stdin)
     assert "Traceback" not in done.stderr
     return done
 

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,9 +14,10 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from tests.support import program
 from tests.support.topologies.software import CHOSEN
 
-PROGRAM = str(Path(sys.executable).with_name("csms-redis"))
+PROGRAM = program.PROGRAM
 HOST = "127.0.0.1"
 PASSWORD = "Str0ng:p@ss/w#rd?"  # every character that has a meaning in a URL
 
@@ -47,15 +47,7 @@ def run(
     stdin: bytes = b"",
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one `csms-redis` command to its end."""
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        cwd=cwd,
-        env=environment(settings),
-        input=stdin,
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
+    return program.run(*arguments, cwd=cwd, env=environment(settings), stdin=stdin, seconds=30)
 
 
 def free_port() -> int:
@@ -119,22 +111,33 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
-    def spawn(self) -> None:
-        """Start the process without waiting for anything."""
+    def spawn(self, *, fresh: bool = True) -> None:
+        """Start the process without waiting for anything.
+
+        Args:
+            fresh: with a new interpreter, which has all to import; else the process is forked by
+                one that has, a second sooner.
+        """
+        words = ("serve", "--port", str(self._port), *self._arguments)
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [*self._launcher, PROGRAM, "serve", "--port", str(self._port), *self._arguments],
-                cwd=self.home,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            if fresh or self._launcher:
+                self._process = subprocess.Popen(
+                    [*self._launcher, PROGRAM, *words],
+                    cwd=self.home,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            else:
+                self._process = program.Program(
+                    *words, cwd=self.home, env=self._environment, stdout=log, stderr=log
+                )
 
     def start(self) -> Self:
         """Start the process and wait until it listens."""
-        self.spawn()
+        self.spawn(fresh=False)
         until(lambda: self.ended or self._url() is not None, "the service listens")
         assert not self.ended, self.log_text
         return self

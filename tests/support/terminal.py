@@ -4,12 +4,18 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 from pathlib import Path
 from typing import Self
 
 from tests.support.service import PROGRAM, environment
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests run in the background ignore it
 
 
 class Terminal:
@@ -33,7 +39,7 @@ class Terminal:
             stdout=theirs if stdout is None else stdout,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 no threads here
+            preexec_fn=_take_terminal,  # noqa: PLW1509 no threads here
         )
         os.close(theirs)
 

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 from redis import Redis
 
-from tests.support.service import PROGRAM, environment
+from tests.support.program import run_text
+from tests.support.service import environment
 
 TOKEN = (
     '{"countryCode":"DE","partyId":"TNM","type":"RFID","uid":%s,"contractId":"x","issuer":%s,'
@@ -22,15 +23,12 @@ def transfer(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command against a Redis; it must end with `code`, and without a traceback."""
     named = {f"CSMS_{name.upper()}": value for name, value in settings.items()}
-    done = subprocess.run(
-        [PROGRAM, *arguments],
+    done = run_text(
+        *arguments,
         cwd=home,
         env=environment({"CSMS_REDIS__URL": url} | named),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=MOST_SECONDS,
-        check=False,
+        stdin=stdin,
+        seconds=MOST_SECONDS,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr

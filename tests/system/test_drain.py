@@ -328,8 +328,9 @@ class Activated(Service):
         self._listening = listening
         self._pid = pid
 
-    def spawn(self) -> None:
-        """Start the process without waiting for anything."""
+    def spawn(self, *, fresh: bool = True) -> None:
+        """Start the process without waiting for anything; it always is fresh."""
+        del fresh
         descriptor = self._listening.fileno()
         launcher = [sys.executable, "-c", _LAUNCHER, str(descriptor), "3", str(self._pid)]
         with self.log_file.open("ab") as log:
