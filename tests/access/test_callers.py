@@ -19,7 +19,7 @@ from yarl import URL
 
 from csms_redis.access.secret import hash_of, new_secret
 from tests.conftest import API, PATIENCE, Service, StartService, fresh_service, wait_for
-from tests.system.test_drain import Activated
+from tests.support.activated import Activated
 
 LOOKUP = f"{API}/cs/cs001/auth"
 JSON = {"Content-Type": "application/json"}

@@ -98,6 +98,7 @@ class Program(subprocess.Popen[bytes]):
         ]
         call = {"arguments": words, "environment": dict(env), "cwd": str(cwd)}
         self.pid, self._pipe = _ZYGOTE.call(call, standard)
+        assert self.pid > 1
         os.set_blocking(self._pipe, False)
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]

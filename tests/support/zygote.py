@@ -56,6 +56,7 @@ def main(calls: socket.socket) -> None:
                 assert threading.active_count() == 1
                 child = os.fork()
                 if not child:
+                    calls.detach()
                     _become(json.loads(data), files)
                     return
                 *standard, pipe = files

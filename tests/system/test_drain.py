@@ -3,8 +3,6 @@
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -16,7 +14,8 @@ import pytest
 from tests.conftest import PATIENCE, StartService, Valkey, wait_for
 from tests.conftest import Service as AnyService
 from tests.support import service as system
-from tests.support.service import HOST, Service, free_port
+from tests.support.activated import Activated
+from tests.support.service import HOST, free_port
 from tests.support.topologies.authority import LOOPBACK, Authority
 
 LOOKUP = b"GET /api/v0/cs/cs001/auth HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -29,13 +28,6 @@ REGISTER = (
 LONG = "60"  # seconds; more than any test waits
 WAITING = 200  # connections
 AHEAD = 10  # connections
-_LAUNCHER = """
-import os, sys
-given, at, pid = (int(word) for word in sys.argv[1:4])
-os.dup2(given, at)
-os.environ |= {"LISTEN_PID": str(pid or os.getpid()), "LISTEN_FDS": "1"}
-os.execv(sys.argv[4], sys.argv[4:])
-"""
 
 
 def ready(service: AnyService) -> int:
@@ -317,32 +309,6 @@ class TestSystemd:
             assert service.process.wait(PATIENCE) == 1
             assert service.log_text.splitlines()[-1] == (
                 "csms-redis: cannot listen on inherited file 3: it is no listening stream socket"
-            )
-
-
-class Activated(Service):
-    """A service that is started as systemd starts it, with a socket at descriptor 3."""
-
-    def __init__(self, home: Path, listening: socket.socket, *, pid: int = 0) -> None:
-        super().__init__(home, {"CSMS_TELEMETRY__LOG_FORMAT": "json"})
-        self._listening = listening
-        self._pid = pid
-
-    def spawn(self, *, fresh: bool = True) -> None:
-        """Start the process without waiting for anything; it always is fresh."""
-        del fresh
-        descriptor = self._listening.fileno()
-        launcher = [sys.executable, "-c", _LAUNCHER, str(descriptor), "3", str(self._pid)]
-        with self.log_file.open("ab") as log:
-            self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [*launcher, system.PROGRAM, "serve", "--port", "0"],
-                cwd=self.home,
-                env=self._environment,
-                pass_fds=[descriptor],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
             )
 
 
