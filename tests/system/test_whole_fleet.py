@@ -5,24 +5,41 @@ Figures are printed (`-s`).
 
 import asyncio
 import socket
+from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from hashlib import sha256
 from time import monotonic
 
+import orjson
 import pytest
 from redis import Redis
 
+from csms_redis.settings import LookupSettings
 from tests.bench import stations
 from tests.conftest import Service, StartService, Valkey, short_directory, wait_for
 from tests.deploy.balancers import NGINX, running
 from tests.deploy.load import ShortClient
+from tests.deploy.test_kubernetes import PROCESS
 from tests.lookup.http_client import HttpClient, connections
-from tests.lookup.measure import figures, say
+from tests.lookup.measure import figures, resident, say
 from tests.support.service import Service as Registry
 from tests.support.service import free_port
 
 CLIENTS = 32
+TOKEN = {
+    "countryCode": "GB",
+    "partyId": "TWK",
+    "type": "RFID",
+    "contractId": "GBTWK012345678V",
+    "visualNumber": "GB-TWK-012345678-V",
+    "issuer": "Thoughtworks",
+    "groupId": "GBTWK-GROUP-1",
+    "valid": True,
+    "languageCode": "en",
+    "cacheMode": "ALWAYS",
+}
 
 
 @pytest.fixture
@@ -215,6 +232,37 @@ async def test_a_redis_that_loads_its_data(start_service: StartService) -> None:
     assert calls["hmget"] < count + 100
     assert calls["hello"] < 200
     assert calls["scan"] < 100
+
+
+@pytest.mark.slow
+def test_the_defaults_hold_100_000_of_each_kind(
+    valkey: Valkey, admin: Redis, start_service: StartService
+) -> None:
+    """And the process takes no more memory than its near cache may, and what a pod has beside."""
+    count = 100_000
+    stations.store(admin, first=0, count=count)
+    pem = orjson.dumps(
+        "-----BEGIN CERTIFICATE-----\n" + ("A" * 64 + "\n") * 38 + "-----END CERTIFICATE-----\n"
+    )
+    for start in range(0, count, 1000):
+        with admin.pipeline(transaction=False) as pipeline:
+            for number in range(start, start + 1000):
+                uid = f"{number:014X}"
+                token = TOKEN | {"uid": uid, "lastUpdated": "2026-01-01T00:00:00Z"}
+                fields = {name: orjson.dumps(value) for name, value in token.items()}
+                pipeline.hset(f"token:{uid}", mapping=fields)
+                hash_ = urlsafe_b64encode(sha256(b"%d" % number).digest()).decode()
+                pipeline.hset(f"certificate:{hash_}", "certificate", pem)
+            pipeline.execute()
+    service = start_service(redis__url=valkey.url)
+    ready(service)
+    (known,) = service.request("GET", "/health/ready").json["details"]["preload"].values()
+    size = resident(service.process.pid)
+
+    say(f"{count} records of each kind: the process has {size / 2**20:.0f} MiB")
+    assert {name: one["records"] for name, one in known.items()} == dict.fromkeys(known, count)
+    assert all(one["whole"] for one in known.values())
+    assert size < PROCESS + LookupSettings().cache_bytes
 
 
 @pytest.mark.slow
