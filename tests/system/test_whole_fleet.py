@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 from time import monotonic
+from typing import Any
 
 import orjson
 import pytest
@@ -249,7 +250,9 @@ def test_the_defaults_hold_100_000_of_each_kind(
             for number in range(start, start + 1000):
                 uid = f"{number:014X}"
                 token = TOKEN | {"uid": uid, "lastUpdated": "2026-01-01T00:00:00Z"}
-                fields = {name: orjson.dumps(value) for name, value in token.items()}
+                fields: dict[Any, Any] = {
+                    name: orjson.dumps(value) for name, value in token.items()
+                }
                 pipeline.hset(f"token:{uid}", mapping=fields)
                 hash_ = urlsafe_b64encode(sha256(b"%d" % number).digest()).decode()
                 pipeline.hset(f"certificate:{hash_}", "certificate", pem)
