@@ -27,7 +27,7 @@ class Memory:
     """What was measured.
 
     Attributes:
-        stations: Stations that were looked up and are cached.
+        stations: Stations that a service has read.
         bytes_per_station: Growth of the service's resident size for each.
         certificates: Certificates of 2.5 kB that were looked up.
         cache_bytes: What `lookup.cache_bytes` was set to for them.
@@ -59,23 +59,23 @@ def run(cores: Cores, kept: Store, *, count: int) -> Memory:
 
 
 def _stations(cores: Cores, kept: Store, count: int) -> float:
-    server = csms_redis(cache_entries=count, cache_bytes=2**40)
-    path = (server.path % stations.PATTERN).__mod__
-    with servers(cores, kept, [server]) as [started]:
-        look_up = _walker(started, path, server.right)
-        look_up(range(_FIRST))
+    """The bytes of a station, of a service that has read all beside one that has read a few."""
+    path = (csms_redis().path % stations.PATTERN).__mod__
+    few = csms_redis(preload=0, cache_entries=2 * count, cache_bytes=2**40)
+    with servers(cores, kept, [few]) as [started]:
+        _walker(started, path, few.right)(range(_FIRST))
         before = resident_bytes(started.pid)
-        look_up(range(_FIRST, count))
-        grown = resident_bytes(started.pid) - before
+    whole = csms_redis(cache_entries=2 * count, cache_bytes=2**40)
+    with servers(cores, kept, [whole]) as [started]:
         reads = _reads(kept.redis)
-        look_up(range(_FIRST))
+        _walker(started, path, whole.right)(range(_FIRST))
         if _reads(kept.redis) - reads > _PROBES:
             raise CannotRun(f"the service does not keep {count} stations in its near cache")
-    return grown / (count - _FIRST)
+        return (resident_bytes(started.pid) - before) / (count - _FIRST)
 
 
 def _peak(cores: Cores, kept: Store, certificates: int, cache_bytes: int) -> int:
-    with servers(cores, kept, [csms_redis(cache_bytes=cache_bytes)]) as [started]:
+    with servers(cores, kept, [csms_redis(preload=0, cache_bytes=cache_bytes)]) as [started]:
         _walker(started, _certificate_path, _is_certificate)(range(certificates))
         return peak_resident_bytes(started.pid)
 

@@ -207,7 +207,7 @@ def service(cores: Cores, *, connections: int, fleet: int) -> Service:
         _, tls = _connections(cores, kept, connections, tls=True)
         redis = int(kept.redis.info("server")["process_id"])
         before = cpu_ns(redis)
-        storms.run(storms.Storm(count=fleet), csms_redis(), cores, kept)
+        storms.run(storms.Storm(count=fleet), csms_redis(preload=0), cores, kept)
         single = (cpu_ns(redis) - before) / fleet
         server = csms_redis(cache_entries=0)
         load = Load(pattern=server.path % stations.PATTERN, count=fleet)
