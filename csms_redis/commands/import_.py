@@ -17,6 +17,7 @@ from csms_redis.commands.tables import printable
 from csms_redis.fleet import (
     KINDS,
     STDIN,
+    Emsp,
     Format,
     ImportOptions,
     ImportResult,
@@ -59,6 +60,10 @@ _MOST_UNKNOWN = 20  # names that are told
     help="Make each record exactly what its row says: what the row does not say goes, also a "
     "password. Only a block stays.",
 )
+@click.option(
+    "--country-code", help="The country of OCPI tokens that name none (OCPI 2.1.1), as DE."
+)
+@click.option("--party-id", help="The eMSP of OCPI tokens that name none (OCPI 2.1.1), as TNM.")
 @config_option
 def import_command(
     kind: str,
@@ -69,6 +74,8 @@ def import_command(
     dry_run: bool,
     only_new: bool,
     replace: bool,
+    country_code: str | None,
+    party_id: str | None,
     config: Path | None,
 ) -> None:
     """Load stations, tokens or certificates.
@@ -76,9 +83,10 @@ def import_command(
     A SOURCE is one of these: a CSV file, whose first line names the columns by the API's
     properties, in any case, with or without _ - and blanks (stations have a csId, and may have a
     plaintext password, or an authorizationKey in hexadecimal as OCPP 1.6 keeps it; both are
-    hashed); JSON Lines; a list of OCPI 2.2.1 tokens (default_profile_type and energy_contract are
-    left out); a PEM file, or a directory of PEM files; '-' for standard input. The records go to
-    redis.url; the embedded store is used whether or not the service runs.
+    hashed); JSON Lines, or a listing of the API; OCPI tokens (2.1.1, 2.2.1 or 2.3.0) as a list, the
+    replies of one or several pages, or one in each line (default_profile_type and energy_contract
+    are left out); a PEM file, or a directory of PEM files; '-' for standard input. The records go
+    to redis.url; the embedded store is used whether or not the service runs.
 
     What a row does not say, it does not change: without a password, or with an empty cell, a
     station keeps the one it has, and so on. NULL (in JSON null) removes an optional property. With
@@ -103,11 +111,19 @@ def import_command(
     """
     if only_new and replace:
         raise click.UsageError("--only-new and --replace exclude each other")
+    if kind != "tokens" and (country_code or party_id):
+        raise click.UsageError("--country-code and --party-id are for tokens")
     if sources.count(STDIN) > 1:
         raise click.UsageError("standard input can be read only once")
     try:
         opened = [
-            Source(path, KINDS[kind], source_format(path, KINDS[kind], format_)) for path in sources
+            Source(
+                path,
+                KINDS[kind],
+                source_format(path, KINDS[kind], format_),
+                Emsp(country_code, party_id),
+            )
+            for path in sources
         ]
         check_rejects(opened, rejects_file)
     except (UnusableFormat, UnusableRejects) as error:
@@ -165,6 +181,12 @@ def _summarise(kind: str, result: ImportResult, *, written: bool) -> None:
         click.echo(
             f"{result.blocked} of the written stations were blocked, and stay Rejected: to let one "
             "work, use csms-redis station allow",
+            err=True,
+        )
+    if result.passed_over:
+        click.echo(
+            f"{result.passed_over} tokens were passed over: of several with one uid, the one with "
+            "the newest last_updated stays",
             err=True,
         )
     for name, first in islice(result.unknown.items(), _MOST_UNKNOWN):

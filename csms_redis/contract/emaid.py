@@ -84,6 +84,23 @@ def normalise(contract_id: str) -> str:
     return normalised
 
 
+def has_wrong_check_digit(contract_id: str) -> bool:
+    """Whether a contract id is an eMAID with a check digit that is not its own."""
+    try:
+        normalise(contract_id)
+    except WrongCheckDigit:
+        return True
+    return False
+
+
+def comparable(contract_id: str) -> str:
+    """The one spelling of a contract id, but for a check digit that is wrong, which stays."""
+    try:
+        return normalise(contract_id)
+    except WrongCheckDigit:
+        return contract_id.upper().replace("-", "")
+
+
 def check_digit(emaid14: str) -> str:
     """Calculate the 15th character of an eMAID from the 14 before it, as eMI3 defines it.
 

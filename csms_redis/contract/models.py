@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -58,6 +58,9 @@ RegistrationStatus: TypeAlias = Literal["Accepted", "Pending", "Rejected"]
 
 RefusedReason: TypeAlias = Literal["unknown", "blocked", "malformed"]
 """Why a station's lookup is answered that there is none."""
+
+TokenType: TypeAlias = Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"]
+TOKEN_TYPES = frozenset(get_args(TokenType))
 
 
 class ContractModel(BaseModel):
@@ -190,9 +193,7 @@ class Token(ContractModel):
             examples=["TNM"],
         ),
     ]
-    type: Annotated[
-        Literal["AD_HOC_USER", "APP_USER", "OTHER", "RFID"], Field(description="The type of token")
-    ]
+    type: Annotated[TokenType, Field(description="The type of token")]
     uid: Annotated[
         str,
         Field(
@@ -278,6 +279,24 @@ class Token(ContractModel):
             yield from doubts.of_rfid_uid(self.uid)
         yield from doubts.of_blanks(self.uid, self.contractId, self.groupId)
         yield from doubts.of_words(self.groupId, self.contractId, self.visualNumber)
+
+
+class TokenAsGiven(Token):
+    """A token as its eMSP gives it: its contractId is kept in that spelling.
+
+    So is what an export has, whoever gave it.
+    """
+
+    @field_validator("contractId")
+    @classmethod
+    def _normalise(cls, contract_id: str) -> str:
+        return contract_id
+
+    def doubts(self) -> Iterator[Doubt]:
+        """As a token's, and a check digit that is not the eMAID's."""
+        yield from super().doubts()
+        if emaid.has_wrong_check_digit(self.contractId):
+            yield Doubt.CHECK_DIGIT
 
 
 class Certificate(ContractModel):

@@ -11,12 +11,14 @@ from csms_redis.fleet.formats import (
 )
 from csms_redis.fleet.importing import ImportOptions, ImportResult, import_records
 from csms_redis.fleet.kinds import KINDS
+from csms_redis.fleet.ocpi import Emsp
 from csms_redis.fleet.rejects import UnusableRejects, check_rejects
 from csms_redis.fleet.sources import Source
 
 __all__ = [
     "KINDS",
     "STDIN",
+    "Emsp",
     "ExportResult",
     "Format",
     "ImportOptions",

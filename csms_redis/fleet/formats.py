@@ -1,6 +1,5 @@
 """The format of a file: from `--format`, else from its name, else from how it begins."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 
@@ -92,13 +91,7 @@ def sniff(start: bytes, kind: Kind) -> Format:
         return Format.PEM
     if not start.startswith((b"{", b"[")):
         return Format.CSV
-    if kind is not KINDS["tokens"]:
-        return Format.JSONL
-    try:
-        first = json.loads(start.partition(b"\n")[0])
-    except (ValueError, RecursionError):
-        return Format.OCPI  # the value goes on in the next line, as none does in JSON Lines
-    return Format.JSONL if isinstance(first, dict) and "data" not in first else Format.OCPI
+    return Format.JSONL
 
 
 def _check_kind(found: Format, path: Path, kind: Kind) -> None:

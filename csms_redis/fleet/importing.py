@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from csms_redis.contract.doubts import Doubt, Doubtful, refuse_any
 from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
 from csms_redis.fleet.failure import TransferFailed, UnusableSource
-from csms_redis.fleet.kinds import Kind
+from csms_redis.fleet.kinds import Checked, Kind
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.rejects import Rejects
 from csms_redis.fleet.rows import Row, Unreadable
@@ -87,6 +87,7 @@ class ImportResult:
             whole record has not got it, or set back to its default.
         unknown: columns or properties that are not known and were left out, with the place of the
             first (`file:line`).
+        passed_over: OCPI tokens in whose place a newer one with their uid stays.
         rejected: rows that were refused.
         rejects: the files that these rows were written to.
         doubts: what is doubtful about rows that were not rejected: each doubt with the number of
@@ -100,6 +101,7 @@ class ImportResult:
     existing: int = 0
     removed: Counter[str] = field(default_factory=Counter)
     unknown: dict[str, str] = field(default_factory=dict)
+    passed_over: int = 0
     rejected: int = 0
     rejects: list[Path] = field(default_factory=list)
     doubts: dict[Doubt, DoubtfulRows] = field(default_factory=dict)
@@ -191,6 +193,7 @@ class _Run:
         self._prefix = settings.redis.key_prefix.encode()
         self._options = options
         self._rejects: list[Rejects] = []
+        self._newest: dict[bytes, bytes] = {}  # of each OCPI token: when updated, and whose it is
         self._rejecting = threading.Lock()
 
     @property
@@ -247,7 +250,7 @@ class _Run:
     @contextmanager
     def _pass(self) -> Iterator[None]:
         """Around one reading of all sources: count anew, and write the files of rejects anew."""
-        self.result, self._rejects = ImportResult(), []
+        self.result, self._rejects, self._newest = ImportResult(), [], {}
         try:
             yield
         finally:
@@ -338,7 +341,7 @@ class _Run:
         return rejects
 
     def _read(self, source: Source, rejects: Rejects) -> Iterator[_Batch]:
-        result, kind = self.result, self._kind
+        result = self.result
         batch = _Batch()
         size = 0
         updated = now()
@@ -347,21 +350,20 @@ class _Run:
             if isinstance(row, Unreadable):
                 self._reject(rejects, row, row.reason, row.data)
                 continue
-            whole = row.whole or self._options.replace
             try:
-                if self._api.strict:
-                    refuse_any(row.doubts)
-                checked = kind.check(
-                    row.data, api=self._api, prefix=self._prefix, now=updated, whole=whole
-                )
+                checked = self._check(row, updated)
             except BadRequest as bad:
                 self._reject(rejects, row, bad.error, row.data)
+                continue
+            if checked is None:
                 continue
             for doubt in row.doubts + checked.doubts:
                 self._doubt(row, doubt)
             record = checked.record
             if record.needed and self._options.dry_run:
                 self._doubt(row, _NO_PASSWORD)  # unless the station is there with one
+            if row.whole and record.key in batch.records:
+                size -= sum(map(len, batch.records.pop(record.key).fields.values()))
             if record.key in batch.records or len(batch.records) == _BATCH or size > _BATCH_BYTES:
                 yield batch
                 batch, size = _Batch(), 0
@@ -371,6 +373,47 @@ class _Run:
             size += sum(map(len, record.fields.values()))
         if batch.records:
             yield batch
+
+    def _check(self, row: Row, updated: bytes) -> Checked | None:
+        """What a row makes; None for an OCPI token in whose place a newer one stays.
+
+        Raises:
+            BadRequest: the row is refused.
+        """
+        if self._api.strict:
+            refuse_any(row.doubts)
+        checked = self._kind.check(
+            row.data,
+            api=self._api,
+            prefix=self._prefix,
+            now=updated,
+            whole=row.whole or self._options.replace,
+        )
+        return None if row.whole and self._is_passed_over(row, checked.record) else checked
+
+    def _is_passed_over(self, row: Row, record: Record) -> bool:
+        """Whether an OCPI token is older than another with its uid, whichever source that is in.
+
+        A token that does not say when it was updated is older than all that do.
+
+        Raises:
+            Doubtful: the other is of another eMSP, and strict mode stores no doubtful record.
+        """
+        fields = record.fields
+        updated = fields[b"lastUpdated"] if row.data.get("lastUpdated") else b""
+        party = fields[b"countryCode"] + fields[b"partyId"]
+        before = self._newest.get(record.key)
+        if before is not None:
+            before_updated, _, before_party = before.partition(b" ")
+            if before_party.upper() != party.upper():
+                if self._api.strict:
+                    raise Doubtful(Doubt.UID_OF_TWO_PARTIES)
+                self._doubt(row, Doubt.UID_OF_TWO_PARTIES)
+            self.result.passed_over += 1
+            if updated < before_updated:
+                return True
+        self._newest[record.key] = updated + b" " + party
+        return False
 
 
 async def in_thread(items: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:

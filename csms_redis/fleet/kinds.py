@@ -15,9 +15,11 @@ from csms_redis.contract.doubts import Doubt, of_password, refuse_any
 from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.models import (
     Certificate,
+    CertificateSummary,
     ChargeStationAuth,
     ChargeStationRegistration,
     Token,
+    TokenAsGiven,
     moment,
 )
 from csms_redis.contract.passwords import base64_sha256, bytes_of_hex
@@ -223,7 +225,7 @@ class TokenKind(Kind):
         removed: tuple[bytes, ...] = ()
         if None in data.values():
             removed, data = self.removed(data), _without_nulls(data)
-        token = Token.check(data, strict=api.strict)
+        token = TokenAsGiven.check(data, strict=api.strict)
         updated = _last_updated(token.lastUpdated, now)
         doubts = () if api.strict else tuple(token.doubts())
         record = token_record(prefix, token, updated=updated, partial=not whole, removed=removed)
@@ -237,6 +239,7 @@ class CertificateKind(Kind):
     exported = columns = ("certificate", _UPDATED)
     required = ("certificate",)
     secrets = frozenset({"certificate"})  # it may be a private key
+    left_out = frozenset(CertificateSummary.model_fields) - {_UPDATED}
 
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
@@ -245,6 +248,11 @@ class CertificateKind(Kind):
         del whole
         rest = _without_nulls(data)
         updated = _last_updated(rest.pop(_UPDATED, None), now)
+        if "certificate" not in rest:
+            raise BadRequest(
+                "certificate is missing: a listing tells of certificates, but does not have them; "
+                "import what csms-redis export writes."
+            )
         certificate = Certificate.check(rest, strict=api.strict)
         read = check_certificate(certificate.certificate, strict=api.strict)
         return Checked(certificate_record(prefix, read, updated=updated), read.doubts)

@@ -11,8 +11,9 @@ from csms_redis.fleet import csv_rows, json_rows, pem_rows
 from csms_redis.fleet.csv_lines import TextLines
 from csms_redis.fleet.failure import UnusableSource
 from csms_redis.fleet.formats import STDIN, Format, sniff
-from csms_redis.fleet.kinds import Kind
+from csms_redis.fleet.kinds import KINDS, Kind
 from csms_redis.fleet.names import Names
+from csms_redis.fleet.ocpi import NO_EMSP, Emsp
 from csms_redis.fleet.rows import Row, Unreadable
 
 _LOOK_AHEAD = 2**13  # bytes, from which the format is found
@@ -32,8 +33,18 @@ class Source:
         names: of its columns or properties.
     """
 
-    def __init__(self, path: Path, kind: Kind, format_: Format | None) -> None:
-        """Read rows of `kind` from `path`; `source_format` gives the format."""
+    def __init__(
+        self, path: Path, kind: Kind, format_: Format | None, emsp: Emsp = NO_EMSP
+    ) -> None:
+        """Read rows of a kind.
+
+        Args:
+            path: of the source.
+            kind: of the rows.
+            format_: from `source_format`.
+            emsp: of OCPI tokens that do not name theirs.
+        """
+        self._emsp = emsp if kind is KINDS["tokens"] else None
         self.path = path
         self.name = "stdin" if path == STDIN else str(path)
         self.size: int | None = None
@@ -117,9 +128,12 @@ class Source:
             case Format.CSV:
                 rows = csv_rows.read(file, self.name, self.names)
             case Format.JSONL:
-                rows = map(self._renamed, json_rows.read_lines(file, self.name))
+                rows = map(self._renamed, json_rows.read_lines(file, self.name, emsp=self._emsp))
             case Format.OCPI:
-                rows = map(self._renamed, json_rows.read_ocpi(file, self.name))
+                rows = map(
+                    self._renamed,
+                    json_rows.read_ocpi(file, self.name, emsp=self._emsp or NO_EMSP),
+                )
             case Format.PEM:
                 rows = pem_rows.read(file, self.name)
         measured = self.size is not None

@@ -16,7 +16,7 @@ import orjson
 from csms_redis.fleet.cells import write_cell
 from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.formats import STDIN, Format
-from csms_redis.fleet.json_rows import to_ocpi
+from csms_redis.fleet.ocpi import to_ocpi
 
 
 class ForeignRecord(Exception):

@@ -1,5 +1,8 @@
 """Authorization tokens: `token:{UID}`, the uid in ASCII upper case."""
 
+import orjson
+
+from csms_redis.contract import emaid
 from csms_redis.contract.identifiers import token_uid
 from csms_redis.contract.models import Token
 from csms_redis.contract.queries import TokenQuery
@@ -90,15 +93,33 @@ class Tokens:
             Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
-        filters = [(TOKEN.asked.index(name.encode()), of) for name, of in query.filters.items()]
+        filters = [
+            (
+                TOKEN.asked.index(name.encode()),
+                of,
+                _is_contract if name == "contractId" else is_value,
+            )
+            for name, of in query.filters.items()
+        ]
 
         def show(uid: str, values: Values) -> bytes | None:
             del uid
-            if all(is_value(values[index], wanted) for index, wanted in filters):
+            if all(is_it(values[index], wanted) for index, wanted, is_it in filters):
                 return _show(values)
             return None
 
         return await self._listing.page(query, show, offset=query.offset)
+
+
+def _is_contract(stored: bytes | None, wanted: str) -> bool:
+    """Whether a field is a contract id, however that is spelled: an import keeps its spelling."""
+    if stored is None:
+        return False
+    try:
+        contract_id = orjson.loads(stored)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(contract_id, str) and emaid.comparable(contract_id) == wanted
 
 
 def _show(values: Values) -> bytes | None:
