@@ -356,6 +356,8 @@ def test_pkcs_12_and_the_trusted_form_are_converted_too(tmp_path: Path) -> None:
         ),
         (LEAF, Form.CERTIFICATE, "a certificate in DER"),
     ],
+    # Keys are made anew in each process, and pytest-xdist's are to have the same names of tests.
+    ids=["request", "revocations", "public key", "PKCS#12", "PKCS#8", "SEC 1", "sealed", "DER"],
 )
 def test_what_is_no_certificate_is_named(der_: bytes, form: Form, said: str) -> None:
     """As a file, as base64, and behind a BEGIN line that lies."""
