@@ -272,7 +272,7 @@ def test_the_defaults_hold_100_000_of_each_kind(
 async def test_a_rollout_under_a_storm(valkey: Valkey, admin: Redis) -> None:
     """Three replicas behind nginx, one after the other replaced, while each station comes once.
 
-    No request fails, and no lookup is read from Redis: only scans and probes are.
+    No request fails, and lookups cost Redis nothing: scans and probes do.
     """
     NGINX.need()
     count = 60_000
@@ -322,16 +322,10 @@ async def test_a_rollout_under_a_storm(valkey: Valkey, admin: Redis) -> None:
                 await asyncio.to_thread(service.ready)
             over.set()
         reads = int(admin.info("commandstats")["cmdstat_hmget"]["calls"])
-        counted = sum(
-            int(line.rpartition(" ")[2].partition(".")[0])
-            for service in replicas
-            for line in service.request("GET", "/metrics").body.decode().splitlines()
-            if line.startswith('csms_lookups_total{outcome="read"')
-        )
 
     say(f"{asked} stations once each in a rollout: {len(failed)} failed, {reads} HMGET")
     assert failed == []
     assert asked > 1000
-    assert counted == 0
-    # each new process reads the fleet once; each process probes once a second
+    # each new process reads each station once, whoever asks for it before that: nginx does not ask
+    # whether a process is ready; besides, each process probes once a second
     assert 3 * count <= reads < 3 * count + 1000
