@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from csms_redis.contract.blanks import BLANKS
 from csms_redis.fleet import csv_rows
 from csms_redis.fleet.cells import read_cell, write_cell
 from csms_redis.fleet.failure import UnusableSource
+from csms_redis.fleet.formats import Format
 from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
+from csms_redis.fleet.writers import open_writer
 from tests.conftest import DATA
 
 CASES = DATA / "imports"
@@ -490,6 +493,9 @@ WORD = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_s
 )
 
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
 @st.composite
 def dialect(draw: st.DrawFn) -> tuple[list[dict[str, Any]], bytes]:
     """A table of records, and a file that has it in some dialect."""
@@ -558,6 +564,25 @@ class TestAnyDialect:
     def test_reads_back_the_same(self, given_: tuple[list[dict[str, Any]], bytes]) -> None:
         table, data = given_
         assert records(data) == table
+
+
+class TestExport:
+    """What an export writes."""
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.lists(st.lists(TEXT, min_size=3, max_size=3), max_size=5))
+    @example([["", " ", "NULL"], ["\\N", "' x'", '="x"'], ["a\r\nb", "4.65E+12", "'t Hof"]])
+    def test_reads_back_the_same(self, rows: list[list[str]]) -> None:
+        """Whatever is in a text."""
+        names = ["uid", "issuer", "groupId"]
+        table = [dict(zip(names, row, strict=True)) | {"valid": False} for row in rows]
+        with tempfile.TemporaryDirectory() as directory:
+            target = Path(directory) / "x.csv"
+            every = list(TOKENS.exported)
+            with open_writer(Format.CSV, target, every) as writer:
+                for record in table:
+                    writer.write("", record)
+            assert records(target.read_bytes(), "tokens") == table
 
 
 def test_the_cases_are_all_tried() -> None:

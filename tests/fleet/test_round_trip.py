@@ -45,27 +45,39 @@ class TestRoundTrip:
         """Twice, from and to what is there, for all that may be in a record."""
         here, elsewhere = two
         odd = ["=1+1", "'", "", "-2", "a,b", 'q"', "x\r\ny\rz", "\u20ac\U0001f50c", " s ", "@"]
+        odd += [
+            "NULL",
+            "\\N",
+            "'t Hof",
+            "' x'",
+            "4.65E+12",
+            '="x"',
+            "a;b|c\td",
+            "\u00a0x\u200b",
+            "\x1a",
+        ]
+        odd += ["'0"]
         source = tmp_path / f"source.{'pem' if kind == 'certificates' else 'jsonl'}"
         if kind == "stations":
             rows = [
                 {
-                    "csId": "".join(text.split()) + str(number),
+                    "csId": "".join(text.replace("\x1a", "").split()) + str(number),
                     "securityProfile": number % 3,
                     "base64SHA256Password": f"+{text}",
                     "registrationStatus": ("Accepted", "Rejected", "Pending")[number % 3],
                     "lastUpdated": "2024-02-29T23:59:60Z",
                     **({"invalidUsernameAllowed": False} if number % 2 else {}),
                 }
-                for number, text in enumerate(odd * 30)
+                for number, text in enumerate(odd * 15)
             ]
             source.write_text("".join(json.dumps(row) + "\n" for row in rows))
         elif kind == "tokens":
-            source.write_text(
-                "".join(
-                    TOKEN % (json.dumps(f"=Uid{number}"), json.dumps(text))
-                    for number, text in enumerate(odd * 30)
-                )
-            )
+            rows = [
+                json.loads(TOKEN % ('"x"', json.dumps(text)))
+                | {"uid": f"{_printable(text)}{number}", "visualNumber": text, "groupId": text}
+                for number, text in enumerate(odd * 15)
+            ]
+            source.write_text("".join(json.dumps(row) + "\n" for row in rows))
         else:
             chain = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_bytes()
             source.write_bytes(b"=text \xe2\x82\xac\r\n" + chain)
@@ -84,6 +96,11 @@ class TestRoundTrip:
             without = transfer(tmp_path, here, "export", kind, "-").stdout
             assert "base64SHA256Password" not in without
             assert without.count("\n") == 300
+
+
+def _printable(text: str) -> str:
+    """What a uid may have of a text."""
+    return "".join(one for one in text if " " <= one <= "~")
 
 
 def _records(file: Path) -> list[bytes]:
