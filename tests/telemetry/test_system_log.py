@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,8 +24,9 @@ class _Screen(io.TextIOWrapper):
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """What a terminal shows; of the module alone, for pytest has a standard error of its own."""
     shown = io.BytesIO()
-    monkeypatch.setattr("sys.stderr", _Screen(shown))
+    monkeypatch.setattr(log, "sys", SimpleNamespace(stderr=_Screen(shown)))
     return shown
 
 
