@@ -106,7 +106,7 @@ class TestDockerfile:
         tops = {file.parts[0] for file in context(ROOT)}
 
         assert tops == {
-            *("LICENSE", "README.md", "csms_redis", "deploy", "pyproject.toml"),
+            *("LICENSE", "README.md", "config.toml", "csms_redis", "deploy", "pyproject.toml"),
         }
         assert {file for file in context(ROOT) if file.parts[0] == "deploy"} == {
             Path("deploy/build.lock"),
