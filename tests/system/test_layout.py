@@ -193,8 +193,9 @@ def test_check_tells_it(topology: Topology, tmp_path: Path) -> None:
 def test_another_version_that_appears_while_it_serves(topology: Topology, *, tracked: bool) -> None:
     """From when the change is heard, or after the next loss at the latest, nothing is written."""
     owner(topology, STATION).call("HSET", STATION, "securityProfile", "2")
-    entries = {} if tracked else {"lookup__cache_entries": "0"}
-    with running_service(**topology.settings, **PREFIX, **QUICK, **entries) as service:
+    # A process that has read the fleet stays ready, and answers from memory.
+    known = {"lookup__preload": "false"} if tracked else {"lookup__cache_entries": "0"}
+    with running_service(**topology.settings, **PREFIX, **QUICK, **known) as service:
         wait_for(lambda: ready(service), "ready")
         assert service.post("/cs/cs002", {"securityProfile": 2}).status == 201
         owner(topology).call("SET", KEY, "2")
