@@ -65,7 +65,8 @@ class PlainSockets:
         """
         self._new_protocol = new_protocol
         self._watched: dict[int, PlainTransport] = {}
-        self._poll: select.epoll | None = None
+        self._poll = select.epoll()  # from the start: later there may be no descriptor left for it
+        self._is_read = False
         self._moves: set[asyncio.Task[None]] = set()
 
     def begin(self, accepted: socket.SocketType) -> None:
@@ -74,15 +75,14 @@ class PlainSockets:
 
     def watch(self, descriptor: int, transport: "PlainTransport") -> None:
         """Have the transport read as soon as something arrives."""
-        if self._poll is None:
-            self._poll = select.epoll()
+        if not self._is_read:
+            self._is_read = True
             asyncio.get_running_loop().add_reader(self._poll.fileno(), self._arrived)
         self._poll.register(descriptor, select.EPOLLIN)
         self._watched[descriptor] = transport
 
     def unwatch(self, descriptor: int) -> None:
         """Let it read no more; its socket stays open."""
-        assert self._poll is not None  # noqa: S101 it was watched
         self._poll.unregister(descriptor)
         del self._watched[descriptor]
 
@@ -91,7 +91,6 @@ class PlainSockets:
         del self._watched[descriptor]
 
     def _arrived(self) -> None:
-        assert self._poll is not None  # noqa: S101 this reads it
         for descriptor, _ in self._poll.poll(0, _IN_ONE_TURN):
             transport = self._watched.get(descriptor)
             if transport is not None:  # what another did in this turn may have closed it
@@ -105,10 +104,9 @@ class PlainSockets:
 
     def close(self) -> None:
         """Watch no more; there are no connections left."""
-        if self._poll is not None:
+        if self._is_read:
             asyncio.get_running_loop().remove_reader(self._poll.fileno())
-            self._poll.close()
-            self._poll = None
+        self._poll.close()
 
 
 class PlainTransport(asyncio.Transport):
