@@ -10,13 +10,11 @@ from csms_redis.commands.doubts import warn
 from csms_redis.commands.exits import run_or_exit
 from csms_redis.commands.ids import HashCommand
 from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.commands.lists import Listed, list_options, list_records
 from csms_redis.commands.records import (
     EXIT_CODES,
-    Listed,
     RecordKind,
     json_option,
-    list_options,
-    list_records,
     print_result,
     record_group,
     remove_record,

@@ -8,9 +8,9 @@ import orjson
 
 from csms_redis.commands.exits import run_or_exit
 from csms_redis.commands.inputs import config_option, read_settings
-from csms_redis.commands.records import Listed, Printed, list_options
-from csms_redis.contract.models import RefusedStation
+from csms_redis.commands.lists import Listed, Printed, list_options
 from csms_redis.contract.queries import MAX_REFUSED
+from csms_redis.contract.shown import RefusedStation
 from csms_redis.registry.connected import connected
 from csms_redis.registry.refused import RefusedStore, in_order, merged, shown_as
 from csms_redis.settings import Settings

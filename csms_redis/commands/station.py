@@ -16,11 +16,11 @@ from csms_redis.commands.inputs import (
     config_option,
     read_settings,
 )
+from csms_redis.commands.lists import Listed, list_options, list_records
 from csms_redis.commands.passwords import Password, password_options
 from csms_redis.commands.records import (
     EXIT_CODES,
     EXIT_CODES_BY_ID,
-    Listed,
     RecordKind,
     Records,
     add_record,
@@ -28,8 +28,6 @@ from csms_redis.commands.records import (
     change_records,
     find_ids,
     json_option,
-    list_options,
-    list_records,
     print_result,
     record_group,
     remove_record,
@@ -41,13 +39,9 @@ from csms_redis.commands.selection import Selection, filter_options, selection_o
 from csms_redis.commands.tables import printable
 from csms_redis.contract.doubts import Doubt, refuse_any
 from csms_redis.contract.identifiers import station_id
-from csms_redis.contract.models import (
-    ChargeStation,
-    ChargeStationAuth,
-    ChargeStationSecurity,
-    RegistrationStatus,
-)
+from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus
 from csms_redis.contract.queries import StationQuery
+from csms_redis.contract.shown import ChargeStation, ChargeStationSecurity
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.resource import Record, Stored
 from csms_redis.registry.stations import STATION, Stations, station_record

@@ -8,15 +8,13 @@ import click
 from csms_redis.commands.doubts import warn
 from csms_redis.commands.ids import IdCommand
 from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.commands.lists import Listed, list_options, list_records
 from csms_redis.commands.records import (
     EXIT_CODES,
     EXIT_CODES_BY_ID,
-    Listed,
     RecordKind,
     add_record,
     json_option,
-    list_options,
-    list_records,
     print_result,
     record_group,
     remove_record,

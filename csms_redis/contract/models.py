@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.config import JsonDict
 
 from csms_redis.contract import doubts, emaid
-from csms_redis.contract.certificates import MAX_NAME, MAX_PEM_BYTES
+from csms_redis.contract.certificates import MAX_PEM_BYTES
 from csms_redis.contract.doubts import PROFILE_NUMBERS, Doubt, refuse_any
 from csms_redis.contract.errors import BadRequest
 from csms_redis.rules import rule_of
@@ -344,114 +344,6 @@ class ChargeStationPassword(ContractModel):
         """A password that no gateway can match."""
         if not _SHA256.fullmatch(self.base64SHA256Password):
             yield Doubt.PASSWORD_NO_SHA256
-
-
-class ChargeStationSecurity(BaseModel):
-    """How a charge station is authenticated, without its credential."""
-
-    model_config = ConfigDict(json_schema_extra=ADDITION)
-
-    securityProfile: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=2,
-            json_schema_extra={"enum": [0, 1, 2]},
-            description="The security profile that the charge station uses",
-        ),
-    ]
-    invalidUsernameAllowed: Annotated[
-        bool | None,
-        Field(description="Whether an invalid username does not prevent the station connecting"),
-    ] = None
-
-
-class ChargeStation(BaseModel):
-    """A charge station, without its credential.
-
-    It shares no property with `ChargeStationAuth`, so that no gateway can take one for the other.
-    """
-
-    model_config = ConfigDict(json_schema_extra=ADDITION)
-
-    csId: Annotated[str, Field(description="The charge station identifier")]
-    auth: Annotated[
-        ChargeStationSecurity, Field(description="How the charge station is authenticated")
-    ]
-    registrationStatus: Annotated[
-        RegistrationStatus | None,
-        Field(description="What the station's BootNotification is to be answered (OCPP)"),
-    ] = None
-    lastUpdated: Annotated[
-        DateTime | None, Field(description="The date the record was last updated")
-    ] = None
-
-
-class RefusedStation(BaseModel):
-    """A station that was turned away."""
-
-    model_config = ConfigDict(json_schema_extra=ADDITION)
-
-    csId: Annotated[
-        str,
-        Field(description="The charge station identifier; of a malformed one the path's text"),
-    ]
-    reason: Annotated[
-        RefusedReason | None,
-        Field(
-            description="Why it would be refused now: `unknown` - it is not registered, `blocked` "
-            "- its registrationStatus is `Rejected`, `malformed` - no station can have this "
-            "identifier; left out while Redis is away"
-        ),
-    ] = None
-    count: Annotated[
-        int,
-        Field(ge=1, description="How often it was refused; an estimate where very many were"),
-    ]
-    firstRefused: Annotated[DateTime, Field(description="When it was refused first, in UTC")]
-    lastRefused: Annotated[DateTime, Field(description="When it was refused last, in UTC")]
-    client: Annotated[
-        str,
-        Field(description="Who asked last: a client's name, or an address where it has none"),
-    ]
-
-
-class CertificateSummary(BaseModel):
-    """What a client certificate says of itself.
-
-    What cannot be read from a certificate is left out.
-    """
-
-    model_config = ConfigDict(json_schema_extra=ADDITION)
-
-    certificateHash: Annotated[
-        str,
-        Field(description="The SHA-256 hash of the certificate's DER bytes, as padded base64url"),
-    ]
-    subject: Annotated[
-        str | None,
-        Field(
-            max_length=MAX_NAME,
-            description="Whom it was issued to (RFC 4514), cut where it is too long",
-        ),
-    ] = None
-    issuer: Annotated[
-        str | None,
-        Field(
-            max_length=MAX_NAME, description="Who issued it (RFC 4514), cut where it is too long"
-        ),
-    ] = None
-    serialNumber: Annotated[
-        str | None,
-        Field(description="Its serial number in hexadecimal, as OpenSSL spells it"),
-    ] = None
-    notBefore: Annotated[DateTime | None, Field(description="When its validity begins, in UTC")] = (
-        None
-    )
-    notAfter: Annotated[DateTime | None, Field(description="When its validity ends, in UTC")] = None
-    lastUpdated: Annotated[
-        DateTime | None, Field(description="The date the record was last updated")
-    ] = None
 
 
 class Status(BaseModel):

@@ -7,13 +7,10 @@ from pydantic import BaseModel
 
 from csms_redis.contract.models import (
     Certificate,
-    CertificateSummary,
-    ChargeStation,
     ChargeStationAuth,
     ChargeStationPassword,
     ChargeStationRegistration,
     ContractModel,
-    RefusedStation,
     Token,
 )
 from csms_redis.contract.queries import (
@@ -24,6 +21,7 @@ from csms_redis.contract.queries import (
     StationQuery,
     TokenQuery,
 )
+from csms_redis.contract.shown import CertificateSummary, ChargeStation, RefusedStation
 
 BASE_PATH = "/api/v0"
 

@@ -15,7 +15,6 @@ from csms_redis.contract.doubts import Doubt, of_password, refuse_any
 from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.models import (
     Certificate,
-    CertificateSummary,
     ChargeStationAuth,
     ChargeStationRegistration,
     Token,
@@ -23,6 +22,7 @@ from csms_redis.contract.models import (
     moment,
 )
 from csms_redis.contract.passwords import base64_sha256, bytes_of_hex
+from csms_redis.contract.shown import CertificateSummary
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
 from csms_redis.registry.resource import Record, Resource

@@ -13,8 +13,9 @@ from csms_redis.contract.certificates import (
     read_pem,
 )
 from csms_redis.contract.errors import Unavailable
-from csms_redis.contract.models import Certificate, CertificateSummary, moment
+from csms_redis.contract.models import Certificate, moment
 from csms_redis.contract.queries import CertificateQuery
+from csms_redis.contract.shown import CertificateSummary
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.scan import MastersChanged, Scan
 from csms_redis.registry.listing import MOST_AT_ONCE, Listing, Page, Values

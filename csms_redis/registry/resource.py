@@ -1,4 +1,8 @@
-"""What the three kinds of record share: a Redis hash of JSON values, and a lookup of it."""
+"""What the three kinds of record share: a Redis hash of JSON values, and a lookup of it.
+
+Longer than others: the scripts of a write stand beside what gives them their arguments and reads
+their replies, for one cannot be changed without the other.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum

@@ -7,12 +7,9 @@ import orjson
 
 from csms_redis.contract.doubts import Doubt
 from csms_redis.contract.identifiers import station_id
-from csms_redis.contract.models import (
-    ChargeStationAuth,
-    ChargeStationSecurity,
-    RegistrationStatus,
-)
+from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus
 from csms_redis.contract.queries import StationQuery
+from csms_redis.contract.shown import ChargeStationSecurity
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.scan import Scan
 from csms_redis.registry.listing import Listing, Page, Values
