@@ -7,6 +7,7 @@ right.
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.data_set import IDENTITY_KEY
 from csms_redis.registry.layout import LAYOUT_KEY
+from csms_redis.registry.refused import REFUSED_KEY
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
 
@@ -14,6 +15,7 @@ KEYS = (
     *(f"{resource.name}:*" for resource in (STATION, TOKEN, CERTIFICATE)),
     LAYOUT_KEY.decode(),
     IDENTITY_KEY.decode(),
+    REFUSED_KEY.decode(),
 )
 """Patterns of the service's keys, each behind `redis.key_prefix`."""
 

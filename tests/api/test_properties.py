@@ -84,7 +84,8 @@ def reset(service: Service, store: Redis) -> None:
 
 def snapshot(store: Redis) -> Stored:
     """All records that are stored."""
-    keys = [key for key in store.scan_iter() if key not in {b"layout", b"dataset"}]
+    not_records = {b"layout", b"dataset", b"refused"}
+    keys = [key for key in store.scan_iter() if key not in not_records]
     return {key: dict(store.hgetall(key)) for key in keys}
 
 

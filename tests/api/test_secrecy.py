@@ -147,6 +147,7 @@ def test_the_password_of_redis_is_not_in_the_log(start_service: StartService) ->
 
 def test_one_line_per_write_with_what_it_was_about(own: Service) -> None:
     """And none per lookup, found or not."""
+    wait_for(lambda: own.events("all records are known"), "all records are known")
     own.post("/cs/cs%20001", {"securityProfile": 2})
     own.post("/token", TOKEN)
     own.post("/certificate", {"certificate": PEM})

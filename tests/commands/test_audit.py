@@ -37,12 +37,12 @@ class TestWhich:
     def test_a_token_has_one_spelling(self, valkey: Valkey, tmp_path: Path) -> None:
         """That of its key, as the service tells it, of a refused one too."""
         for arguments in (
-            ("token", "add", "abC1", *TOKEN),
-            ("token", "add", "abC1", *TOKEN, "--type", "none"),
-            ("token", "remove", "Abc1"),
+            ("token", "add", "abCDef12", *TOKEN),
+            ("token", "add", "abCDef12", *TOKEN, "--type", "none"),
+            ("token", "remove", "Abcdef12"),
         ):
             done = command(tmp_path, settings(valkey), *arguments)
-            assert json.loads(done.stderr.splitlines()[0])["uid"] == "ABC1"
+            assert json.loads(done.stderr.splitlines()[0])["uid"] == "ABCDEF12"
 
     def test_what_is_no_id_is_told_as_it_was_given(self, valkey: Valkey, tmp_path: Path) -> None:
         """Escaped, of bounded length; but not what is no hash, which may be a key."""

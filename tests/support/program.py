@@ -16,6 +16,15 @@ PROGRAM = str(Path(sys.executable).with_name("csms-redis"))
 _READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "MALLOC", "OPENSSL", "UV_")
 
 
+def takes(environment: Mapping[str, str]) -> bool:
+    """Whether a fork can have it: an interpreter reads some names at its start only."""
+    return all(
+        os.environ.get(name) == value
+        for name, value in environment.items()
+        if name.startswith(_READ_AT_START)
+    )
+
+
 class _Zygote:
     """The process that forks, started when it is first needed."""
 
@@ -82,8 +91,7 @@ class Program(subprocess.Popen[bytes]):
         stderr: int | IO[Any] | None = None,
     ) -> None:
         """Start it, with these arguments."""
-        for name, value in env.items():
-            assert not name.startswith(_READ_AT_START) or os.environ.get(name) == value, name
+        assert takes(env), env.keys() - os.environ.keys()
         self._pipe = -1
         super().__init__(
             [PROGRAM, *arguments], cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr

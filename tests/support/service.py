@@ -137,7 +137,7 @@ class Service:
 
     def start(self) -> Self:
         """Start the process and wait until it listens."""
-        self.spawn(fresh=False)
+        self.spawn(fresh=not program.takes(self._environment))
         until(lambda: self.ended or self._url() is not None, "the service listens")
         assert not self.ended, self.log_text
         return self

@@ -82,7 +82,8 @@ class TestStandalone:
     @pytest.mark.parametrize("right", [*TO_STORE, "+del"])
     def test_the_log_says_that_a_right_is_missing(self, right: str, empty: Standalone) -> None:
         permit(empty.nodes, ON_REDIS, right)
-        empty.node.call("HSET", "cs:cs001", "securityProfile", "1")
+        record = ("securityProfile", "1", "registrationStatus", '"Rejected"')
+        empty.node.call("HSET", "cs:cs001", *record)
         with service_as(empty) as service:
             wait_for(lambda: ready(service), "ready")
             service.post("/cs/cs001", {"securityProfile": 2})
@@ -152,10 +153,10 @@ class TestStandalone:
 
     @pytest.mark.parametrize("right", ["+scan", "+info"])
     def test_without_a_right_to_list(self, right: str, empty: Standalone) -> None:
-        """Listings are refused, and nothing else."""
+        """Listings are refused, records are not read ahead, and nothing else."""
         permit(empty.nodes, ON_REDIS, right)
         with service_as(empty) as service:
-            see_it_work(service, quiet=right != "+info")
+            see_it_work(service, quiet=False)
             for path in ("/cs", "/token", "/certificate"):
                 reply = service.get(path)
                 assert reply.status == 503
