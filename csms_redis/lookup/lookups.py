@@ -42,7 +42,7 @@ from csms_redis.lookup.reading.flights import AWAY, NOT_FOUND_TAILS, Flights
 from csms_redis.lookup.reading.preload import Preload
 from csms_redis.lookup.reading.record_scan import RecordScan
 from csms_redis.lookup.reading.source_events import SourceEvents
-from csms_redis.lookup.reading.sources import Sources
+from csms_redis.lookup.reading.sources import Source, Sources
 from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.topology import Topology
 from csms_redis.registry.resource import Resource
@@ -144,10 +144,17 @@ class Lookups:
             answered: called once, now or within `lookup.timeout`.
             now: monotonic seconds.
         """
-        target = wanted[2]
-        if self._answer_without_record(wanted, answered, now):
+        resource, record_id, target = wanted
+        key = self._before[resource] + (record_id or b"")
+        master = self.sources.of_key(key)
+        if (
+            master is not None
+            and now < master.lease_until
+            and master.wholes[target[ROUTE_AT]].lacks(target)
+        ):
+            self._answer_without_record(wanted, answered, master)
             return None
-        may_know = bool(self.cache.old)  # whether anything is known that is not fresh any more
+        may_know = len(self.cache.old) > 0  # whether anything is known that is not fresh any more
         for source in self.sources.all:
             if now >= source.lease_until and source.fresh:
                 may_know = True
@@ -164,7 +171,8 @@ class Lookups:
                 return None
             waiter: Waiter = flight.join(answered, deadline, queue)
         else:
-            flight = self.flights.depart(wanted, now, knows=knows)
+            if master is not None or not knows:
+                flight = self.flights.depart(resource, target, key, master, now)
             if flight is None:
                 self.flights.fall_back(target, answered)
                 return None
@@ -180,17 +188,13 @@ class Lookups:
     def _record_ended(self, target: bytes) -> None:
         self.events.ended(target)
 
-    def _answer_without_record(self, wanted: Wanted, answered: Answered, now: float) -> bool:
-        """Answer that there is no such record, where all records of the kind are known."""
-        resource, record_id, target = wanted
-        source = self.sources.lack(target, self._before[resource] + (record_id or b""), now)
-        if source is None:
-            return False
+    def _answer_without_record(self, wanted: Wanted, answered: Answered, source: Source) -> None:
+        """Answer that there is no such record, because a source knows all records of the kind."""
+        resource, _, target = wanted
         answer_tail = NOT_FOUND_TAILS[resource]
         source.unknown.put(target, answer_tail)  # the front finds it there
         self.counts.unknown[target[ROUTE_AT]] += 1
         answered(NOT_FOUND, answer_tail)
-        return True
 
     def leave(self, waiter: Waiter) -> None:
         """Wait no more: nobody is there who would take the answer."""

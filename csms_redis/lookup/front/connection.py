@@ -151,7 +151,8 @@ class ClientConnection(asyncio.Protocol, ABC):
             self._handshake.cancel()
 
     def _wait_in(self, queue: Queue, now: float) -> None:
-        self._leave_queue()
+        if self._queue is not None:
+            self._leave_queue()
         queue[self] = now
         self._queue = queue
         self._waiting_since = now

@@ -116,9 +116,9 @@ class LookupProtocol(ClientConnection):
                     return
                 wanted = targets.read(target)
                 if wanted is not None:
-                    self._begin_lookup(wanted, style)
                     # memory was looked through for a target that is canonical
-                    self._ask(wanted, data, looked=wanted[2] is target)
+                    looked = wanted[2] is target and wanted[1] is not None
+                    self._look_up(wanted, style, data, monotonic() if looked else None)
                     return
             self._buffer = data
             self._advance()
@@ -257,26 +257,37 @@ class LookupProtocol(ClientConnection):
         if refused is None:
             headers = request[_TARGET_AT + len(head.target) + len(_VERSION) :]
             self._server.known_headers.remember(without_added(headers), style)
-        self._begin_lookup(wanted, style)
-        if refused is None:
-            self._ask(wanted, request, looked=False)
-        else:
-            self._refuse(refused)
-            self._begin_span(wanted, request)
+        self._look_up(wanted, style, request, refused=refused)
         return True
 
-    def _begin_lookup(self, wanted: Wanted, style: Style) -> None:
+    def _look_up(
+        self,
+        wanted: Wanted,
+        style: Style,
+        request: bytes,
+        looked: float | None = None,
+        refused: Refused | None = None,
+    ) -> None:
+        """Ask for the answer to a request, or refuse it; nothing else is answered until then.
+
+        Args:
+            wanted: the record.
+            style: of the answer.
+            request: its head.
+            looked: when memory was looked through and has it not (monotonic seconds); None where
+                nobody has looked.
+            refused: why access control does not admit it.
+        """
         if style & BODILESS and wanted[0] is TOKEN:
             style = Style(style & ~BODILESS)
         self._style = Style(style | CLOSES) if self._connections.draining else style
         self._state = LOOKING_UP
-        self._leave_queue()
-
-    def _ask(self, wanted: Wanted, request: bytes, *, looked: bool) -> None:
-        """Ask for a record; without a look at what is in memory if that has it not."""
         self._request = request
-        if looked and wanted[1] is not None:
-            self._waiter = self._lookups.read(wanted, self._answered, monotonic())
+        self._leave_queue()
+        if refused is not None:
+            self._refuse(refused)
+        elif looked is not None:
+            self._waiter = self._lookups.read(wanted, self._answered, looked)
         else:
             self._waiter = self._lookups.ask(wanted, self._answered)
         if self._server.spans is not None:

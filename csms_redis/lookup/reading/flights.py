@@ -17,9 +17,9 @@ from csms_redis.lookup.reading.flight import Answered, Attached, Flight, Joiners
 from csms_redis.lookup.reading.read_connection import ReadError
 from csms_redis.lookup.reading.record_read import NoRecord, RecordRead, body_in
 from csms_redis.lookup.reading.sources import Source, Sources
-from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.outcomes import NOT_THE_MASTER
 from csms_redis.redis.topology import Topology
+from csms_redis.registry.resource import Resource
 
 AWAY: Final = "Redis cannot be read. Try again."
 """What who gets no answer from Redis is told."""
@@ -91,34 +91,32 @@ class Flights:
         self._prefix = prefix
         self._max_in_flight = max_in_flight
         self._end_timer = end_timer
-        self._reads = {
-            route.resource: RecordRead(route.resource, prefix) for route in targets.ROUTES
-        }
+        self._reads = {route.resource: RecordRead(route.resource) for route in targets.ROUTES}
         # each with who waited, the status, the tail, and when it was asked
         self._landed: list[tuple[Answered | None, Joiners, int, bytes, float]] = []
 
     # The begin
 
-    def depart(self, wanted: Wanted, now: float, *, knows: bool) -> Flight | None:
-        """Begin a read; None where too many are under way, or what is known is to do.
+    def depart(
+        self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
+    ) -> Flight | None:
+        """Begin a read; None where too many are under way.
 
         Args:
-            wanted: the record.
+            resource: which kind of record.
+            target: of the record, canonical.
+            key: of the record.
+            source: of the key's master; None where that cannot be read, and the flight has to wait.
             now: monotonic seconds.
-            knows: whether something is known that may be served while Redis cannot be read.
         """
-        resource, record_id, target = wanted
-        read = self._reads[resource]
-        key = read.before + (record_id or b"")
-        source = self._sources.of_key(key)
         if source is None:
-            if knows or len(self._dispatch.backlog) >= self._max_in_flight:
+            if len(self._dispatch.backlog) >= self._max_in_flight:
                 return None
         elif (
             under_way := len(source.connection.pending) - source.unasked
         ) >= self._max_in_flight and under_way >= self._max_in_flight * source.commands:
             return None
-        flight = Flight(self, resource, target, key, read.command(key), now)
+        flight = Flight(self, resource, target, key, self._reads[resource].command(key), now)
         self._attached.by_target[target] = flight
         if source is None:
             self._dispatch.backlog[flight] = None

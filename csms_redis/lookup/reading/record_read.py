@@ -33,12 +33,10 @@ def body_in(resource: Resource, reply: Any) -> bytes | None:
 class RecordRead:
     """The HMGET of one kind of record, encoded but for the key."""
 
-    __slots__ = ("_format", "before")
+    __slots__ = ("_format",)
 
-    def __init__(self, resource: Resource, prefix: bytes) -> None:
-        """Encode it for the records of `resource`, whose keys begin with `prefix`."""
-        # what stands before the id in a key
-        self.before = resource.key(prefix, "")
+    def __init__(self, resource: Resource) -> None:
+        """Encode it for the records of `resource`."""
         fields = b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in resource.asked)
         self._format = b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%%b\r\n%b" % (
             len(resource.asked) + 2,

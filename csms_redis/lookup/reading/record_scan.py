@@ -109,7 +109,7 @@ class RecordScan:
         self._cache = cache
         self._end_timer = end_timer
         self._pace = pace
-        self._command = RecordRead(resource, prefix).command
+        self._command = RecordRead(resource).command
         self._whole = source.wholes[LETTER_OF[resource]]
 
     async def run(self) -> None:

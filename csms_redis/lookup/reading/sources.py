@@ -168,19 +168,6 @@ class Sources:
         source = self.of_key(key)
         return source is not None and source.wholes[target[ROUTE_AT]].changed(target)
 
-    def lack(self, target: bytes, key: bytes, now: float) -> Source | None:
-        """The source by which there is no such record, or none to be shown; None for none.
-
-        Args:
-            target: of the record, canonical.
-            key: of the record.
-            now: monotonic seconds.
-        """
-        source = self.of_key(key)
-        if source is None or now >= source.lease_until:
-            return None
-        return source if source.wholes[target[ROUTE_AT]].lacks(target) else None
-
     @property
     def serve_stale(self) -> bool:
         """Whether something is known that may be served while Redis cannot be read."""
