@@ -22,7 +22,7 @@ from csms_redis.redis.client import RedisClient
 from csms_redis.redis.retries import Retries
 from csms_redis.registry.connected import connected
 from csms_redis.registry.data_set import DataSet
-from csms_redis.registry.resource import Record, Stored, now, store_all
+from csms_redis.registry.resource import Record, Stored, Written, now, store_all
 from csms_redis.settings import Settings
 
 _BATCH = 500  # records
@@ -277,11 +277,7 @@ class _Run:
                 elif isinstance(reply, Conflict):
                     self._reject_stored(batch, record, reply.error)
                 elif reply.stored:
-                    self.result.written += 1
-                    self.result.blocked += reply.stored is Stored.WITH_KEPT
-                    self.result.removed.update(reply.removed)
-                    if reply.lacking:
-                        self._doubt(batch.rows[record.key][0], _NO_PASSWORD)
+                    self._count(reply, batch.rows[record.key][0])
                 elif reply.lacking:
                     self._reject_stored(batch, record, Doubtful(_NO_PASSWORD).error)
                 else:
@@ -291,6 +287,15 @@ class _Run:
             records = failed
             if not await retries.wait(failure):
                 raise _GaveUp(failure.error.split(". ")[0].rstrip("."))
+
+    def _count(self, written: Written, row: Row) -> None:
+        """Count a record that was stored, and what was removed for it."""
+        self.result.written += 1
+        self.result.blocked += written.stored is Stored.WITH_KEPT
+        if written.removed:  # even an empty update takes more than 1 µs
+            self.result.removed.update(written.removed)
+        if written.lacking:
+            self._doubt(row, _NO_PASSWORD)
 
     def _reject_stored(self, batch: _Batch, record: Record, reason: str) -> None:
         """Reject the row of a record that cannot be stored beside what is in Redis."""

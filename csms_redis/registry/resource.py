@@ -406,7 +406,8 @@ def _evaluate(
         fields, defaults, removed = record.fields, record.defaults, record.removed
         arguments += (2 * len(fields), 2 * len(defaults), len(removed), how)
         arguments += chain.from_iterable(fields.items())
-        arguments += chain.from_iterable(defaults.items())
+        if defaults:
+            arguments += chain.from_iterable(defaults.items())
         arguments += removed
     return ("EVAL", _STORE, len(records), *(record.key for record in records), *arguments)
 
