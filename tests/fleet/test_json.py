@@ -71,7 +71,7 @@ class TestCases:
         assert "ct.json:3" in line
         assert "ct.json:4" in line
 
-    def test_one_uid_several_times(self, run: Run, redis: Redis) -> None:
+    def test_one_uid_several_times(self, run: Run, redis: Redis, tmp_path: Path) -> None:
         """The newest stays; the others are counted, and two eMSPs are told of."""
         done = run("import", "tokens", str(CASES / "dup.json"))
         assert "read 3, written 1, existing 0, rejected 0" in done.stdout
@@ -80,7 +80,8 @@ class TestCases:
         token = stored(redis, "DUP1")
         assert (token["type"], token["contractId"], token["valid"]) == ("OTHER", "CON-2", True)
         assert token["lastUpdated"] == "2026-01-01T00:00:00Z"
-        done = run("import", "tokens", str(CASES / "dup.json"), code=3, api__strict="true")
+        words = ("import", "tokens", str(CASES / "dup.json"), "--rejects", str(tmp_path / "r"))
+        done = run(*words, code=3, api__strict="true")
 
     def test_odd_values(self, run: Run, redis: Redis, tmp_path: Path) -> None:
         """An optional value costs itself only, a type beyond ours is OTHER, 2.1.1 is read."""
