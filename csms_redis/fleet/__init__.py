@@ -9,10 +9,11 @@ from csms_redis.fleet.formats import (
     source_format,
     target_format,
 )
-from csms_redis.fleet.importing import ImportOptions, ImportResult, import_records
+from csms_redis.fleet.importing import import_records
 from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.ocpi import Emsp
 from csms_redis.fleet.rejects import UnusableRejects, check_rejects
+from csms_redis.fleet.results import ImportOptions, ImportResult
 from csms_redis.fleet.sources import Source
 
 __all__ = [
