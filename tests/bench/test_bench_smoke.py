@@ -117,6 +117,7 @@ def test_each_station_comes_over_tls_of_its_own(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_needs_wrk")
 def test_sizes_are_measured() -> None:
     """Records of each kind are stored and connections opened, and each has a size."""

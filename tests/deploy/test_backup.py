@@ -92,7 +92,7 @@ def filled() -> Iterator[Standalone]:
         yield topology
 
 
-@pytest.mark.parametrize("make", [Standalone, ClusterGroup])
+@pytest.mark.parametrize("make", [Standalone, pytest.param(ClusterGroup, marks=pytest.mark.slow)])
 def test_what_is_restored_is_what_was_backed_up(
     make: Callable[[], Topology], filled: Standalone, tmp_path: Path
 ) -> None:

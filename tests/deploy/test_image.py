@@ -173,6 +173,7 @@ def healthy(image: Image, port: int) -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.slow
 class TestSteps:
     """Its steps, taken on this machine's Python."""
 

@@ -84,6 +84,7 @@ def test_a_master_fails(fault: str, wait_replicas: int) -> None:
     )
 
 
+@pytest.mark.slow  # test_slot_migration.py moves slots in each run
 def test_slots_migrate() -> None:
     """Key by key, with ASK between, to a node that is new; then a range at once; then it leaves."""
     with site() as at:
