@@ -66,6 +66,8 @@ class TestStandalone:
             wait_for(lambda: ready(service), "ready")
             assert {reply.status for reply in write_all(service)[:-1]} == {201}
             assert service.post("/certificate", {"certificate": PEM}).status == 201
+        for key in empty.node.call("KEYS", "c*:*") + empty.node.call("KEYS", "token:*"):
+            empty.node.call("HSET", key, "x", "1")  # so that each write has a field to remove
         permit(empty.nodes, ON_REDIS, right)
         with service_as(empty) as service:
             wait_for(lambda: ready(service), "ready")
@@ -82,7 +84,7 @@ class TestStandalone:
     @pytest.mark.parametrize("right", [*TO_STORE, "+del"])
     def test_the_log_says_that_a_right_is_missing(self, right: str, empty: Standalone) -> None:
         permit(empty.nodes, ON_REDIS, right)
-        record = ("securityProfile", "1", "registrationStatus", '"Rejected"')
+        record = ("securityProfile", "1", "registrationStatus", '"Rejected"', "x", "1")
         empty.node.call("HSET", "cs:cs001", *record)
         with service_as(empty) as service:
             wait_for(lambda: ready(service), "ready")
