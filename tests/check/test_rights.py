@@ -10,7 +10,7 @@ from csms_redis.check.server import memory
 from tests.support.check_report import about, check
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.rights import ON_DISKS, ON_REDIS, PASSWORD, permit
-from tests.support.topologies.software import EACH, REDIS_7_0, Software
+from tests.support.topologies.software import CHOSEN, EACH, REDIS_7_0, Software
 from tests.support.topologies.standalone import Standalone
 
 # these are asked for when a connection is made, or where there is a cluster
@@ -95,6 +95,8 @@ def test_a_server_without_waitaof(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("right", "on_disk"), [("+wait", "false"), ("", "true")])
 def test_the_rights_to_wait(right: str, on_disk: str, one: Standalone, tmp_path: Path) -> None:
+    if on_disk == "true":
+        CHOSEN.must_know("WAITAOF")
     permit(one.nodes, ON_REDIS, right)
     waits = {"wait_replicas": "1", "wait_for_disk": on_disk}
     ((level, text),) = levels(one, tmp_path, "wait", "waitaof", **waits)

@@ -12,7 +12,7 @@ from csms_redis.redis.address import Address
 from csms_redis.redis.durability import Durability
 from csms_redis.redis.node import Node
 from tests.support.topologies.sentinels import SentinelGroup
-from tests.support.topologies.software import REDIS_7_0
+from tests.support.topologies.software import CHOSEN, REDIS_7_0
 
 REPLICAS = 2
 SET = (b"SET", b"cs:a", b"1")
@@ -130,6 +130,7 @@ async def test_fewer_are_enough_where_fewer_are_wanted(group: SentinelGroup) -> 
 
 async def test_a_disk_without_an_append_only_file(group: SentinelGroup) -> None:
     """Cannot be waited for; the log and the answer say what to change."""
+    CHOSEN.must_know("WAITAOF")
     for each in group.nodes:
         each.call("CONFIG", "SET", "appendonly", "no")
     async with writing(group, REPLICAS, on_disk=True) as node:
