@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 
 from csms_redis.check.finding import Finding, ok, warning
 from csms_redis.contract.errors import Unavailable
+from csms_redis.lookup.known.near_cache import FILLED
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.connections import Command
@@ -23,7 +24,6 @@ from csms_redis.settings import Settings
 _KINDS = {STATION: "stations", CERTIFICATE: "certificates", TOKEN: "tokens"}
 _COUNT = 1000
 _WITHIN = 10.0  # seconds that counting may take
-_FILLED = 0.9  # see lookup.known.near_cache
 
 
 async def preload(topology: Topology, settings: Settings) -> AsyncIterator[Finding]:
@@ -51,7 +51,7 @@ async def preload(topology: Topology, settings: Settings) -> AsyncIterator[Findi
         await redis.close()
     total = sum(counts.values())
     said = ", ".join(f"{counts[kind]:,} {name}" for kind, name in _KINDS.items())
-    if total > lookup.cache_entries * _FILLED:
+    if total > lookup.cache_entries * FILLED:
         yield warning(
             "preload",
             f"{said}: more than a process may hold; set lookup.cache_entries to "

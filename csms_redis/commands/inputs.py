@@ -1,8 +1,9 @@
 """What a command is given: the settings, and a password on standard input."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -10,6 +11,9 @@ from csms_redis.commands.exits import exit_with
 from csms_redis.contract.doubts import PROFILE_NUMBERS
 from csms_redis.contract.passwords import bytes_of_hex
 from csms_redis.settings import BadSettings, Settings, load
+
+Command: TypeAlias = Callable[..., None]
+"""What click makes a command of; options are put around it."""
 
 config_option = click.option(
     "--config",

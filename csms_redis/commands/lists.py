@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from csms_redis.commands.exits import run_or_exit
-from csms_redis.commands.records import Command, RecordKind, all_records
+from csms_redis.commands.inputs import Command
+from csms_redis.commands.records import RecordKind, all_records
 from csms_redis.commands.tables import Table, cell, flat
-from csms_redis.registry.connected import connected
 from csms_redis.settings import Settings
 
 
@@ -85,8 +85,7 @@ def list_records(
     printed = Printed(kind.columns, kind.spared, as_json=listed.as_json)
 
     async def work() -> None:
-        async with connected(settings.redis) as redis:
-            records = kind.records(redis, settings.redis.key_prefix.encode())
+        async with kind.opened(settings.redis) as records:
             found = all_records(kind, records, filters)
             if listed.sort is not None:
                 property_ = listed.sort

@@ -5,17 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import click
 
 from csms_redis.access.secret import new_secret
 from csms_redis.commands.exits import exit_with
-from csms_redis.commands.inputs import hex_option, password_of, read_password, without_line_end
+from csms_redis.commands.inputs import (
+    Command,
+    hex_option,
+    password_of,
+    read_password,
+    without_line_end,
+)
 from csms_redis.contract.doubts import Doubt, of_password
 from csms_redis.contract.passwords import base64_sha256
-
-Command: TypeAlias = Callable[..., None]
 
 _MOST_BYTES = 64 * 1024  # of a file; OCPP has 64 characters at most
 

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import click
 import orjson
@@ -21,7 +22,7 @@ from csms_redis.redis.retries import Retries
 from csms_redis.registry.connected import connected
 from csms_redis.registry.listing import Page
 from csms_redis.registry.resource import Record, Resource, Written, store, store_all
-from csms_redis.settings import Settings
+from csms_redis.settings import RedisSettings, Settings
 
 _AT_ONCE = 50  # records that are changed together
 _MOST_LOGGED = 200  # characters of a malformed id
@@ -41,7 +42,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON for scr
 replace_option = click.option(
     "--replace", is_flag=True, help="Replace the record, if there is one with this id already."
 )
-Command: TypeAlias = Callable[..., None]
 
 
 class Records(Protocol):
@@ -82,6 +82,12 @@ class RecordKind:
     columns: Sequence[str]
     spared: Sequence[str]
     logs_malformed_ids: bool = True
+
+    @asynccontextmanager
+    async def opened(self, settings: RedisSettings) -> AsyncIterator[Records]:
+        """Connect to Redis until the block ends, see `connected`; its records of this kind."""
+        async with connected(settings) as redis:
+            yield self.records(redis, settings.key_prefix.encode())
 
     def audited_id(self, given: str) -> dict[str, str]:
         """What a line of the audit has to name the record: its id, else what was given for it."""
@@ -170,8 +176,7 @@ def show_record(
     async def read() -> bytes:
         record_id = kind.parse_id(given_id)
         if record_id is not None:
-            async with connected(settings.redis) as redis:
-                records = kind.records(redis, settings.redis.key_prefix.encode())
+            async with kind.opened(settings.redis) as records:
                 found = await records.get(record_id)
                 if found is not None:
                     if doubts is not None:
@@ -213,8 +218,7 @@ def change_record(
             line.update(audited_change or {})
             record_id = kind.parse_id(given_id)
             if record_id is not None:
-                async with connected(settings.redis) as redis:
-                    records = kind.records(redis, settings.redis.key_prefix.encode())
+                async with kind.opened(settings.redis) as records:
                     if await change(records, record_id):
                         return
             raise NotFound(kind.resource.not_found)
@@ -226,8 +230,7 @@ def find_ids(kind: RecordKind, settings: Settings, filters: Mapping[str, Any]) -
     """The ids of the records that filters let through."""
 
     async def work() -> tuple[str, ...]:
-        async with connected(settings.redis) as redis:
-            records = kind.records(redis, settings.redis.key_prefix.encode())
+        async with kind.opened(settings.redis) as records:
             every = [record async for record in all_records(kind, records, filters)]
             return tuple(orjson.loads(record)[kind.id_property] for record in every)
 
@@ -280,8 +283,7 @@ def change_records(
 
     async def work() -> None:
         nonlocal changed
-        async with connected(settings.redis) as redis:
-            records = kind.records(redis, settings.redis.key_prefix.encode())
+        async with kind.opened(settings.redis) as records:
             for start in range(0, len(given_ids), _AT_ONCE):
                 some = given_ids[start : start + _AT_ONCE]
                 done = await asyncio.gather(

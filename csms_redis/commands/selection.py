@@ -1,15 +1,13 @@
 """Which stations a command is for: named one by one, in a file, or by what they have in common."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TextIO
 
 import click
 
-from csms_redis.commands.inputs import PROFILE_HELP, SECURITY_PROFILE
-
-Command: TypeAlias = Callable[..., None]
+from csms_redis.commands.inputs import PROFILE_HELP, SECURITY_PROFILE, Command
 
 
 def filter_options(command: Command) -> Command:

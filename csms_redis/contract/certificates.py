@@ -56,6 +56,7 @@ _CONVERTED_BY = {
     Form.PKCS7: "openssl pkcs7 -print_certs",
     Form.PKCS12: "openssl pkcs12 -clcerts -nokeys",
 }
+_NO_TEXT = "the certificate is not UTF-8 text; send it as PEM, which is ASCII"
 _TRUSTED = "OpenSSL's own form with trust settings; convert it: openssl x509 -in FILE -out NEW.pem"
 # Wider than RFC 7468, for a key is a key in a block that is cut, indented or PGP's too.
 _PRIVATE_KEY = re.compile(r"-[ \t]*(?:BEGIN|END)[ \w]{0,40}PRIVATE KEY", re.ASCII | re.IGNORECASE)
@@ -108,9 +109,7 @@ def text_of(data: bytes) -> str:
     except UnicodeDecodeError:
         if b"-----BEGIN" in data:  # the text around a block may be of any encoding
             return data.decode("latin-1")
-        raise InvalidCertificate(
-            "the certificate is not UTF-8 text; send it as PEM, which is ASCII"
-        ) from None
+        raise InvalidCertificate(_NO_TEXT) from None
 
 
 def read_pem(text: str) -> ClientCertificate:
@@ -149,9 +148,7 @@ def _refuse_long(text: str) -> None:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise InvalidCertificate(
-            "the certificate is not UTF-8 text; send it as PEM, which is ASCII"
-        ) from None
+        raise InvalidCertificate(_NO_TEXT) from None
     if size > MAX_PEM_BYTES:
         raise InvalidCertificate(
             f"the certificate is longer than {MAX_PEM_BYTES} bytes; "

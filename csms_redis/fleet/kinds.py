@@ -24,6 +24,7 @@ from csms_redis.contract.models import (
 from csms_redis.contract.passwords import base64_sha256, bytes_of_hex
 from csms_redis.contract.shown import CertificateSummary
 from csms_redis.contract.station_ids import check_station_id
+from csms_redis.fleet import ocpi
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
 from csms_redis.registry.resource import Record, Resource
 from csms_redis.registry.stations import STATION, station_record
@@ -213,10 +214,8 @@ class TokenKind(Kind):
     booleans = frozenset({"valid"})
     ids = frozenset({"uid", "contractId", "groupId", "visualNumber"})
     optional = frozenset({"visualNumber", "groupId", "languageCode"})
-    aliases = MappingProxyType(
-        {"whitelist": "cacheMode", "language": "languageCode", "auth_id": "contractId"}
-    )
-    left_out = frozenset({"default_profile_type", "energy_contract"})
+    aliases = MappingProxyType(ocpi.NAMES | {ocpi.OLD_CONTRACT_ID: "contractId"})
+    left_out = ocpi.LEFT_OUT
 
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool

@@ -1,13 +1,13 @@
 """OCPI's Token objects (2.2.1, 12.3.2; 2.3.0; 2.1.1) as rows, and tokens as such objects."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from csms_redis.contract.doubts import Doubt
 from csms_redis.contract.models import TOKEN_TYPES, Token, moment
 
-_NAMES = {
+NAMES: Final = {
     "country_code": "countryCode",
     "party_id": "partyId",
     "contract_id": "contractId",
@@ -17,10 +17,16 @@ _NAMES = {
     "language": "languageCode",
     "last_updated": "lastUpdated",
 }
-_TO_OCPI = {name: ocpi for ocpi, name in _NAMES.items()}
-_LEFT_OUT = frozenset({"default_profile_type", "energy_contract"})
-_OLD_CONTRACT_ID = "auth_id"  # OCPI 2.1.1
-_OWN_NAMES = frozenset({*_NAMES, *_LEFT_OUT, _OLD_CONTRACT_ID})
+"""What OCPI calls properties of the contract, and their names here."""
+
+_TO_OCPI = {name: ocpi for ocpi, name in NAMES.items()}
+LEFT_OUT: Final = frozenset({"default_profile_type", "energy_contract"})
+"""What OCPI's tokens have, and the contract has no place for."""
+
+OLD_CONTRACT_ID: Final = "auth_id"
+"""What OCPI 2.1.1 calls the contract's id."""
+
+_OWN_NAMES = frozenset({*NAMES, *LEFT_OUT, OLD_CONTRACT_ID})
 _OPTIONAL = {
     name: TypeAdapter[Any](Token.__annotations__[name])
     for name in ("visualNumber", "groupId", "languageCode")
@@ -61,11 +67,11 @@ def from_ocpi(token: dict[str, Any], emsp: Emsp) -> tuple[dict[str, Any], tuple[
         NoParty: the eMSP is not known.
     """
     data = {
-        _NAMES.get(name, name): value
+        NAMES.get(name, name): value
         for name, value in token.items()
-        if value is not None and name not in _LEFT_OUT
+        if value is not None and name not in LEFT_OUT
     }
-    old = data.pop(_OLD_CONTRACT_ID, None)
+    old = data.pop(OLD_CONTRACT_ID, None)
     if old is not None:
         data.setdefault("contractId", old)
     for name, default in (("countryCode", emsp.country_code), ("partyId", emsp.party_id)):

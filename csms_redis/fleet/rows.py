@@ -1,7 +1,5 @@
 """Rows as they are read from a source, and lines of a file, in bounded memory."""
 
-from collections import deque
-from collections.abc import Iterable
 from typing import Any, BinaryIO, NamedTuple
 
 from csms_redis.contract.doubts import Doubt
@@ -64,19 +62,12 @@ class Lines:
         """Read `file` from where it is."""
         self.number = 0
         self._file = file
-        self._given_back: deque[bytes | None] = deque()
 
     def next(self) -> bytes | None:
         """The next line with its end; empty after the last line, None for one that is too long."""
-        line = self._given_back.popleft() if self._given_back else self._read()
+        line = self._read()
         self.number += line != b""
         return line
-
-    def give_back(self, lines: Iterable[bytes | None]) -> None:
-        """Return the lines that were read last, so that `next` gives them once more."""
-        last = list(lines)
-        self._given_back.extendleft(reversed(last))
-        self.number -= len(last)
 
     def _read(self) -> bytes | None:
         line = self._file.readline(MAX_RECORD + 1)

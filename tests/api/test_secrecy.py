@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from tests.conftest import (
     segment,
     wait_for,
 )
+from tests.support.made import TOKEN
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2-xyzzy"
@@ -27,16 +27,6 @@ HASHED = password_hash(SECRET)
 PEM = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text(encoding="ascii")
 PEM_LINES = [line for line in PEM.splitlines() if len(line) > 60]
 PEM_HASH = "1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"
-TOKEN: dict[str, Any] = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "uid": "DEADBEEF",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import API, Reply, Service, running_service
 from tests.faults.judge import judge, until_ready
 from tests.lookup.measure import say
+from tests.support.made import TOKEN
 from tests.support.program import run_text
 from tests.support.service import environment
 from tests.support.topologies.history import History
@@ -19,16 +20,6 @@ from tests.support.topologies.workload import Workload
 
 PEM = (Path(__file__).parents[1] / "data/certificates/HUBOpenProvCert001.pem").read_text("ascii")
 CERTIFICATE = "/certificate/1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"
-TOKEN = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "uid": "DEADBEEF",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
 STATION = {"securityProfile": 2}
 RECORDS = {
     **{f"/cs/cs{number}": (f"/cs/cs{number}", STATION) for number in range(3)},

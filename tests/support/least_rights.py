@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import DATA, Reply, Service, running_service, wait_for
+from tests.support.made import TOKEN
 from tests.support.topologies.rights import (
     PASSWORD,
 )
@@ -12,16 +13,6 @@ from tests.support.topologies.topology import Topology
 
 PEM = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text("ascii")
 PEM_HASH = "1KOlEbBBpCleKkKEbIDwfq_u-zHhkzzH7mGYdfHz1SU"
-TOKEN = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "uid": "DEADBEEF",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
 
 
 @contextmanager

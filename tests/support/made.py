@@ -2,11 +2,24 @@
 
 import datetime as dt
 from hashlib import sha256
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+
+TOKEN: Final[dict[str, object]] = {
+    "countryCode": "GB",
+    "partyId": "TWK",
+    "type": "RFID",
+    "uid": "DEADBEEF",
+    "contractId": "GBTWK012345678V",
+    "issuer": "Thoughtworks",
+    "valid": True,
+    "cacheMode": "ALWAYS",
+}
+"""A token as the contract shows one; its uid is its key, too."""
 
 
 def certificates(count: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ ended, as `os.waitpid` tells it.
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -26,17 +27,6 @@ if __name__ == "__main__":  # as the console script has it, not the folder of th
     sys.path[0] = str(Path(sys.executable).parent)
 
 LARGEST = 1 << 20  # bytes of a call
-MODULES = (
-    "csms_redis.cli",
-    *(
-        f"csms_redis.commands.{name}"
-        for name in (
-            *("serve", "check", "hashes", "openapi", "import_", "export"),
-            *("station", "token", "certificate"),
-        )
-    ),
-    "uvloop",
-)
 
 
 def main(calls: socket.socket) -> None:
@@ -94,9 +84,11 @@ def _become(call: dict[str, object], files: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    for module in MODULES:
-        __import__(module)
+    cli = importlib.import_module("csms_redis.cli")
+    importlib.import_module("uvloop")
+    for command in cli._COMMANDS.values():
+        importlib.import_module(f"csms_redis.commands.{command.partition(':')[0]}")
     gc.collect()
     gc.freeze()
     main(socket.socket(fileno=int(sys.argv[1])))
-    sys.modules["csms_redis.cli"].main()
+    cli.main()

@@ -3,19 +3,10 @@
 from http import HTTPStatus
 
 from tests.conftest import Reply, StartService, Valkey, password_hash, wait_for
+from tests.support.made import TOKEN
 
 STATIONS = [f"cs{number}" for number in range(100)]
 AUTH = {"securityProfile": 1, "base64SHA256Password": password_hash("secret")}
-TOKEN = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "uid": "DEADBEEF",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
 
 
 def test_a_fleet_is_registered_again_while_redis_is_away(

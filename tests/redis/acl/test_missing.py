@@ -10,7 +10,6 @@ from tests.support.check_report import about, check
 from tests.support.least_rights import (
     PEM,
     PEM_HASH,
-    TOKEN,
     logged,
     ready,
     see_it_work,
@@ -18,6 +17,7 @@ from tests.support.least_rights import (
     statuses,
     write_all,
 )
+from tests.support.made import TOKEN
 from tests.support.topologies.rights import (
     ON_REDIS,
     PASSWORD,
