@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.conftest import API, DATA, Reply, Service, password_hash, running_service, running_valkey
+from tests.support.listed import keys_of_records
 
 PASSWORD = password_hash("fiddlesticks_fishsticks")
 STATION = {"securityProfile": 1, "base64SHA256Password": PASSWORD, "invalidUsernameAllowed": True}
@@ -120,14 +121,14 @@ def test_a_removed_station_is_new_when_it_comes_back(service: Service, station: 
 @pytest.mark.parametrize("cs_id", ["unheard-of", "%FF", "x" * 49, "%00"])
 def test_an_unknown_station_is_404(service: Service, redis: Redis, cs_id: str) -> None:
     """And is not made by it."""
-    before = redis.dbsize()
+    before = keys_of_records(redis)
     for reply in (
         service.get(f"/cs/{cs_id}"),
         service.delete(f"/cs/{cs_id}"),
         set_status(service, cs_id, "Accepted"),
     ):
         assert (reply.status, reply.error) == (404, NO_STATION)
-    assert redis.dbsize() == before
+    assert keys_of_records(redis) == before
 
 
 @pytest.mark.parametrize("leftover", ["hash", "string"])

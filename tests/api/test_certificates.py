@@ -15,6 +15,7 @@ from redis import Redis
 
 from csms_redis.contract.certificates import read_pem
 from tests.conftest import DATA, Service, segment
+from tests.support.listed import keys_of_records
 
 # As the README beside them has them.
 HASHES = {
@@ -283,7 +284,7 @@ def test_refuses_what_is_no_certificate(
     service: Service, redis: Redis, text: str, says: str
 ) -> None:
     """The error says what is wrong and quotes nothing; nothing is kept."""
-    before = redis.dbsize()
+    before = keys_of_records(redis)
 
     reply = service.post("/certificate", {"certificate": text})
 
@@ -291,7 +292,7 @@ def test_refuses_what_is_no_certificate(
     assert reply.error.startswith("certificate: ")
     assert says in reply.error
     assert GOOD[40:60] not in reply.error
-    assert redis.dbsize() == before
+    assert keys_of_records(redis) == before
 
 
 def test_a_certificate_of_just_64_kib_is_taken(service: Service) -> None:

@@ -72,7 +72,8 @@ def test_a_cursor_that_was_tampered_with(
     """Is 400, whatever was done to it."""
     del stations
     cursor = first_cursor(service, "limit=1")
-    at = data.draw(st.integers(0, len(cursor) - 1))
+    # a cursor's length is the server's business, and what is drawn must not depend on it
+    at = data.draw(st.integers(0, 2**16)) % len(cursor)
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     character = data.draw(st.sampled_from(alphabet))
     tampered = data.draw(

