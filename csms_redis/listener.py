@@ -16,6 +16,7 @@ from time import monotonic
 import structlog
 
 from csms_redis import aside
+from csms_redis.access.addresses import plain
 from csms_redis.settings import ServerSettings
 
 _FIRST_INHERITED = 3
@@ -29,8 +30,10 @@ _SPARE = 16  # descriptors; while fewer are left, nothing is accepted
 _QUIET = 10.0  # seconds between two lines in the log about missing descriptors
 
 _INTERNET = frozenset([socket.AF_INET, socket.AF_INET6])
+_ANYWHERE = frozenset(["", "::"])  # every address of both families
 _SYN_RECEIVED = "03"  # in /proc/net/tcp (include/net/tcp_states.h)
 _NONE_LEFT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+_NO_IPV6 = frozenset([errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
 _NOT_LISTENING = frozenset([errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP])
 
 # A classic BPF program that lets a listening socket pass everything but a SYN, which begins a
@@ -292,22 +295,25 @@ async def listen(settings: ServerSettings) -> Listener:
     """
     if handed_over := inherited():
         return Listener(handed_over, inherited=True)
-    where = f"{settings.host} port {settings.port}"
+    where = f"{settings.host or '::'} port {settings.port}"
     sockets: list[socket.socket] = []
     try:
-        found = await aside.run(
-            lambda: socket.getaddrinfo(
-                settings.host or None,
-                settings.port,
-                type=socket.SOCK_STREAM,
-                flags=socket.AI_PASSIVE,
+        if settings.host in _ANYWHERE:
+            sockets.append(_listen_on_both_families(settings))
+        else:
+            found = await aside.run(
+                lambda: socket.getaddrinfo(
+                    plain(settings.host),
+                    settings.port,
+                    type=socket.SOCK_STREAM,
+                    flags=socket.AI_PASSIVE,
+                )
             )
-        )
-        for family, _, _, _, address in dict.fromkeys(found):
-            listening = socket.create_server(
-                address, family=family, backlog=settings.backlog, reuse_port=settings.reuse_port
-            )
-            sockets.append(listening)
+            for family, _, _, _, address in dict.fromkeys(found):
+                listening = socket.create_server(
+                    address, family=family, backlog=settings.backlog, reuse_port=settings.reuse_port
+                )
+                sockets.append(listening)
     except OSError as error:
         for listening in sockets:
             listening.close()
@@ -316,6 +322,37 @@ async def listen(settings: ServerSettings) -> Listener:
         reason = str(error.strerror) if own else os.strerror(error.errno or 0)
         raise CannotListen(f"cannot listen on {where}: {reason.lower()}") from None
     return Listener(sockets, inherited=False)
+
+
+def _listen_on_both_families(settings: ServerSettings) -> socket.socket:
+    """Listen on every address, IPv6 and IPv4, with one socket (ipv6(7), IPV6_V6ONLY).
+
+    One socket has one port, also where the kernel chooses it. Where the kernel has no IPv6, nobody
+    can come over it, and IPv4 is all that there is: the image listens so by default and must start
+    there too.
+
+    Raises:
+        OSError: the port is taken or may not be used.
+    """
+    try:
+        return socket.create_server(
+            ("::", settings.port),
+            family=socket.AF_INET6,
+            backlog=settings.backlog,
+            reuse_port=settings.reuse_port,
+            dualstack_ipv6=True,
+        )
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise
+    except ValueError:
+        pass  # CPython's words for a kernel whose IPv6 sockets cannot take IPv4
+    _log.warning("no IPv6 on this machine: it listens on IPv4 only")
+    return socket.create_server(
+        ("0.0.0.0", settings.port),  # noqa: S104 the operator has asked for every address
+        backlog=settings.backlog,
+        reuse_port=settings.reuse_port,
+    )
 
 
 def inherited() -> list[socket.socket]:

@@ -164,7 +164,7 @@ class Service:
     def _listening(self) -> bool:
         assert self.process.poll() is None, self.log
         found = re.search(
-            r"https?://[\w.:]+(?=.*listening)|(?<=listening).*(https?://[\w.:]+)", self.log
+            r"https?://[][\w.:]+(?=.*listening)|(?<=listening).*(https?://[][\w.:]+)", self.log
         )
         self.url = found[1] or found[0] if found else ""
         return bool(self.url)

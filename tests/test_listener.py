@@ -44,6 +44,71 @@ async def test_a_name_that_is_none_cannot_be_listened_on() -> None:
         await listen(ServerSettings(host="no.invalid", port=1))
 
 
+class TestBothFamilies:
+    """`::` is every address, of IPv6 and of IPv4."""
+
+    @pytest.fixture(autouse=True)
+    def _needs_ipv6(self) -> None:
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("the machine has no IPv6")
+
+    async def ask(self, host: str, port: int) -> bytes:
+        """What is said to who connects."""
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"?")
+        said = await reader.read()
+        writer.close()
+        return said
+
+    @pytest.mark.parametrize("host", ["::", ""])
+    async def test_one_port(self, host: str) -> None:
+        """Also where the kernel chooses it."""
+        listening = await listen(ServerSettings(host=host, port=0))
+        listening.start(greet)
+        (url,) = listening.urls
+        port = int(url.rpartition(":")[2])
+        assert [await self.ask(address, port) for address in ("127.0.0.1", "::1")] == [b"here"] * 2
+        await listening.stop()
+
+    async def test_nobody_is_reset_at_its_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of neither family: who would connect then is refused a second later."""
+        monkeypatch.setattr(module, "_SETTLE", 0.5)
+        listening = await listen(ServerSettings(host="::", port=0))
+        listening.start(greet)
+        port = int(listening.urls[0].rpartition(":")[2])
+        stopping = asyncio.create_task(listening.stop())
+        await asyncio.sleep(0)
+        late = [asyncio.open_connection(address, port) for address in ("127.0.0.1", "::1")]
+        found = await asyncio.gather(*late, return_exceptions=True)
+        assert [type(each) for each in found] == [ConnectionRefusedError] * 2
+        await stopping
+
+    async def test_several_processes(self) -> None:
+        """They share the port, also with one that was started for IPv4 only."""
+        first = await listen(ServerSettings(host="::", port=0, reuse_port=True))
+        port = int(first.urls[0].rpartition(":")[2])
+        others = [
+            await listen(ServerSettings(host=host, port=port, reuse_port=True))
+            for host in ("::", "0.0.0.0")
+        ]
+        for each in (first, *others):
+            each.close()
+
+    @pytest.mark.parametrize(
+        ("family", "host"), [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
+    )
+    async def test_a_port_that_one_family_has_taken(
+        self, family: socket.AddressFamily, host: str
+    ) -> None:
+        """It does not serve the other family alone."""
+        with socket.create_server((host, 0), family=family) as taken:
+            port = taken.getsockname()[1]
+            with pytest.raises(CannotListen, match=f"on :: port {port}: address already in use"):
+                await listen(ServerSettings(host="::", port=port))
+
+
 async def test_all_addresses_of_a_name() -> None:
     """Each is listened on; nothing is left open when one is taken."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

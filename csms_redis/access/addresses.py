@@ -9,7 +9,9 @@ from typing import NamedTuple, TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
+_MAPPED = "::ffff:"  # an IPv4 address on an IPv6 socket (RFC 4291, 2.5.5.2), as inet_ntop writes it
 UNKNOWN = "unknown"  # of a Unix socket, or a peer that has left
+_MAPPED_BITS = 96  # before the IPv4 address in a mapped one
 _FOR = re.compile(r'(?:^|;)\s*for="?([^;"]*)"?', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+")
 
@@ -25,6 +27,23 @@ def peer_of(transport: asyncio.BaseTransport | None) -> str:
     """The address at the other end of a connection; empty without one, as on a Unix socket."""
     peer = transport and transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def plain(address: str) -> str:
+    """An address as an operator writes it: a mapped one, `::ffff:192.0.2.1`, is IPv4."""
+    return address.removeprefix(_MAPPED) if "." in address else address
+
+
+def plain_networks(networks: Iterable[Network]) -> list[Network]:
+    """Networks with those of mapped addresses, as `::ffff:10.0.0.0/104`, written as IPv4."""
+    return [_plain_network(network) for network in networks]
+
+
+def _plain_network(network: Network) -> Network:
+    if network.version == 4 or network.prefixlen < _MAPPED_BITS:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def origin(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> Address | None:

@@ -15,6 +15,8 @@ from csms_redis.access.addresses import (
     client_address,
     origin,
     peer_of,
+    plain,
+    plain_networks,
 )
 from csms_redis.access.clients import Client, called, recognise
 from csms_redis.access.refusals import Reason, Refusals, printable
@@ -65,7 +67,7 @@ class AccessControl:
         self.refusals = Refusals()
         self.changed: Callable[[], None] = lambda: None
         self._clients: tuple[Client, ...] | None = None
-        self._trusted = trusted_proxies
+        self._trusted = plain_networks(trusted_proxies)
         self._throttle = Throttle()
         # By the header's value. Only right credentials are kept, so no attacker can fill it. A
         # dictionary compares a key only where its keyed hash is equal, so the time that this takes
@@ -91,7 +93,7 @@ class AccessControl:
             forwarding: where proxies say that it comes from.
         """
         if not self._trusted:  # to read an address takes some microseconds
-            return peer or UNKNOWN
+            return plain(peer) or UNKNOWN
         return str(origin(peer, forwarding, self._trusted) or UNKNOWN)
 
     def admit(

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from csms_redis.access.addresses import Forwarding
+from csms_redis.access.addresses import Forwarding, plain
 from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.roles import is_open, role_for
 from csms_redis.api.doubts import DOUBTS
@@ -152,7 +152,7 @@ def _log_request(  # noqa: PLR0913 what a line has
         **({} if outcome is None else {"outcome": outcome}),
         **({"reason": reason} if reason else {}),
         **({"doubt": problem.doubt.value} if isinstance(problem, Doubtful) else {}),
-        remote=request.get(_ORIGIN, request.remote),
+        remote=request.get(_ORIGIN) or plain(request.remote or ""),
         ms=round(seconds * 1000, 2),
     )
 

@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import ERROR, RequestHandler
 
+from csms_redis.access.addresses import plain
 from csms_redis.api.replies import http_error_reply, status_reply, without_body
 from csms_redis.lookup.front.bodiless import BY_DEFAULT, MOST, Bodiless
 from csms_redis.lookup.front.response_heads import CACHING
@@ -91,16 +92,16 @@ class StatusRequestHandler(RequestHandler):
         if isinstance(exc, UnicodeEncodeError) and "Expect" in request.headers:
             # aiohttp would quote the expectation, but what is not UTF-8 it cannot write
             return http_error_reply(web.HTTPExpectationFailed())
-        reason = type(exc).__name__ if exc else None
+        reason, remote = type(exc).__name__ if exc else None, plain(request.remote or "")
         if status == HTTPStatus.BAD_REQUEST:
-            _log.warning("bad request", status=status, reason=reason, remote=request.remote)
+            _log.warning("bad request", status=status, reason=reason, remote=remote)
             text = (
                 "A line of the request's head is too long."
                 if isinstance(exc, LineTooLong)
                 else "The request is not valid HTTP/1.1 (RFC 9112)."
             )
         else:
-            _log.error("unexpected error", status=status, reason=reason, remote=request.remote)
+            _log.error("unexpected error", status=status, reason=reason, remote=remote)
             text = "Unexpected error; the log tells more."
         response = status_reply(HTTPStatus(status), text)
         response.force_close()

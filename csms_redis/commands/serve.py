@@ -17,7 +17,7 @@ from csms_redis.telemetry import log
 
 @click.command("serve")
 @config_option
-@click.option("--host", help="Address to listen on; default 127.0.0.1.")
+@click.option("--host", help="Address to listen on; default 127.0.0.1, and :: is every one.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default 9410.")
 @click.option(
     "--data-dir",

@@ -212,7 +212,13 @@ def test_no_secret_is_told(guarded: Guarded) -> None:
 
 @pytest.mark.parametrize(
     ("host", "roles", "warned"),
-    [("127.0.0.1", "none", 0), ("0.0.0.0", "none", 1), ("0.0.0.0", "some", 0)],
+    [
+        ("127.0.0.1", "none", 0),
+        ("0.0.0.0", "none", 1),
+        ("0.0.0.0", "some", 0),
+        ("::", "none", 1),
+        ("::ffff:127.0.0.1", "none", 0),
+    ],
 )
 def test_one_warning_when_everyone_may_call(
     guarded: Guarded, start_service: StartService, host: str, roles: str, warned: int

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from csms_redis.access import throttle
-from csms_redis.access.addresses import Forwarding, client_address
+from csms_redis.access.addresses import Forwarding, client_address, plain, plain_networks
 from csms_redis.access.clients import Client, read_clients
 from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.refusals import Reason
@@ -44,6 +44,37 @@ NOWHERE = Forwarding("", "")
 )
 def test_client_address(peer: str, x_forwarded_for: str, forwarded: str, expected: str) -> None:
     assert client_address(peer, Forwarding(x_forwarded_for, forwarded), TRUSTED) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:a00:0/112", "10.0.0.0/16"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("fd00::/8", "fd00::/8"),
+        ("::/0", "::/0"),  # every IPv6 address, and none of IPv4
+        ("::fffe:0:0/96", "::fffe:0:0/96"),
+    ],
+)
+def test_networks_of_mapped_addresses_are_of_ipv4(written: str, expected: str) -> None:
+    assert plain_networks([ip_network(written)]) == [ip_network(expected)]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::ffff:0:1", "::ffff:0:1"),
+        ("", ""),
+    ],
+)
+def test_a_plain_address(address: str, expected: str) -> None:
+    assert plain(address) == expected
 
 
 class TestThrottle:

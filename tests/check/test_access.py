@@ -9,7 +9,7 @@ from csms_redis.check.access import access
 from csms_redis.settings import AuthSettings, ClientSettings, Role, ServerSettings, TlsSettings
 from tests.support.topologies.authority import Authority
 
-ANYWHERE = "0.0.0.0"
+ANYWHERE = "::"
 
 
 def told(auth: AuthSettings, server: ServerSettings) -> list[str]:

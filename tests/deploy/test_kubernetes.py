@@ -222,7 +222,7 @@ class TestService:
         assert overlay.get("Service")["spec"]["ports"][0]["port"] == port
 
     def test_it_listens_to_others(self, overlay: Manifests, settings: Load) -> None:
-        assert settings(overlay).server.host == "0.0.0.0"
+        assert settings(overlay).server.host == "::"
 
     def test_selectors_find_its_pods(self, overlay: Manifests) -> None:
         deployment = overlay.get("Deployment")["spec"]

