@@ -15,6 +15,10 @@ apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
   name: csms-redis
+  labels:
+    app.kubernetes.io/name: csms-redis
+    app.kubernetes.io/part-of: csms
+    release: kube-prometheus-stack
 spec:
 """
 
@@ -22,15 +26,10 @@ spec:
 def copies() -> dict[Path, str]:
     """Each file that is made, with its text."""
     made = {HERE / "base/config.toml": (PROJECT / "config.toml").read_text("utf-8")}
-    components = HERE / "components"
-    dashboard = PROJECT / "deploy/monitoring/dashboard.json"
-    if dashboard.exists():
-        made[components / "dashboard/dashboard.json"] = dashboard.read_text("utf-8")
-    alerts = PROJECT / "deploy/monitoring/alerts.yaml"
-    if alerts.exists():
-        lines = alerts.read_text("utf-8").splitlines(keepends=True)
-        indented = "".join(f"  {line}" if line.strip() else line for line in lines)
-        made[components / "prometheus-rule/prometheus-rule.yaml"] = RULE + indented
+    alerts = (PROJECT / "deploy/monitoring/alerts.yaml").read_text("utf-8")
+    lines = alerts.splitlines(keepends=True)
+    indented = "".join(f"  {line}" if line.strip() else line for line in lines)
+    made[HERE / "components/prometheus-rule/prometheus-rule.yaml"] = RULE + indented
     return made
 
 

@@ -26,7 +26,7 @@ def build(directory: Path) -> "Manifests":
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return Manifests([one for one in yaml.safe_load_all(done.stdout) if one])
 
 

@@ -15,15 +15,14 @@ import pytest
 from csms_redis import __version__
 from csms_redis.redis.url import parse
 from csms_redis.settings import Role, Settings, load
+from tests.deploy.custom import validate
 from tests.deploy.kustomize import Manifest, Manifests, build
+from tests.deploy.overlays import COMPONENTS, DEPLOY, KUBERNETES, OVERLAYS, built, with_components
+from tests.deploy.written_out import unwritten
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-KUBERNETES = DEPLOY / "kubernetes"
-OVERLAYS = sorted(path.name for path in (KUBERNETES / "overlays").iterdir())
-COMPONENTS = sorted(path.name for path in (KUBERNETES / "components").iterdir())
-VERSIONS = ["1.30", "1.37"]  # of Kubernetes: the oldest that is meant, and the newest with schemas
+# of Kubernetes: the oldest that is meant, and the three newest
+VERSIONS = ["1.30", "1.35", "1.36", "1.37"]
 PROMTOOL = shutil.which("promtool")
-CUSTOM = "monitoring.coreos.com/v1"  # the Prometheus operator's; no schema of it is at hand
 
 Load = Callable[[Manifests], Settings]
 
@@ -31,17 +30,17 @@ Load = Callable[[Manifests], Settings]
 @pytest.fixture(scope="module", params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest) -> Manifests:
     """An overlay, rendered."""
-    return build(KUBERNETES / "overlays" / request.param)
+    return built(request.param)
 
 
 @pytest.fixture(scope="module")
 def production() -> Manifests:
-    return build(KUBERNETES / "overlays/production")
+    return built("production")
 
 
 @pytest.fixture(scope="module")
 def development() -> Manifests:
-    return build(KUBERNETES / "overlays/development")
+    return built("development")
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ class TestSchemas:
     @pytest.mark.parametrize("version", VERSIONS)
     def test_every_object_is_valid(self, overlay: Manifests, version: str) -> None:
         for manifest in overlay.all:
-            kubernetes_validate.validate(manifest, version, strict=True)
+            validate(manifest, version)
 
     def test_a_mistake_is_seen(self, development: Manifests) -> None:
         deployment = development.get("Deployment")
@@ -93,13 +92,15 @@ class TestSchemas:
 
     @pytest.mark.parametrize("component", COMPONENTS)
     def test_components_fit_the_production_overlay(self, component: str, tmp_path: Path) -> None:
-        without = {name_of(one) for one in build(KUBERNETES / "overlays/production").all}
-        with_it = with_component(component, "production", tmp_path)
+        without = {name_of(one) for one in built("production").all}
+        with_it = with_components("production", tmp_path, component)
         added = [one for one in with_it.all if name_of(one) not in without]
 
-        assert len(added) == 1
-        if added[0]["apiVersion"] != CUSTOM:
-            kubernetes_validate.validate(added[0], VERSIONS[-1], strict=True)
+        assert added
+        for manifest in added:
+            for version in VERSIONS:
+                validate(manifest, version)
+            assert unwritten(manifest) == []
 
     def test_ways_out_that_are_only_shown_are_valid(self, tmp_path: Path) -> None:
         """Those in comments: to a collector, and to NodeLocal DNSCache."""
@@ -115,18 +116,6 @@ class TestSchemas:
             [4318],
             [53, 53],
         ]
-
-
-def with_component(component: str, overlay: str, home: Path) -> Manifests:
-    """An overlay with the lines that add a component, as in the comment of the production one."""
-    shutil.copytree(DEPLOY, home / "deploy")
-    kustomization = home / f"deploy/kubernetes/overlays/{overlay}/kustomization.yaml"
-    shown = (KUBERNETES / "overlays/production/kustomization.yaml").read_text("utf-8")
-    [first] = re.findall(r"(?m)^# (components:)$", shown)
-    [line] = re.findall(rf"(?m)^# (  - \.\./\.\./components/{component})$", shown)
-    with kustomization.open("a", encoding="utf-8") as file:
-        file.write(f"\n{first}\n{line}\n")
-    return build(kustomization.parent)
 
 
 def name_of(manifest: Manifest) -> str:
@@ -352,7 +341,7 @@ class TestProduction:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_prometheus_asks_as_the_overlay_demands(name: str, settings: Load, tmp_path: Path) -> None:
-    manifests = with_component("service-monitor", name, tmp_path)
+    manifests = with_components(name, tmp_path, "service-monitor")
     read = settings(manifests)
     [endpoint] = manifests.get("ServiceMonitor")["spec"]["endpoints"]
     [port] = manifests.get("Service")["spec"]["ports"]
@@ -376,7 +365,7 @@ def test_prometheus_asks_as_the_overlay_demands(name: str, settings: Load, tmp_p
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt install prometheus")
 def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
-    manifests = with_component("prometheus-rule", "production", tmp_path)
+    manifests = with_components("production", tmp_path, "prometheus-rule")
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps(manifests.get("PrometheusRule")["spec"]))
     assert PROMTOOL is not None
