@@ -19,8 +19,8 @@ from redis import Redis
 
 from tests.bench import stations
 from tests.conftest import Service, Valkey, running_service, running_valkey, wait_for
-from tests.lookup.http_client import HttpClient, connections
-from tests.lookup.measure import percentile
+from tests.support.http_client import HttpClient, connections
+from tests.support.measure import percentile
 
 _BATCH = 2000
 _CLIENTS = 4

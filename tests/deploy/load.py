@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from tests.conftest import API, password_hash
-from tests.lookup.http_client import Answer, HttpClient
+from tests.support.http_client import Answer, HttpClient
 
 KEPT = SHORT = 64  # connections
 PAUSE = 0.03  # seconds between the requests of one client

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Valkey, short_directory, wait_for
 from tests.deploy.balancers import HAPROXY, NGINX, Balancer, running
 from tests.deploy.load import Load
-from tests.lookup.measure import say
+from tests.support.measure import say
 from tests.support.service import Reply, Service, free_port, request
 
 BALANCERS = pytest.mark.parametrize("balancer", [NGINX, HAPROXY], ids=lambda one: one.name)

@@ -14,7 +14,7 @@ import pytest
 from csms_redis.settings import load
 from tests.conftest import Service, password_hash, running_service, wait_for
 from tests.deploy.document import ROOT, Terminal, page, section
-from tests.lookup.measure import say
+from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.sentinels import SentinelGroup

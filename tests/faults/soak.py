@@ -19,8 +19,8 @@ import hiredis
 from redis.crc import key_slot
 
 from tests.conftest import Service, running_service
-from tests.faults.judge import CACHED_P99, LATE, UNCACHED_503, until_ready
-from tests.lookup.measure import descriptors, resident, say
+from tests.support.judge import CACHED_P99, LATE, UNCACHED_503, until_ready
+from tests.support.measure import descriptors, resident, say
 from tests.support.service import until
 from tests.support.topologies.clients import ANSWER
 from tests.support.topologies.cluster import SLOTS, ClusterGroup

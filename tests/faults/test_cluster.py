@@ -7,8 +7,8 @@ import pytest
 from redis.crc import key_slot
 
 from tests.conftest import Service, running_service
-from tests.faults.judge import judge, until_ready
-from tests.lookup.measure import say
+from tests.support.judge import judge, until_ready
+from tests.support.measure import say
 from tests.support.topologies.cluster import SLOTS, ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.seen import FAULT, MASTER

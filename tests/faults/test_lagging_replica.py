@@ -8,9 +8,9 @@ from time import monotonic
 import pytest
 
 from tests.conftest import API, Reply, Service, running_service
-from tests.faults.judge import judge, until_ready
-from tests.lookup.measure import say
+from tests.support.judge import judge, until_ready
 from tests.support.made import TOKEN
+from tests.support.measure import say
 from tests.support.program import run_text
 from tests.support.service import environment
 from tests.support.topologies.history import History

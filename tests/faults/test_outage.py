@@ -3,8 +3,8 @@
 import pytest
 
 from tests.conftest import running_service
-from tests.faults.judge import judge, until_ready
-from tests.lookup.measure import say
+from tests.support.judge import judge, until_ready
+from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.seen import FAULT, MASTER, Outcome
 from tests.support.topologies.sentinels import SentinelGroup

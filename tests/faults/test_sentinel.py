@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import Service, running_service, wait_for
-from tests.faults.judge import judge, until_ready
-from tests.lookup.measure import say
+from tests.support.judge import judge, until_ready
+from tests.support.measure import say
 from tests.support.topologies.node import Node
 from tests.support.topologies.rights import ON_SENTINELS, PASSWORD, permit
 from tests.support.topologies.seen import FAULT, MASTER

@@ -15,8 +15,8 @@ from redis.crc import key_slot
 
 from csms_redis.lookup.reading.link import LEASE
 from tests.conftest import running_service
-from tests.faults.judge import judge, until_ready
-from tests.lookup.measure import say
+from tests.support.judge import judge, until_ready
+from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.seen import FAULT

@@ -11,9 +11,9 @@ import pytest
 from redis.crc import key_slot
 
 from tests.conftest import Reply, Service, password_hash, running_service, wait_for
-from tests.faults.judge import LATE_503
-from tests.lookup.measure import say
+from tests.support.judge import LATE_503
 from tests.support.made import certificates, token
+from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.sentinels import SentinelGroup

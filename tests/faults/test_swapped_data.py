@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from tests.conftest import running_service, wait_for
-from tests.faults.judge import judge, until_ready
-from tests.lookup.measure import say
+from tests.support.judge import judge, until_ready
+from tests.support.measure import say
 from tests.support.topologies.node import Node, Word
 from tests.support.topologies.records import PROPERTY, Record
 from tests.support.topologies.seen import ABSENT, FAULT, MASTER, State

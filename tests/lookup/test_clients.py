@@ -14,8 +14,8 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import Service, StartService, Valkey, wait_for
-from tests.lookup.http_client import connections
-from tests.lookup.measure import descriptors, resident, say
+from tests.support.http_client import connections
+from tests.support.measure import descriptors, resident, say
 
 CLIENTS = 1000
 ROUNDS = 5

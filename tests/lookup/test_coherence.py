@@ -19,8 +19,8 @@ import pytest
 from redis import Redis
 
 from tests.conftest import Service, Valkey, running_service, running_valkey, wait_for
-from tests.lookup.http_client import Answer, HttpClient, connections
-from tests.lookup.measure import figures, percentile, say
+from tests.support.http_client import Answer, HttpClient, connections
+from tests.support.measure import figures, percentile, say
 
 STATIONS = 200
 WRITERS = 6

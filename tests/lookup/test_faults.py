@@ -34,10 +34,10 @@ from tests.conftest import (
     short_directory,
     wait_for,
 )
-from tests.lookup.http_client import HttpClient, connect, connections
-from tests.lookup.measure import descriptors, figures, percentile, say
-from tests.lookup.redis_proxy import RedisProxy, redis_proxy
-from tests.lookup.wire import outcome
+from tests.support.http_client import HttpClient, connect, connections
+from tests.support.measure import descriptors, figures, percentile, say
+from tests.support.redis_proxy import RedisProxy, redis_proxy
+from tests.support.wire import outcome
 
 CACHED = 50
 COLD = 1000

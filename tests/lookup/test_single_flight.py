@@ -14,9 +14,9 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import StartService, Valkey, wait_for
-from tests.lookup.http_client import connections, most_connections
-from tests.lookup.measure import say
-from tests.lookup.wire import PROFILE
+from tests.support.http_client import connections, most_connections
+from tests.support.measure import say
+from tests.support.wire import PROFILE
 
 CLIENTS = 10_000
 

@@ -16,10 +16,10 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import StartService, Valkey, wait_for
-from tests.lookup.http_client import HttpClient, connections
-from tests.lookup.measure import resident, say
 from tests.lookup.test_single_flight import lookups_read
-from tests.lookup.wire import station
+from tests.support.http_client import HttpClient, connections
+from tests.support.measure import resident, say
+from tests.support.wire import station
 
 KNOWN = 1000
 UNKNOWN_ENTRIES = 20_000

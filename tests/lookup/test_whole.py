@@ -28,8 +28,8 @@ from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import LookupSettings
-from tests.lookup.fake_redis import MASTER as HELLO
-from tests.lookup.wire import (
+from tests.support.fake_redis import MASTER as HELLO
+from tests.support.wire import (
     MASTER,
     NO_RECORD,
     PROFILE,

@@ -14,8 +14,8 @@ from redis.cluster import RedisCluster
 from redis.crc import key_slot
 
 from tests.conftest import API, Reply, Service, running_service, wait_for
-from tests.lookup.measure import say
 from tests.support.made import certificates
+from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.records import Kind, Record

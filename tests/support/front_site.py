@@ -35,9 +35,9 @@ from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
 from csms_redis.registry.tokens import TOKEN, Tokens
 from csms_redis.settings import ApiSettings, LookupSettings
-from tests.lookup.wire import MASTER, wire_of
 from tests.support.front_bytes import HASH, MAX_BODY
 from tests.support.front_client import Client
+from tests.support.wire import MASTER, wire_of
 
 KEEPALIVE_TIMEOUT = 75.0
 REQUEST_TIMEOUT = 10.0

@@ -17,7 +17,7 @@ from csms_redis.redis.address import Address
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.layout import Layout
 from tests.conftest import PATIENCE
-from tests.lookup.wire import (
+from tests.support.wire import (
     lease_of,
 )
 

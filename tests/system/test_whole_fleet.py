@@ -23,8 +23,8 @@ from tests.conftest import Service, StartService, Valkey, short_directory, wait_
 from tests.deploy.balancers import NGINX, running
 from tests.deploy.load import ShortClient
 from tests.deploy.test_kubernetes import PROCESS
-from tests.lookup.http_client import HttpClient, connections
-from tests.lookup.measure import figures, resident, say
+from tests.support.http_client import HttpClient, connections
+from tests.support.measure import figures, resident, say
 from tests.support.service import Service as Registry
 from tests.support.service import free_port
 

@@ -8,7 +8,7 @@ import pytest
 from csms_redis.lookup.known import near_cache, unknown_cache
 from csms_redis.lookup.known.near_cache import NearCache
 from csms_redis.lookup.known.unknown_cache import UnknownCache
-from tests.lookup.wire import Clock
+from tests.support.wire import Clock
 
 PEM_TAIL = b"c" * 2500
 STALE_IF_ERROR = 300.0

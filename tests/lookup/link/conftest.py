@@ -10,11 +10,11 @@ from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading import link as module
 from csms_redis.settings import LookupSettings
 from tests.conftest import Valkey, short_directory
-from tests.lookup.fake_redis import FakeRedis, fake_redis
-from tests.lookup.wire import (
+from tests.support.fake_redis import FakeRedis, fake_redis
+from tests.support.supervised import INTERVAL, PROBE_TIMEOUT
+from tests.support.wire import (
     make_lookups,
 )
-from tests.support.supervised import INTERVAL, PROBE_TIMEOUT
 
 
 @pytest.fixture(autouse=True)

@@ -16,17 +16,17 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import PATIENCE
-from tests.lookup.fake_redis import FakeRedis, healthy
-from tests.lookup.wire import (
-    PROFILE,
-    make_lookups,
-    outcome,
-    record,
-)
+from tests.support.fake_redis import FakeRedis, healthy
 from tests.support.supervised import (
     away,
     supervised,
     until,
+)
+from tests.support.wire import (
+    PROFILE,
+    make_lookups,
+    outcome,
+    record,
 )
 
 

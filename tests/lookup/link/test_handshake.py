@@ -14,14 +14,7 @@ from csms_redis.redis.address import Address
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import Valkey
-from tests.lookup.fake_redis import FakeRedis, healthy
-from tests.lookup.wire import (
-    NO_RECORD,
-    PROFILE,
-    invalidation,
-    lease_of,
-    make_lookups,
-)
+from tests.support.fake_redis import FakeRedis, healthy
 from tests.support.supervised import (
     PASSWORD,
     FakeLayout,
@@ -30,6 +23,13 @@ from tests.support.supervised import (
     may_only,
     supervised,
     until,
+)
+from tests.support.wire import (
+    NO_RECORD,
+    PROFILE,
+    invalidation,
+    lease_of,
+    make_lookups,
 )
 
 

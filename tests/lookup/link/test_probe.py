@@ -16,12 +16,7 @@ from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import Valkey
-from tests.lookup.fake_redis import FakeRedis, healthy
-from tests.lookup.wire import (
-    PROFILE,
-    lease_of,
-    make_lookups,
-)
+from tests.support.fake_redis import FakeRedis, healthy
 from tests.support.supervised import (
     INTERVAL,
     PASSWORD,
@@ -30,6 +25,11 @@ from tests.support.supervised import (
     may_only,
     supervised,
     until,
+)
+from tests.support.wire import (
+    PROFILE,
+    lease_of,
+    make_lookups,
 )
 
 

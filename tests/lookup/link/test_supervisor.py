@@ -15,15 +15,15 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import Valkey
-from tests.lookup.fake_redis import FakeRedis, fake_redis
-from tests.lookup.wire import (
-    make_lookups,
-)
+from tests.support.fake_redis import FakeRedis, fake_redis
 from tests.support.supervised import (
     INTERVAL,
     leased,
     supervised,
     until,
+)
+from tests.support.wire import (
+    make_lookups,
 )
 
 

@@ -8,7 +8,7 @@ from csms_redis.lookup import lookups as lookups_module
 from csms_redis.lookup.known import near_cache, unknown_cache
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading import deadlines, flights, sources
-from tests.lookup.wire import (
+from tests.support.wire import (
     Client,
     Clock,
     Wire,

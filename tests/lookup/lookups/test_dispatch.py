@@ -6,7 +6,7 @@ The other end of the read connection is the test (`wire`).
 import asyncio
 
 from csms_redis.lookup.lookups import Lookups
-from tests.lookup.wire import (
+from tests.support.wire import (
     AWAY,
     FOUND,
     IN_FLIGHT,

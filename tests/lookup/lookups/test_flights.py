@@ -12,7 +12,7 @@ from csms_redis.contract.errors import (
 )
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION
-from tests.lookup.wire import (
+from tests.support.wire import (
     AWAY,
     FOUND,
     IN_FLIGHT,

@@ -6,7 +6,7 @@ The other end of the read connection is the test (`wire`).
 import pytest
 
 from csms_redis.lookup.lookups import Lookups
-from tests.lookup.wire import (
+from tests.support.wire import (
     AWAY,
     FOUND,
     LEASE,

@@ -17,7 +17,7 @@ from csms_redis.contract.errors import (
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
-from tests.lookup.wire import (
+from tests.support.wire import (
     AWAY,
     FOUND,
     NO_RECORD,

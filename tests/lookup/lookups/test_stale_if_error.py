@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from csms_redis.lookup.lookups import Lookups
-from tests.lookup.wire import (
+from tests.support.wire import (
     AWAY,
     FOUND,
     LEASE,

@@ -8,7 +8,7 @@ from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.data_set_watch import DataSetWatch
 from csms_redis.lookup.reading.read_connection import ReadConnection
 from csms_redis.settings import LookupSettings
-from tests.lookup.wire import Wire, bulk, invalidation, make_lookups
+from tests.support.wire import Wire, bulk, invalidation, make_lookups
 
 KEY = b"p:dataset"
 ASKED = [[b"GET", KEY]]

@@ -13,8 +13,8 @@ from csms_redis.lookup.reading.lifetimes import Lifetimes
 from csms_redis.lookup.reading.read_connection import ReadConnection, ReadError
 from csms_redis.settings import LookupSettings
 from tests.conftest import Service, Valkey, password_hash, running_service, running_valkey, wait_for
-from tests.lookup.wire import Wire, bulk, make_lookups
 from tests.support.topologies.software import EACH, Software
+from tests.support.wire import Wire, bulk, make_lookups
 
 LEFT = 1.5  # seconds that a record has left when it is looked up
 BOUND = 2.0  # seconds after its end, then it is answered no more

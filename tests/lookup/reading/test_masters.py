@@ -11,7 +11,7 @@ from csms_redis.lookup.reading import source_events as module
 from csms_redis.redis.address import Address
 from csms_redis.redis.topology import Topology
 from csms_redis.settings import LookupSettings
-from tests.lookup.wire import (
+from tests.support.wire import (
     NO_RECORD,
     PROFILE,
     Client,

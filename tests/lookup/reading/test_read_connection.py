@@ -11,7 +11,7 @@ from csms_redis.lookup.reading.read_connection import (
     ReadError,
     encode,
 )
-from tests.lookup.wire import Wire, array, bulk, invalidation
+from tests.support.wire import Wire, array, bulk, invalidation
 
 PUSH = invalidation(b"cs:a", b"cs:b")
 ATTRIBUTE = b"|2\r\n" + b"".join(map(bulk, (b"ttl", b"3600", b"popularity", b"0.5")))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tests.conftest import API
-from tests.lookup.http_client import Answer, HttpClient
+from tests.support.http_client import Answer, HttpClient
 
 ANSWER = 10.0  # seconds after which an answer is given up
 IDLE = 64  # connections that are kept for each kind of lookup

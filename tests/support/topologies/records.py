@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-from tests.lookup.http_client import Answer
+from tests.support.http_client import Answer
 from tests.support.made import token
 from tests.support.topologies.seen import Version
 

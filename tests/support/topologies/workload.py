@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import orjson
 
 from tests.conftest import wait_for
-from tests.lookup.http_client import Answer
+from tests.support.http_client import Answer
 from tests.support.made import certificates
 from tests.support.topologies.clients import ANSWER, Client, Pool
 from tests.support.topologies.history import History
