@@ -16,8 +16,8 @@ from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.refusals import MOST_ADDRESSES, QUIET, Reason, Refusals, printable
 from csms_redis.access.secret import hash_of
 from csms_redis.settings import Role
-from tests.access.test_front_access import SECRETS, basic, bearer, both_ways, clients
 from tests.conftest import API, Service, StartService
+from tests.support.callers import SECRETS, basic, bearer, both_ways, clients
 from tests.support.front_bytes import get
 from tests.support.front_site import Clock, Site, running_site
 

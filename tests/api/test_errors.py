@@ -2,35 +2,13 @@
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import (
-    API,
-    RawConnection,
-    Reply,
-    Service,
-    StartService,
-    Valkey,
-    running_service,
-    running_valkey,
-    wait_for,
-)
+from tests.conftest import API, Service, wait_for
+from tests.support.requests import JSON, STATION, said
 
-JSON = {"Content-Type": "application/json"}
-STATION = '{"securityProfile":2}'
 MAX_BODY = 262144
-TOKEN = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "uid": "x",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
 MARK = b"xyzzy"
 NO_PATH = "There is no such path; /docs lists the operations."
 WRITES = [
@@ -39,14 +17,6 @@ WRITES = [
     ("POST", f"{API}/certificate"),
     ("PUT", f"{API}/cs/cs001/registrationStatus"),
 ]
-
-
-def said(connection: RawConnection, data: bytes) -> Reply:
-    """The only reply to some bytes, after which the service closes."""
-    connection.send(data)
-    reply = connection.reply()
-    assert connection.rest() == b""
-    return reply
 
 
 @pytest.mark.parametrize(
@@ -352,120 +322,6 @@ def test_a_good_request_before_a_bad_one_is_answered(service: Service) -> None:
         first = connection.reply()
 
     assert (first.status, first.json) == (200, {"status": "OK"})
-
-
-@pytest.fixture(scope="module")
-def hasty() -> Iterator[Service]:
-    """A service that gives a request little time to arrive."""
-    with running_service(server__request_timeout="0.3") as service:
-        yield service
-
-
-def test_a_slow_body_is_408(hasty: Service) -> None:
-    """However it comes; nothing is written."""
-    head = f"POST {API}/cs/slow HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-    for rest in ("Content-Length: 21\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"):
-        with hasty.raw() as connection:
-            started = time.monotonic()
-            connection.send(f"{head}{rest}".encode())
-            reply = connection.reply()
-
-        assert reply.status == 408
-        assert reply.error == "The request body did not arrive in time; send it again."
-        assert 0.25 < time.monotonic() - started < 5
-    assert hasty.get("/cs/slow/auth").status == 404
-
-
-@pytest.mark.parametrize("head", ["GET /health HT", f"POST {API}/token HTTP/1.1\r\nHost: a\r\n"])
-def test_a_slow_head_is_408(hasty: Service, head: str) -> None:
-    """And the connection is closed."""
-    with hasty.raw() as connection:
-        reply = said(connection, head.encode())
-
-    assert (reply.status, bool(reply.error)) == (408, True)
-
-
-def test_a_body_that_never_ends_does_not_keep_the_connection(hasty: Service) -> None:
-    head = f"POST {API}/cs/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n"
-    with hasty.raw() as connection:
-        assert said(connection, head.encode()).status == 408
-
-
-def test_a_trickling_body_is_408_as_well(hasty: Service) -> None:
-    """The time is for the whole of it, not from byte to byte."""
-    head = f"POST {API}/cs/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
-    with hasty.raw() as connection:
-        connection.send(head.encode())
-        for _ in range(8):
-            connection.send(b" ")
-            time.sleep(0.06)
-        reply = connection.reply()
-
-    assert (reply.status, bool(reply.error)) == (408, True)
-
-
-def test_redis_away_is_503_for_every_operation(start_service: StartService, valkey: Valkey) -> None:
-    """Quickly, with `Retry-After`, and over by itself when Redis is back."""
-    service = start_service(redis__url=valkey.url, redis__timeout="0.5", lookup__timeout="0.5")
-    operations: list[Callable[[], Reply]] = [
-        lambda: service.post("/cs/cs001", {"securityProfile": 2}),
-        lambda: service.get("/cs/cs002/auth"),
-        lambda: service.post("/token", TOKEN),
-        lambda: service.get("/token/unheard-of"),
-        lambda: service.delete(f"/certificate/{'0' * 64}"),
-        lambda: service.get(f"/certificate/{'0' * 64}"),
-    ]
-    assert [reply().status for reply in operations] == [201, 404, 201, 404, 404, 404]
-
-    valkey.kill()
-    time.sleep(0.1)
-    for operation in operations:
-        started = time.monotonic()
-        reply = operation()
-
-        assert reply.status == 503
-        assert int(reply.headers["Retry-After"]) > 0
-        assert reply.error
-        assert "valkey" not in reply.error
-        assert time.monotonic() - started < 5
-    assert service.request("GET", "/health").status == 200
-
-    valkey.start()
-    deadline = time.monotonic() + 10
-    while service.post("/cs/cs001", {"securityProfile": 2}).status != 201:
-        assert time.monotonic() < deadline
-
-
-def test_a_redis_that_hangs_is_503(start_service: StartService, valkey: Valkey) -> None:
-    """The reply says that the write may have been applied, when it was sent."""
-    service = start_service(redis__url=valkey.url, redis__timeout="0.3")
-    assert service.post("/cs/cs001", {"securityProfile": 2}).status == 201
-
-    valkey.freeze()
-    replies = [service.post("/cs/cs001", {"securityProfile": 1}) for _ in range(3)]
-    valkey.thaw()
-
-    assert [reply.status for reply in replies] == [503, 503, 503]
-    assert replies[0].error == (
-        "Redis did not confirm the write. It may have been applied; send it again."
-    )
-
-
-def test_503_for_what_redis_refuses(start_service: StartService) -> None:
-    """An error reply of Redis stays inside; its text may quote what was stored."""
-    with running_valkey("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
-        service = start_service(redis__url=full.url)
-
-        reply = service.post("/token", TOKEN)
-
-        assert reply.status == 503
-        assert reply.error == (
-            "Redis refused the request (OOM: it is out of memory). Nothing was changed; an "
-            "operator must look at Redis."
-        )
-        assert service.get("/token/x").status == 404
-        refused = service.events("Redis refused a command")
-        assert [event["command"] for event in refused if "request_id" in event] == ["EVAL"]
 
 
 def test_every_error_names_the_server_without_its_version(service: Service) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.api.test_certificates import HASHES
 from tests.api.walking import listed, pages
 from tests.conftest import (
     DATA,
@@ -14,6 +13,7 @@ from tests.conftest import (
     segment,
 )
 from tests.support.listed import HASHED, MIDNIGHT, NO_CURSOR, TOKEN, add_all, flush, signed
+from tests.support.pem import PUBLISHED
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 20, 99, 100])
@@ -173,7 +173,7 @@ def certificates(service: Service, redis: Any) -> dict[str, int]:
 def test_what_certificates_say_of_themselves(service: Service, redis: Any) -> None:
     """Of one that is, and of an old record."""
     text = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text(encoding="ascii")
-    digest = HASHES["HUBOpenProvCert001.pem"].replace("/", "_").replace("+", "-")
+    digest = PUBLISHED["HUBOpenProvCert001.pem"].replace("/", "_").replace("+", "-")
     pem, own_digest, serial = signed("cs,001", MIDNIGHT)
     flush(redis)
     for one in (text, pem):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.api.test_properties import TOKEN
 from tests.conftest import API, DATA, Reply, Service, StartService, Valkey, wait_for
+from tests.support.made import TOKEN
 
 JSON = {"Content-Type": "application/json"}
 PEM = (DATA / "certificates" / "root-V2G-cert.pem").read_text("ascii")

@@ -1,25 +1,18 @@
-"""Client certificates and the spellings of their hash."""
+"""Client certificates: which texts are taken, which are refused, and in which words."""
 
 import base64
-import hashlib
 import re
 import string
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csms_redis.contract.certificates import (
     MAX_BLOCKS,
-    MAX_NAME,
     MAX_PEM_BYTES,
     ClientCertificate,
     InvalidCertificate,
@@ -27,13 +20,8 @@ from csms_redis.contract.certificates import (
     der_hash,
     read_pem,
 )
+from tests.support.pem import CHAIN, FILES, PUBLISHED, TEXTS, block, refusal
 
-FILES = Path(__file__).parents[1] / "data" / "certificates"
-PUBLISHED = dict(
-    re.findall(r"^\| (\S+\.pem) \| `(\S+)` \|$", (FILES / "README.md").read_text(), re.MULTILINE)
-)
-TEXTS = {name: (FILES / name).read_text() for name in PUBLISHED}
-CHAIN = TEXTS["HUBOpenProvCert001.pem"]
 ROOT = TEXTS["root-V2G-cert.pem"]
 BLOCK = ROOT[ROOT.index("-----BEGIN") :]
 DER = x509.load_pem_x509_certificate(ROOT.encode()).public_bytes(Encoding.DER)
@@ -46,19 +34,6 @@ PRIVATE_KEYS = [
     "OPENSSH PRIVATE KEY",
     "PGP PRIVATE KEY BLOCK",
 ]
-
-digests = st.binary(min_size=32, max_size=32)
-
-
-def block(der: bytes, label: str = "CERTIFICATE") -> str:
-    body = base64.encodebytes(der).decode()
-    return f"-----BEGIN {label}-----\n{body}-----END {label}-----\n"
-
-
-def refusal(text: str) -> str:
-    with pytest.raises(InvalidCertificate) as caught:
-        read_pem(text)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "padded_base64"), PUBLISHED.items())
@@ -287,163 +262,3 @@ def test_any_mutated_der_is_accepted_or_refused(changes: list[tuple[int, int]]) 
 @given(st.binary(max_size=200))
 def test_any_der_is_accepted_or_refused(der: bytes) -> None:
     accepted_or_refused(block(der))
-
-
-@given(digests, st.lists(st.booleans(), min_size=44, max_size=64))
-def test_every_spelling_of_a_hash_is_the_same_hash(digest: bytes, choices: list[bool]) -> None:
-    """Padded or not, url-safe or not or both at once, hexadecimal in any case."""
-    canonical = base64.urlsafe_b64encode(digest).decode()
-    plain = base64.b64encode(digest).decode()
-    mixed = "".join(
-        b if choice else a for a, b, choice in zip(canonical, plain, choices, strict=False)
-    )
-    every = [canonical, plain, mixed, digest.hex(), digest.hex().upper(), digest.hex().title()]
-
-    assert {canonical} == {
-        certificate_hash(spelling) for text in every for spelling in (text, text.rstrip("="))
-    }
-    assert len(canonical) == 44
-
-
-@given(st.binary())
-def test_der_hash(der: bytes) -> None:
-    canonical = der_hash(der)
-
-    assert hashlib.sha256(der).digest() == base64.urlsafe_b64decode(canonical)
-    assert canonical == certificate_hash(canonical)
-
-
-@given(st.binary(max_size=64).filter(lambda raw: len(raw) != 32))
-def test_a_digest_of_another_length_is_no_hash(raw: bytes) -> None:
-    for text in (base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()):
-        # 48 bytes make 64 characters, which may happen to be hexadecimal digits.
-        if not re.fullmatch("[0-9A-Fa-f]{64}", text):
-            assert certificate_hash(text) is None
-            assert certificate_hash(text.rstrip("=")) is None
-    assert certificate_hash(raw.hex()) is None
-
-
-@given(digests)
-def test_one_hash_has_one_last_character(digest: bytes) -> None:
-    """Base64 whose unused bits are set would be a second name for the same hash."""
-    canonical = base64.urlsafe_b64encode(digest).decode()
-    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
-    rivals = [canonical[:42] + last + "=" for last in alphabet]
-
-    assert sum(certificate_hash(rival) is not None for rival in rivals) == 16
-    first = alphabet.index(canonical[42])
-    assert {None} == {certificate_hash(rival) for rival in rivals[first + 1 : first + 4]}
-
-
-GOOD = "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak="
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "=",
-        GOOD + "=",
-        GOOD + "\n",
-        " " + GOOD,
-        GOOD[:20] + "\n" + GOOD[20:],
-        GOOD[:20] + "=" + GOOD[20:],
-        GOOD.replace("-", " "),
-        GOOD.replace("-", "%2B"),
-        GOOD[:-1] + "%3D",
-        GOOD[:-2],
-        "0" * 63,
-        "0" * 65,
-        "0x" + "0" * 62,
-        "0" * 64 + "\n",
-        "g" * 64,
-        "\u0660" * 64,
-        "\uff21" * 43,
-        "\ud800" * 43,
-        ":".join(["00"] * 32),
-    ],
-)
-def test_no_hash(text: str) -> None:
-    assert certificate_hash(text) is None
-
-
-@given(st.text(max_size=70))
-def test_any_text_is_a_canonical_hash_or_none(text: str) -> None:
-    canonical = certificate_hash(text)
-
-    assert canonical is None or canonical == certificate_hash(canonical)
-
-
-def made(*, subject: x509.Name, serial: int, ends: datetime) -> str:
-    """A certificate for whatever it is to say."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(serial)
-        .not_valid_before(datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC))
-        .not_valid_after(ends)
-        .sign(key, hashes.SHA256())
-        .public_bytes(Encoding.PEM)
-        .decode()
-    )
-
-
-def named(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-@pytest.mark.parametrize(
-    ("serial", "spelled"), [(1, "01"), (0xABC, "0ABC"), (0xFF, "FF"), (2**158, "40" + "00" * 19)]
-)
-def test_says_what_the_certificate_says(serial: int, spelled: str) -> None:
-    """The serial number as `openssl x509 -serial` has it, times in UTC, names as in RFC 4514."""
-    text = made(
-        subject=named('a,b "c"'), serial=serial, ends=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-    )
-
-    assert read_pem(text).details == {
-        "subject": 'CN=a\\,b \\"c\\"',
-        "issuer": 'CN=a\\,b \\"c\\"',
-        "serialNumber": spelled,
-        "notBefore": "1999-12-31T23:59:59Z",
-        "notAfter": "9999-12-31T23:59:59Z",
-    }
-
-
-def test_a_long_name_is_cut() -> None:
-    many = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x" * 60) for _ in range(20)])
-    text = made(subject=many, serial=1, ends=datetime(2030, 1, 1, tzinfo=UTC))
-
-    assert len(read_pem(text).details["subject"]) == MAX_NAME
-
-
-def test_an_odd_country_is_shown() -> None:
-    """RFC 5280 wants two letters; nothing is written to standard error beside the log's lines."""
-    text = made(subject=named("zzzzzzzz"), serial=1, ends=datetime(2030, 1, 1, tzinfo=UTC))
-    der = x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER)
-    common_name, country = b"\x55\x04\x03", b"\x55\x04\x06"  # 2.5.4.3 and 2.5.4.6
-
-    details = read_pem(block(der.replace(common_name, country))).details
-
-    assert details["subject"] == details["issuer"] == "C=zzzzzzzz"
-
-
-def test_of_a_chain_the_first_certificate_counts() -> None:
-    assert read_pem(CHAIN).details["subject"] == "CN=EMP77TWTW00002,O=Hubject"
-
-
-def test_what_cannot_be_read_is_left_out() -> None:
-    """A name that is no UTF-8 though it says so: the certificate is kept all the same."""
-    text = made(subject=named("zzzz"), serial=1, ends=datetime(2030, 1, 1, tzinfo=UTC))
-    der = x509.load_pem_x509_certificate(text.encode()).public_bytes(Encoding.DER)
-
-    details = read_pem(block(der.replace(b"zzzz", b"zz\xff\xfe"))).details
-
-    assert details == {
-        "serialNumber": "01",
-        "notBefore": "1999-12-31T23:59:59Z",
-        "notAfter": "2030-01-01T00:00:00Z",
-    }

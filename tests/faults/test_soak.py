@@ -8,7 +8,9 @@ import os
 
 import pytest
 
-from tests.faults.soak import CLUSTER_FAULTS, SENTINEL_FAULTS, WHOLE, soak
+from tests.support.soak.faults import CLUSTER_FAULTS, SENTINEL_FAULTS
+from tests.support.soak.report import WHOLE
+from tests.support.soak.run import soak
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.sentinels import SentinelGroup
 

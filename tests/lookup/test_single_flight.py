@@ -15,7 +15,7 @@ from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import StartService, Valkey, wait_for
 from tests.support.http_client import connections, most_connections
-from tests.support.measure import say
+from tests.support.measure import lookups_read, say
 from tests.support.wire import PROFILE
 
 CLIENTS = 10_000
@@ -26,20 +26,6 @@ def admin(valkey: Valkey) -> Iterator[Redis]:
     with Redis(unix_socket_path=valkey.socket) as client:
         client.hset("cs:cold", "securityProfile", "1")
         yield client
-
-
-def lookups_read(admin: Redis) -> int:
-    """How many lookups Valkey has answered.
-
-    Each probe is one HMGET and one HELLO, and each handshake one HELLO and one CLIENT TRACKING; one
-    INFO tells of all three at the same moment.
-    """
-    stats = admin.info("commandstats")
-
-    def calls(name: str) -> int:
-        return int(stats.get(f"cmdstat_{name}", {}).get("calls", 0))
-
-    return calls("hmget") - (calls("hello") - calls("client|tracking"))
 
 
 async def test_in_one_process(valkey: Valkey, admin: Redis) -> None:

@@ -16,9 +16,8 @@ from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.stations import STATION
 from csms_redis.settings import LookupSettings
 from tests.conftest import StartService, Valkey, wait_for
-from tests.lookup.test_single_flight import lookups_read
 from tests.support.http_client import HttpClient, connections
-from tests.support.measure import resident, say
+from tests.support.measure import lookups_read, resident, say
 from tests.support.wire import station
 
 KNOWN = 1000

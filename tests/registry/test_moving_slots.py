@@ -17,10 +17,10 @@ from tests.conftest import API, Reply, Service, running_service, wait_for
 from tests.support.made import certificates
 from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.load_requests import REFUSED
 from tests.support.topologies.node import Node
 from tests.support.topologies.records import Kind, Record
 from tests.support.topologies.seen import Version
-from tests.support.topologies.workload import REFUSED
 
 WORKERS = 4
 AT_ONCE = 4  # slots that are written to while one of them moves

@@ -1,8 +1,10 @@
-"""What a process holds, and how long things took."""
+"""What a process holds, what Redis was asked, and how long things took."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from redis import Redis
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,3 +34,17 @@ def figures(seconds: Sequence[float]) -> str:
 def say(text: str) -> None:
     """Print a figure; `-s` or `-rP` shows it."""
     print(f"\n{text}")  # noqa: T201 the figures are for whoever runs the test
+
+
+def lookups_read(admin: Redis) -> int:
+    """How many lookups Valkey has answered.
+
+    Each probe is one HMGET and one HELLO, and each handshake one HELLO and one CLIENT TRACKING; one
+    INFO tells of all three at the same moment.
+    """
+    stats = admin.info("commandstats")
+
+    def calls(name: str) -> int:
+        return int(stats.get(f"cmdstat_{name}", {}).get("calls", 0))
+
+    return calls("hmget") - (calls("hello") - calls("client|tracking"))

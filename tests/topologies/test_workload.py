@@ -9,10 +9,11 @@ from tests.conftest import StartService
 from tests.support.histories import NO, OK, UNKNOWN
 from tests.support.topologies import clients, workload
 from tests.support.topologies.cluster import ClusterGroup
+from tests.support.topologies.load_requests import found_in_redis
 from tests.support.topologies.records import Record
 from tests.support.topologies.seen import ABSENT, FAULT, MASTER, State
 from tests.support.topologies.standalone import Standalone
-from tests.support.topologies.workload import Workload, found_in_redis
+from tests.support.topologies.workload import Workload
 
 
 @pytest.fixture(scope="module")

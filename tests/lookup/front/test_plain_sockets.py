@@ -13,7 +13,7 @@ import uvloop
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
 from tests.support.front_bytes import HASH, HEALTH, REGISTER, SLOW, get, station
-from tests.support.front_requests import CORPUS
+from tests.support.front_corpus import CORPUS
 from tests.support.front_site import Site, running_site
 
 AUTH = b"/api/v0/cs/cs001/auth"

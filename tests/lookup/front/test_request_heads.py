@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.front.response_heads import CLOSES
 from tests.support.front_bytes import get
-from tests.support.front_requests import ADDED, CORPUS, REQUESTS, mutated
+from tests.support.front_corpus import CORPUS
+from tests.support.front_requests import ADDED, REQUESTS, mutated
 
 _names = st.text(
     "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
 from tests.support.front_bytes import Answer, answers, get, station
 from tests.support.front_client import Client, settle
-from tests.support.front_requests import ADDED, CORPUS, STREAMS, cut, mutated
+from tests.support.front_corpus import CORPUS
+from tests.support.front_requests import ADDED, STREAMS, cut, mutated
 from tests.support.front_site import Site, running_site
 
 LINGERING = 0.1  # seconds

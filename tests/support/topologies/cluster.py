@@ -4,52 +4,16 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import combinations
-from typing import NamedTuple
 
 import hiredis
 from redis.crc import key_slot
 
+from tests.support.topologies.cluster_view import Known, known_from
 from tests.support.topologies.node import Node, Word, free_port
 from tests.support.topologies.software import CHOSEN, Software
 from tests.support.topologies.topology import TlsMode, Topology, start_together
 
 SLOTS = 16384
-
-
-class Known(NamedTuple):
-    """What a node knows of one node of the cluster (`CLUSTER NODES`).
-
-    Attributes:
-        id: the node's.
-        port: where it is reached.
-        flags: `master`, `slave`, `myself`, `fail?`, `fail`, `handshake`, `noaddr`.
-        master: the id of the one it follows, `-` for none.
-        linked: whether the link to it stands.
-        slots: first and last of each range, as it believes.
-        moving: whether a slot is being migrated or imported.
-    """
-
-    id: str
-    port: int
-    flags: frozenset[str]
-    master: str
-    linked: bool
-    slots: tuple[tuple[int, int], ...]
-    moving: bool
-
-
-def _known(line: str) -> Known:
-    id_, address, flags, master, _, _, _, link, *slots = line.split()
-    ranges = [slot.partition("-") for slot in slots if not slot.startswith("[")]
-    return Known(
-        id=id_,
-        port=int(address.partition(",")[0].partition("@")[0].rpartition(":")[2]),
-        flags=frozenset(flags.split(",")),
-        master=master,
-        linked=link == "connected",
-        slots=tuple((int(first), int(last or first)) for first, _, last in ranges),
-        moving=any(slot.startswith("[") for slot in slots),
-    )
 
 
 class ClusterGroup(Topology):
@@ -176,7 +140,7 @@ class ClusterGroup(Topology):
             lines = str(node.call("CLUSTER", "NODES", timeout=0.5)).splitlines()
         except (OSError, hiredis.ReplyError):
             return []
-        return [_known(line) for line in lines if "noaddr" not in line]
+        return [known_from(line) for line in lines if "noaddr" not in line]
 
     def owners(self, node: Node) -> dict[tuple[int, int], str]:
         """Which id owns each range of slots, as a node sees it, failed masters included."""

@@ -4,20 +4,31 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import cycle
 from typing import Any, Self, TypeVar
 
-import orjson
-
 from tests.conftest import wait_for
-from tests.support.http_client import Answer
-from tests.support.made import certificates
-from tests.support.topologies.clients import ANSWER, Client, Pool
+from tests.support.topologies.clients import ANSWER, Pool
 from tests.support.topologies.history import History
-from tests.support.topologies.records import PROPERTY, Change, Kind, Record
+from tests.support.topologies.load_records import (
+    ADDING_CHANGES,
+    AGAIN,
+    CHANGES,
+    FRESH,
+    LAST,
+    LoadRecords,
+)
+from tests.support.topologies.load_requests import (
+    each_of,
+    found_in_redis,
+    outcome_of,
+    read_record,
+    sender,
+)
+from tests.support.topologies.records import Change, Record
 from tests.support.topologies.seen import (
     MASTER,
     OVER,
@@ -31,24 +42,7 @@ from tests.support.topologies.seen import (
 from tests.support.topologies.topology import Topology
 
 T = TypeVar("T")
-REFUSED = "Nothing was changed"
-FRESH = 0.6
-"""Of the writes make a new record: one that is written again hides what it had lost."""
-AGAIN = 0.7
-"""Of those whose fate is unknown are repeated, perhaps through another process."""
-LAST = 0.3
-"""Of these are blocked or deleted next, and stay so."""
 LONGEST = 600.0  # seconds for preparing, and for reading all in the end
-_CHANGES: dict[Kind, tuple[Change, ...]] = {
-    "station": ("register", "register", "register", "block", "allow", "delete"),
-    "token": ("register", "register", "delete"),
-    "certificate": ("register", "delete"),
-}
-"""What is done to records of a kind, each as often as the others."""
-_OLD_CHANGES: dict[Kind, tuple[Change, ...]] = _CHANGES | {
-    "station": ("register",),
-    "token": ("register",),
-}
 
 
 class Workload:
@@ -96,7 +90,6 @@ class Workload:
             seed: of what is random.
         """
         self._random = random.Random(seed)
-        self._prefix = f"load{seed}"
         self._writing_pools = [Pool(url) for url in urls]
         self._repeater = Pool(repeater) if repeater else None
         self._pools = self._writing_pools + ([self._repeater] if self._repeater else [])
@@ -108,44 +101,24 @@ class Workload:
         }
         self._write_rate = write_rate
         self._new = fresh
-        self._changes = _CHANGES if removes else _OLD_CHANGES
+        self._changes = CHANGES if removes else ADDING_CHANGES
         self._last = LAST if removes else 0
-        self._cached = [self._station(f"cached-{n}") for n in range(cached)]
-        self._cold = [self._station(f"cold-{n}") for n in range(cold)]
-        self._owned = [self._records(writer, keys) for writer in range(writers)]
+        self._records = LoadRecords(
+            f"load{seed}", cached=cached, cold=cold, writers=writers, keys=keys
+        )
         self._history = History(slack=(len(self._pools) > 1) if slack is None else slack)
-        self._fresh: list[Record] = []
         self._seeded: dict[str, Version] = {}
         self._versions = 0
-        self._unknown = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="load", daemon=True)
         self._load: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._writing = True
 
-    def _station(self, name: str) -> Record:
-        return Record("station", f"{self._prefix}-{name}")
-
-    def _records(self, writer: int, keys: int) -> list[Record]:
-        """Three fifths stations, a fifth tokens, a fifth certificates."""
-        part = max(keys // 5, 1)
-        names = [f"{writer}-{number}" for number in range(keys)]
-        return [
-            *(self._station(name) for name in names[2 * part :]),
-            *(Record("token", f"{self._prefix}-{name}".upper()) for name in names[:part]),
-            *(Record("certificate", hash_, pem) for hash_, pem in certificates(part).items()),
-        ]
-
     @property
     def records(self) -> list[Record]:
         """All that is ever written."""
-        return [*self._cached, *self._cold, *self.hot, *self._fresh]
-
-    @property
-    def hot(self) -> list[Record]:
-        """Those that are written again and again."""
-        return [record for owned in self._owned for record in owned]
+        return self._records.written
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -168,9 +141,9 @@ class Workload:
 
     async def _prepare(self) -> None:
         pools = cycle(self._writing_pools)
-        await _each(self.records, lambda record: self._make(next(pools), record))
+        await each_of(self.records, lambda record: self._make(next(pools), record))
         for pool in self._pools:
-            await _each(self._cached, partial(self._warm, pool))
+            await each_of(self._records.cached, partial(self._warm, pool))
 
     async def _make(self, pool: Pool, record: Record) -> None:
         """Write a record until that is acknowledged: the service may only just be starting."""
@@ -181,7 +154,7 @@ class Workload:
         self._seeded[record.path] = made.version
 
     async def _warm(self, pool: Pool, record: Record) -> None:
-        version = await _read(pool, record)
+        version = await read_record(pool, record)
         assert version == self._seeded[record.path], f"{record.path} has {version}"
 
     def start(self) -> None:
@@ -193,14 +166,14 @@ class Workload:
         self._load = [
             asyncio.ensure_future(self._look_up(group, rates[group], one))
             for group, one in (
-                (Group.CACHED, self._choices(self._cached)),
+                (Group.CACHED, self._choices(self._records.cached)),
                 (Group.OTHER, self._others()),
-                (Group.WRITTEN, self._choices(self.hot)),
+                (Group.WRITTEN, self._choices(self._records.hot)),
             )
             if rates[group]
         ] + [
             asyncio.ensure_future(self._keep_writing(owned))
-            for owned in self._owned
+            for owned in self._records.owned
             if self._write_rate
         ]
 
@@ -210,13 +183,12 @@ class Workload:
 
     def _others(self) -> Iterator[tuple[Record, int]]:
         """Two known stations, each once, then one that nobody knows; in the end only such."""
-        known = iter(self._cold)
+        known = iter(self._records.cold)
         while True:
             for station in (next(known, None), next(known, None)):
                 if station is not None:
                     yield station, 200
-            self._unknown += 1
-            yield self._station(f"unknown-{self._unknown}"), 404
+            yield self._records.unknown(), 404
 
     def mark(self, moment: str) -> None:
         """Say that it is now `FAULT`, `MASTER` or `OVER`."""
@@ -293,7 +265,7 @@ class Workload:
         """One after the other, as a script does."""
         return [
             await self._write(self._random.choice(self._writing_pools), record, change)
-            for record in self._cached
+            for record in self._records.cached
             for change in changes
         ]
 
@@ -315,9 +287,9 @@ class Workload:
             self._history.found[pool.url] = found
 
             async def read(record: Record, pool: Pool = pool, found: Any = found) -> None:
-                found[record.path] = await _read(pool, record)
+                found[record.path] = await read_record(pool, record)
 
-            await _each(self.records, read)
+            await each_of(self.records, read)
 
     async def _end(self) -> None:
         """Let what is under way come to its end."""
@@ -374,7 +346,7 @@ class Workload:
 
     async def _keep_writing(self, owned: list[Record]) -> None:
         """Write one's own records, one after the other, not faster than one's share."""
-        pause = len(self._owned) / self._write_rate
+        pause = len(self._records.owned) / self._write_rate
         due = time.monotonic() + self._random.uniform(0, pause)
         fresh: Record | None = None
         last: Write | None = None
@@ -391,9 +363,8 @@ class Workload:
                 record, fresh = fresh, None
                 change = self._random.choice(["block", "delete"])
             elif self._random.random() < self._new:
-                record, change = self._station(f"fresh-{len(self._fresh)}"), "register"
+                record, change = self._records.new(), "register"
                 fresh = record
-                self._fresh.append(record)
             else:
                 record = self._random.choice(owned)
                 change = self._random.choice(self._changes[record.kind])
@@ -405,11 +376,13 @@ class Workload:
         self._versions += 1
         version = self._versions if change == "register" else None
         blocks = {"block": True, "allow": False}.get(change)
-        send = _sender(record, change, self._versions)
+        send = sender(record, change, self._versions)
         start, outcome, missing = time.monotonic(), Outcome.UNKNOWN, False
         try:
             start, answer = await pool.request(send)
-            outcome = self._outcome(answer, record, change)
+            outcome = outcome_of(answer, change)
+            if outcome is Outcome.UNKNOWN and answer.status != 503:
+                self._history.wrong.append(f"{record.path}: to {change} it: {answer.status}")
             missing = answer.status == 404
         except ConnectionRefusedError:
             outcome = Outcome.REFUSED
@@ -420,72 +393,3 @@ class Workload:
         write = Write(record.path, version, start, end, outcome, missing, blocks)
         self._history.writes.append(write)
         return write
-
-    def _outcome(self, answer: Answer, record: Record, change: Change) -> Outcome:
-        if answer.status in ({201} if change == "register" else {204, 404}):
-            return Outcome.ACKNOWLEDGED
-        if answer.status != 503:
-            self._history.wrong.append(f"{record.path}: to {change} it: {answer.status}")
-            return Outcome.UNKNOWN
-        return Outcome.REFUSED if REFUSED.encode() in answer.body else Outcome.UNKNOWN
-
-
-def _sender(
-    record: Record, change: Change, version: int
-) -> Callable[[Client], "asyncio.Future[Answer]"]:
-    """What makes the change."""
-    if change == "register":
-        path, body = record.write(version)
-        return lambda client: client.post(path, body)
-    if change == "delete":
-        return lambda client: client.delete(record.owner)
-    status = {"registrationStatus": "Rejected" if change == "block" else "Accepted"}
-    return lambda client: client.put(f"{record.owner}/registrationStatus", status)
-
-
-async def _each(records: Iterable[Record], do: Callable[[Record], Awaitable[None]]) -> None:
-    """Do something with each, some at a time."""
-    left = iter(records)
-
-    async def worker() -> None:
-        for record in left:
-            await do(record)
-
-    await asyncio.gather(*(worker() for _ in range(16)))
-
-
-def found_in_redis(topology: Topology, records: Iterable[Record]) -> dict[str, State]:
-    """Read records from their masters."""
-    by_key = {record.redis_key: record for record in records}
-    found: dict[str, State] = {}
-    for master, keys in topology.by_master(by_key).items():
-        for at in range(0, len(keys), 1000):
-            part = [by_key[key] for key in keys[at : at + 1000]]
-            values = master.calls(
-                *(
-                    ("HMGET", record.redis_key, PROPERTY[record.kind], "registrationStatus")
-                    for record in part
-                )
-            )
-            for record, (value, status) in zip(part, values, strict=True):
-                version = None if value is None else record.version(orjson.loads(value))
-                found[record.path] = State(version, status == '"Rejected"')
-    return found
-
-
-async def _read(pool: Pool, record: Record) -> Version:
-    """Look a record up until there is an answer that says something.
-
-    Raises:
-        AssertionError: there is none in time.
-    """
-    deadline = time.monotonic() + ANSWER
-    said = "nothing"
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            _, answer = await pool.request(lambda client: client.get(record.path))
-            if answer.status in {200, 404}:
-                return record.answered(answer)
-            said = str(answer.status)
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{pool.url}{record.path}: {said}")
