@@ -1,6 +1,7 @@
-"""Every setting with its default; flags win over the environment, that over `config.toml`.
+"""The settings of the service: each with its type, its bounds and its default.
 
-`config.toml` at the top of the project lists them with a comment each; a test keeps the two alike.
+Flags of the command line win over environment variables, and these win over `config.toml`. The
+file of that name at the top of the project says what each setting is for; a test keeps both alike.
 """
 
 import os
@@ -71,7 +72,7 @@ class TlsSettings(_Section):
 
 
 class ServerSettings(_Section):
-    """The listener; times in seconds, sizes in bytes."""
+    """The listener, and how a process starts and ends; times in seconds, sizes in bytes."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, BeforeValidator(_number), Field(ge=0, le=65535)] = 9410
@@ -105,13 +106,13 @@ class ClientSettings(_Section):
 
 
 class AuthSettings(_Section):
-    """Who may call; everyone while no client is named."""
+    """Who may call. While no client is named, everyone may."""
 
     clients: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")], ClientSettings] = {}
 
 
 class ApiSettings(_Section):
-    """How strictly requests are checked."""
+    """How strictly requests are checked, and who is refused without a body."""
 
     strict: bool = False
     any_station_id: bool = False
@@ -121,7 +122,7 @@ class ApiSettings(_Section):
 
 
 class RedisSettings(_Section):
-    """Where the records are; times in seconds."""
+    """Where the records are, and when a write counts as stored; times in seconds."""
 
     url: SecretStr = SecretStr("embedded")
     password_file: Path | None = None
@@ -136,13 +137,13 @@ class RedisSettings(_Section):
     timeout: Timeout = 1
     max_connections: Annotated[int, BeforeValidator(_number), Field(ge=1)] = 32
     wait_replicas: Count = 0
-    # Redis counts milliseconds, and 0 of them are forever
     wait_for_disk: bool = False
+    # WAIT takes whole milliseconds, and 0 of them mean for ever
     wait_timeout: Annotated[Timeout, Field(ge=0.001)] = 2
 
 
 class LookupSettings(_Section):
-    """The hot path; times in seconds, sizes in bytes."""
+    """What a process knows of the records, and how long a lookup waits; in seconds and bytes."""
 
     preload: bool = True
     preload_wait: Seconds = 30
@@ -156,7 +157,7 @@ class LookupSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    """What the service reports about its work: log, traces."""
+    """What the service reports of its work: its log, and traces (OTLP)."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -165,7 +166,7 @@ class TelemetrySettings(_Section):
 
 
 class Settings(BaseSettings):
-    """All sections; build it with `load`."""
+    """All sections. Only `load` builds it, because only `load` knows the order of the sources."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -186,11 +187,11 @@ class _Environment(EnvSettingsSource):
     """Settings from the environment; a list or a table is one variable with JSON."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Read JSON.
+        """Read the JSON of one variable.
 
         Raises:
-            BadSettings: it is none.
-            ValueError: nor is it the value of a key: it was given to a whole section.
+            BadSettings: the value of a key is not JSON.
+            ValueError: the value of a whole section is not JSON; a section has no variable.
         """
         try:
             return super().decode_complex_value(field_name, field, value)
@@ -199,7 +200,7 @@ class _Environment(EnvSettingsSource):
                 *section, key = name.lower().split(ENV_DELIMITER)
                 if section and key == field_name and given == value:
                     raise BadSettings(
-                        f"{name}: its value is not JSON, which a list or a table is given in"
+                        f"{name}: the value is not JSON: a list or a table is written as JSON"
                     ) from None
             raise
 
@@ -210,10 +211,11 @@ def load(config: Path | None = None, flags: dict[str, dict[str, Any]] | None = N
     Args:
         config: a TOML file that must exist; without it the file that `CSMS_CONFIG` names, else
             `config.toml` of the working directory where there is one.
-        flags: what the command line said, by section and key; wins over everything.
+        flags: the command line's values by section and key; they win over everything else.
 
     Raises:
-        BadSettings: in one line, which setting is wrong and how; no value, it may be secret.
+        BadSettings: a setting is wrong. The message is one line that names it and says how it is
+            wrong, without its value, which may be a secret.
     """
     file = _read_toml(config)
     _refuse_unknown_variables()
@@ -262,8 +264,8 @@ def _read_toml(config: Path | None) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    # Names without the delimiter are left alone: Kubernetes sets CSMS_REDIS_SERVICE_HOST and the
-    # like for a Service called csms-redis.
+    # A name without the delimiter is left alone: for a Service called csms-redis, Kubernetes sets
+    # CSMS_REDIS_SERVICE_HOST and the like.
     for name in os.environ:
         section, delimiter, _ = name.upper().removeprefix(ENV_PREFIX).partition(ENV_DELIMITER)
         if (

@@ -10,21 +10,21 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _MAPPED = "::ffff:"  # an IPv4 address on an IPv6 socket (RFC 4291, 2.5.5.2), as inet_ntop writes it
-UNKNOWN = "unknown"  # of a Unix socket, or a peer that has left
+UNKNOWN = "unknown"  # the address of a Unix socket, or of a peer that has left
 _MAPPED_BITS = 96  # before the IPv4 address in a mapped one
 _FOR = re.compile(r'(?:^|;)\s*for="?([^;"]*)"?', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d+)?|([\d.]+):\d+")
 
 
 class Forwarding(NamedTuple):
-    """Where proxies say that a request comes from."""
+    """Where the proxies before the service say that a request comes from; empty if they do not."""
 
     x_forwarded_for: str
     forwarded: str  # RFC 7239
 
 
 def peer_of(transport: asyncio.BaseTransport | None) -> str:
-    """The address at the other end of a connection; empty without one, as on a Unix socket."""
+    """Give the address at the other end of a connection; empty on a Unix socket."""
     peer = transport and transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
@@ -47,7 +47,7 @@ def _plain_network(network: Network) -> Network:
 
 
 def origin(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> Address | None:
-    """The nearest address that is not a trusted proxy's.
+    """Find where a request comes from: the nearest address that is not a trusted proxy's.
 
     Each proxy appends the address that it was called from. Behind the nearest one that is not
     trusted nothing is believed, for anyone may write it.
@@ -71,9 +71,9 @@ def origin(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> A
 
 
 def client_address(peer: str, forwarding: Forwarding, trusted: Collection[Network]) -> str:
-    """The address that failed attempts are counted for: the `origin`, or its /64 where it is IPv6.
+    """Find the address that failed attempts are counted for: the `origin`, or its /64 for IPv6.
 
-    One customer usually has a whole /64.
+    One customer usually has a whole /64 (RFC 6177), and could use another address each time.
     """
     nearest = origin(peer, forwarding, trusted)
     if nearest is None:

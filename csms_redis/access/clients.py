@@ -1,4 +1,4 @@
-"""The clients of `[auth]`: read from settings and secret files, and recognised by a secret."""
+"""The clients of `[auth]`: reads them from settings and secret files, and finds one by a secret."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +27,8 @@ def read_clients(settings: AuthSettings) -> tuple[Client, ...]:
     """Read the clients, and their secret files.
 
     Raises:
-        BadSettings: a file cannot be read or holds something else than hashes; or two clients have
-            the same secret, so that a Bearer would name both.
+        BadSettings: a file cannot be read, or has something else than hashes; or two clients have
+            the same secret, so that a Bearer token would name both.
     """
     owners: dict[bytes, str] = {}
     clients = []
@@ -44,12 +44,12 @@ def read_clients(settings: AuthSettings) -> tuple[Client, ...]:
 
 
 def secret_files(settings: AuthSettings) -> Sequence[Path]:
-    """The files that hold the clients' secrets."""
+    """List the files that have the hashes of the clients' secrets."""
     return [client.secret_file for client in settings.clients.values() if client.secret_file]
 
 
 def recognise(clients: Iterable[Client], credentials: Credentials) -> Client | None:
-    """Find the client that has a secret, in a time that does not depend on how much is right."""
+    """Find the client that has a secret. The time it takes does not show how near a guess is."""
     presented = hash_of(credentials.secret)
     found = None
     for client in clients:
@@ -61,7 +61,7 @@ def recognise(clients: Iterable[Client], credentials: Credentials) -> Client | N
 
 
 def called(clients: Iterable[Client], name: bytes) -> Client | None:
-    """Find the client that has a name, in a time that does not depend on how much is right."""
+    """Find the client that has a name. The time it takes does not show how near a guess is."""
     found = None
     for client in clients:
         if compare_digest(client.name.encode(), name):
@@ -77,7 +77,7 @@ def _read_file(path: Path) -> Iterator[bytes]:
     except UnicodeDecodeError:
         raise BadSettings(f"{path}: is not UTF-8 text") from None
     if not text.strip():
-        # most likely someone is still writing it; to revoke all secrets, a comment is left in it
+        # most likely somebody is still writing the file, so it must not revoke every secret
         raise BadSettings(f"{path}: is empty; a line with a # revokes every secret")
     for number, line in enumerate(text.splitlines(), 1):
         digits = line.partition("#")[0].strip()

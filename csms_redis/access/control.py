@@ -25,6 +25,8 @@ from csms_redis.contract.errors import Forbidden, Problem, TooManyRequests, Unau
 from csms_redis.settings import Role
 
 _MAX_RECOGNISED: Final = 256
+"""Headers with right credentials that are remembered; before one more, all are forgotten."""
+
 _log = structlog.get_logger()
 
 
@@ -32,13 +34,13 @@ class Refused(Exception):
     """The request must not be served.
 
     Attributes:
-        problem: the answer.
+        problem: what is answered.
         delay: seconds after which it is answered.
-        client: the client's name, where its credentials are right but its role is not.
+        client: the client's name, if its credentials are right, but not its role.
     """
 
     def __init__(self, problem: Problem, delay: float = 0.0, *, client: str | None = None) -> None:
-        """Answer `problem`, after `delay` seconds."""
+        """Have `problem` answered, after `delay` seconds."""
         super().__init__(problem.error)
         self.client = client
         self.problem = problem
@@ -46,15 +48,15 @@ class Refused(Exception):
 
 
 class AccessControl:
-    """Decides who may do what; the front and aiohttp's side both ask it.
+    """Decides who may do what. The front protocol and aiohttp's side both ask it.
 
-    It knows the clients, logs and counts refusals, and slows failed attempts down. It does not read
-    the clients' files (`Security` does), and does not answer (who asks it does).
+    It knows the clients, counts and logs refusals, and slows failed attempts down. It does not read
+    the clients' files, which `Security` does, and answers no request, which those who ask it do.
 
     Attributes:
-        refusals: what was refused, counted.
-        changed: called when the clients or their secrets have changed, so that nobody goes on with
-            an earlier decision.
+        refusals: counts what was refused.
+        changed: called when the clients or their secrets have changed, so that no earlier decision
+            is used any more.
     """
 
     def __init__(self, trusted_proxies: Collection[Network] = ()) -> None:
@@ -75,7 +77,7 @@ class AccessControl:
         self._recognised: dict[bytes, Client] = {}
 
     def use(self, clients: tuple[Client, ...]) -> None:
-        """Admit only these clients from now on, and forget what was decided before."""
+        """Admit only these clients from now on, and forget every earlier decision."""
         self._clients = clients
         self._recognised.clear()
         self.changed()
@@ -92,7 +94,7 @@ class AccessControl:
             peer: the address at the other end of its connection.
             forwarding: where proxies say that it comes from.
         """
-        if not self._trusted:  # to read an address takes some microseconds
+        if not self._trusted:  # saves some microseconds for reading the address
             return plain(peer) or UNKNOWN
         return str(origin(peer, forwarding, self._trusted) or UNKNOWN)
 
@@ -147,7 +149,7 @@ class AccessControl:
             raise Refused(Unauthorized("Credentials are needed: HTTP Basic or Bearer."))
         if client is None:
             raise self._failed(address, now)
-        problem = Forbidden(f"This needs the role {role}, which this client has not.")
+        problem = Forbidden(f"This needs the role {role}, which this client does not have.")
         raise Refused(problem, client=client.name)
 
     def caller(

@@ -1,4 +1,4 @@
-"""Reads an `Authorization` header: HTTP Basic (RFC 7617) or a Bearer token (RFC 6750)."""
+"""Reads the `Authorization` header: HTTP Basic (RFC 7617) or a Bearer token (RFC 6750)."""
 
 import re
 from base64 import b64decode, b64encode
@@ -17,7 +17,7 @@ class Credentials(NamedTuple):
 
 
 def read(authorization: bytes) -> Credentials | None:
-    """Read the header's value; None where it is neither Basic nor Bearer."""
+    """Read the header's value; None if it is neither Basic nor Bearer, or is malformed."""
     given = _CREDENTIALS.fullmatch(authorization)
     if given is None:
         return None

@@ -19,7 +19,7 @@ PATIENCE: Final = 5.0
 """Seconds that a look may take. After that another look begins, which may take twice as long."""
 
 _MOST_PATIENCE: Final = 3600.0
-"""Seconds: each look that hangs keeps a thread."""
+"""The most seconds that a look may take: a look that hangs keeps a thread, so there must be few."""
 
 _T = TypeVar("_T")
 _Digests: TypeAlias = list[bytes | None]
@@ -27,11 +27,11 @@ _log = structlog.get_logger()
 
 
 class FileWatch(Generic[_T]):
-    """Watches some files, and puts their contents in use when these have changed.
+    """Watches some files, and puts their contents in use when they have changed.
 
-    What was read well last stays in use until something better can be read. Contents are compared,
-    not times, because times mislead: where a file is a link into a directory that is swapped, and
-    where they have too few digits.
+    Contents that cannot be used are logged, and the last good ones stay in use. Contents are
+    compared and not times, because times mislead: a file may be a link into a directory that is
+    swapped (as in Kubernetes' volumes), and a time may have too few digits.
     """
 
     def __init__(

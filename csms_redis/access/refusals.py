@@ -1,4 +1,4 @@
-"""Refused requests: how many, why, and what the log says of them without filling up."""
+"""Requests with wrong credentials: counts them, and decides what the log says of them."""
 
 from collections import OrderedDict
 from enum import StrEnum
@@ -14,7 +14,7 @@ _MOST_USER_AGENT = 100  # characters
 
 
 class Reason(StrEnum):
-    """Why a request's credentials were not enough."""
+    """Why a request's credentials were not enough; the words are the log's and the metric's."""
 
     NONE = "none"
     UNKNOWN = "unknown"  # they name no client: Basic with another name, or a wrong Bearer
@@ -23,7 +23,7 @@ class Reason(StrEnum):
 
 
 class _Logged:
-    """When there was a log line about an address, and how many refusals it has not told of."""
+    """When an address had its last log line, and how many refusals came since."""
 
     __slots__ = ("at", "untold")
 

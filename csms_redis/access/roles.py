@@ -1,12 +1,12 @@
-"""Which role each route needs."""
+"""Says which role each route needs."""
 
 from csms_redis.settings import Role
 
 LOOKUPS = frozenset(["lookupChargeStationAuth", "lookupToken", "lookupCertificate"])
-"""The operations of a gateway. They give out what stations prove themselves with, so an operator
-may use them only with the gateway's role as well."""
+"""The operations of a gateway. They give out password hashes, so an operator may use them only with
+the role of a gateway as well."""
 
-_OPEN = ("/health", "/docs", "/api/openapi.json")  # they say nothing about the fleet
+_OPEN = ("/health", "/docs", "/api/openapi.json")  # these say nothing about the fleet
 
 
 def is_open(path: str) -> bool:
@@ -15,7 +15,7 @@ def is_open(path: str) -> bool:
 
 
 def role_for(path: str, operation: str | None) -> Role:
-    """The role that a route needs; one that is not named here needs the operator's."""
+    """Give the role that a route needs. A route that is not named here needs the operator's."""
     if operation in LOOKUPS:
         return Role.GATEWAY
     return Role.METRICS if path == "/metrics" else Role.OPERATOR

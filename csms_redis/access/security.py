@@ -1,4 +1,4 @@
-"""The security of the listener: access control and TLS, read again when their files change."""
+"""Access control and TLS of the listener; both are read again when their files change."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ from csms_redis.settings import AuthSettings, ServerSettings
 
 
 class Security:
-    """Keeps access control and the TLS context as their files say.
+    """Keeps access control and the TLS context as the files say.
 
     It reads the files and watches them. It does not decide about a request: `AccessControl` does.
 
@@ -52,7 +52,7 @@ class Security:
 
     @property
     def reloads(self) -> list[Callable[[], None]]:
-        """Functions that read the files again now; each logs what came of it."""
+        """Functions that read the files again now; each logs the outcome."""
         return [watch.look_now for watch in self._watches]
 
     async def run(self) -> None:

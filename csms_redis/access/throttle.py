@@ -1,11 +1,11 @@
-"""Slows failed attempts down, for each address; right credentials never come here."""
+"""Slows failed attempts down, for each address. Right credentials are never slowed."""
 
 from collections import OrderedDict
 from heapq import heappop, heappush
 from typing import Final
 
 BURST: Final = 10
-"""Failures of an address that are answered at once, for anyone makes mistakes."""
+"""Failures of an address that are answered at once, because anyone makes mistakes."""
 
 INTERVAL: Final = 1.0
 """Seconds between two answers to failures of an address, after the first `BURST`."""
@@ -16,8 +16,8 @@ MAX_DELAY: Final = 5.0
 Credentials are checked before this, so only the answer that they are wrong waits.
 """
 
-_MAX_ADDRESSES = 10_000
-_MAX_HELD = 1000
+_MAX_ADDRESSES = 10_000  # that are remembered
+_MAX_HELD = 1000  # answers that wait at a time
 
 
 class Throttle:

@@ -1,4 +1,4 @@
-"""TLS of the listener (`[server.tls]`): makes the context of new connections from files."""
+"""TLS of the listener (`[server.tls]`): makes the context for new connections from the files."""
 
 import ssl
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from csms_redis.settings import BadSettings, TlsSettings
 
 
 def named(settings: TlsSettings) -> Sequence[Path]:
-    """The files that the settings name."""
+    """List the files that the settings name."""
     all_of_them = (settings.certificate_file, settings.key_file, settings.client_ca_file)
     return [file for file in all_of_them if file is not None]
 

@@ -1,4 +1,4 @@
-"""The aiohttp application: the contract's operations bound to their handlers."""
+"""The aiohttp application: each operation of the contract is bound to its handler."""
 
 from aiohttp import web
 
@@ -48,9 +48,9 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         lookups: what answers the lookups.
         components: what readiness reports.
         access_control: who may do what.
-        refused: which stations this process turned away.
-        refused_store: and which the others did.
-        api: how far the contract is taken.
+        refused: which stations this process has turned away.
+        refused_store: which stations all processes have turned away.
+        api: how strictly requests are checked.
         max_body: bytes; a longer body is answered 413.
         request_timeout: seconds within which a body must have arrived.
     """
@@ -83,7 +83,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     app[DOUBTS] = no_doubts()
     app[WRITES] = WriteCounts(each.id for each in OPERATIONS if each.method != "GET")
     for operation in OPERATIONS:
-        # {name} alone would not match an id that has braces; base64 has slashes, escaped or not
+        # aiohttp's own pattern does not match an id with braces, and base64 may have slashes
         wanted = "(?s:.+)" if operation.path.endswith("{certificateHash}") else "[^/]+"
         path = BASE_PATH + operation.path.replace("}", f":{wanted}}}")
         handler = handlers.pop(operation.id)

@@ -13,20 +13,25 @@ Model = TypeVar("Model", bound=ContractModel)
 
 
 class BodyReader:
-    """Reads and checks request bodies; what is wrong with a body becomes a `Problem`."""
+    """Reads a request's body, and checks it; a body that is wrong is raised as a `Problem`."""
 
     def __init__(self, *, strict: bool, timeout: float) -> None:
-        """Read strictly or not (`[api] strict`), each body within `timeout` seconds."""
+        """Prepare.
+
+        Args:
+            strict: whether doubtful bodies are refused (`[api] strict`).
+            timeout: seconds within which a whole body must have arrived.
+        """
         self._strict = strict
         self._timeout = timeout
 
     async def read(self, request: web.Request, model: type[Model]) -> Model:
-        """Read and check the body.
+        """Read a body, and check it.
 
         Raises:
             UnsupportedMediaType: the body is declared as something else than JSON, or compressed.
             RequestTimeout: the body did not arrive in time.
-            BadRequest: the body breaks the contract.
+            BadRequest: the body is not what the contract says, or the client has left.
             aiohttp.web.HTTPRequestEntityTooLarge: it is longer than `server.max_body`.
         """
         if request.headers.get("Content-Type") != JSON:
@@ -44,7 +49,7 @@ class BodyReader:
                 "The request body did not arrive in time; send it again."
             ) from None
         except (web.RequestPayloadError, ConnectionError):
-            raise BadRequest("The request body broke off or is not framed as it says.") from None
+            raise BadRequest("The request body ended early, or its framing is wrong.") from None
         return model.read(body, strict=self._strict)
 
 

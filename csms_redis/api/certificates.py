@@ -1,4 +1,4 @@
-"""Client certificates: all but their lookup."""
+"""The operations on client certificates, but for the lookup (`api.lookups`)."""
 
 from http import HTTPStatus
 
@@ -20,19 +20,26 @@ from csms_redis.settings import ApiSettings
 
 
 class CertificateHandlers:
-    """The operations on `/certificate`."""
+    """Answers the operations on `/certificate`."""
 
     def __init__(
         self, certificates: Certificates, lookups: Lookups, bodies: BodyReader, api: ApiSettings
     ) -> None:
-        """Write to `certificates` what `bodies` reads and `api` allows, and tell `lookups`."""
+        """Handle requests.
+
+        Args:
+            certificates: where certificates are written.
+            lookups: told of each change, so that this process forgets what it knew.
+            bodies: reads the requests' bodies.
+            api: how strictly certificates are checked.
+        """
         self._certificates = certificates
         self._lookups = lookups
         self._bodies = bodies
         self._strict = api.strict
 
     async def upload(self, request: web.Request) -> web.Response:
-        """`uploadCertificate`."""
+        """Answer `uploadCertificate`."""
         body = await self._bodies.read(request, Certificate)
         certificate = check_certificate(body.certificate, strict=self._strict)
         request[RECORD] = {"certificateHash": certificate.hash}
@@ -42,7 +49,7 @@ class CertificateHandlers:
         return web.Response(status=HTTPStatus.CREATED)
 
     async def delete(self, request: web.Request) -> web.Response:
-        """`deleteCertificate`."""
+        """Answer `deleteCertificate`."""
         found = known_id(request, CERTIFICATE)
         request[RECORD] = {"certificateHash": found}
         with self._lookups.changing(CERTIFICATE, found):
@@ -52,6 +59,6 @@ class CertificateHandlers:
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def list(self, request: web.Request) -> web.Response:
-        """`listCertificates`."""
+        """Answer `listCertificates`."""
         query = read_query(request, CertificateQuery)
         return page_reply(request, query, await self._certificates.page(query))

@@ -1,4 +1,4 @@
-"""What is doubtful about records that come over the API: counted, and told in the log."""
+"""Doubts about records that come over the API: each is counted, and told in the log."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 
 
 def no_doubts() -> Counter[Doubt]:
-    """Start with 0 for each doubt: a rate would miss a count that begins with 1."""
+    """Start with 0 for each doubt: Prometheus' `rate` misses a count that begins with 1."""
     return Counter(dict.fromkeys(Doubt, 0))
 
 
@@ -25,10 +25,10 @@ def tell(
     """Count the doubts about a record that is stored, and warn of each.
 
     Args:
-        request: that brought the record.
-        called: the kind of record, as `station`.
-        record: its id, by the property's name.
-        doubts: about it.
+        request: the request that brought the record.
+        called: the kind of the record, as `station`.
+        record: the record's id, by the name of its property.
+        doubts: the doubts about the record.
     """
     for doubt in doubts:
         request.app[DOUBTS][doubt] += 1

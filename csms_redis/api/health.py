@@ -22,7 +22,7 @@ class Component(NamedTuple):
 
 
 Components: TypeAlias = Callable[[], Mapping[str, Component]]
-"""Gives every component by its name, as it is now."""
+"""Gives the present state of every component, by the component's name."""
 
 
 class HealthHandlers:

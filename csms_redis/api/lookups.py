@@ -1,4 +1,4 @@
-"""The three lookups over aiohttp, for the requests that the front protocol leaves to it."""
+"""The three lookups over aiohttp, for requests that the front protocol does not answer itself."""
 
 from aiohttp import web
 
@@ -15,15 +15,20 @@ from csms_redis.registry.tokens import TOKEN
 
 
 class LookupHandlers:
-    """`GET` of a station's auth, a token, a certificate."""
+    """Answers the lookups of a station, a token and a certificate."""
 
     def __init__(self, lookups: Lookups, refused: RefusedStations) -> None:
-        """Answer requests with what `lookups` finds, and tell `refused` of stations without."""
+        """Handle requests.
+
+        Args:
+            lookups: finds the records, as for the front protocol.
+            refused: told of each station that is turned away.
+        """
         self._lookups = lookups
         self._refused = refused
 
     async def station_auth(self, request: web.Request) -> web.Response:
-        """`lookupChargeStationAuth`."""
+        """Answer `lookupChargeStationAuth`."""
         try:
             return await self._answer(request, STATION)
         except NotFound:
@@ -31,11 +36,11 @@ class LookupHandlers:
             raise
 
     async def token(self, request: web.Request) -> web.Response:
-        """`lookupToken`."""
+        """Answer `lookupToken`."""
         return await self._answer(request, TOKEN)
 
     async def certificate(self, request: web.Request) -> web.Response:
-        """`lookupCertificate`."""
+        """Answer `lookupCertificate`."""
         return await self._answer(request, CERTIFICATE)
 
     async def _answer(self, request: web.Request, resource: Resource) -> web.Response:

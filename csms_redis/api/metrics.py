@@ -1,7 +1,7 @@
-"""`/metrics`: what Prometheus reads, made of the service's plain numbers at each scrape.
+"""`/metrics`: what Prometheus reads. It is made of the service's plain numbers at each scrape.
 
-No label has an id or anything else that callers choose: each has few values, known beforehand, but
-for the addresses of the Redis masters there are.
+No label has an id, or anything else that a caller chooses. So each has few values, which are known
+beforehand, except the addresses of the Redis masters.
 """
 
 import platform
@@ -51,13 +51,13 @@ class ServiceCollector(Collector):
         """Read the numbers of these parts.
 
         Args:
-            lookups: the near cache, and what became of lookups.
-            supervisor: the Redis masters.
-            expiring: certificates that run out.
-            refused: stations that are turned away.
-            lag: of the event loop.
-            writes: what came of writes.
-            doubts: how many records came with each.
+            lookups: the near cache, and how lookups ended.
+            supervisor: the connections to the Redis masters.
+            expiring: how many certificates run out soon.
+            refused: how many stations are turned away.
+            lag: how late the event loop is.
+            writes: how writes ended.
+            doubts: how many records came with each doubt.
             ready: whether the readiness probe would succeed.
         """
         self._listening: tuple[LookupServer, web.Server] | None = None
@@ -266,7 +266,11 @@ def collector_for(  # noqa: PLR0913 as its class
     lag: LoopLag,
     ready: Callable[[], bool],
 ) -> ServiceCollector:
-    """Give an application its `/metrics`, and the collector behind it."""
+    """Add `/metrics` to an application.
+
+    Returns:
+        The collector behind it; `ServiceCollector.listens` gives it the listener's parts later.
+    """
     collector = ServiceCollector(
         lookups=lookups,
         supervisor=supervisor,

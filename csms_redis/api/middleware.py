@@ -1,4 +1,4 @@
-"""Around every request: its id, its errors as `Status` replies, its line in the log."""
+"""What surrounds every request: its id, who sent it, its line in the log, errors as `Status`."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ _RECORDS = {
 _REQUEST_ID = "X-Request-Id"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _CERTIFICATES = f"{BASE_PATH}/certificate/"
-_MOST_PATH = 200  # characters of it that the log tells
+_MOST_PATH = 200  # characters of a path that the log has
 _log = structlog.get_logger()
 _audit = log.always()
 
@@ -94,7 +94,8 @@ def only_admitted(access_control: AccessControl) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = request.match_info.route
-        role = None  # what does not exist is nobody's in particular, but only clients are told
+        # A path that does not exist needs no role; but only a client may learn that it does not.
+        role = None
         if route.resource is not None:
             if is_open(route.resource.canonical):
                 return await handler(request)
@@ -166,7 +167,7 @@ def _path(request: web.Request) -> str:
 
 
 def _record(request: web.Request) -> dict[str, str]:
-    """Which record the path names, for a request that no handler has seen."""
+    """The record that the path names, for a request that was refused before any handler."""
     for parameter, (name, resource) in _RECORDS.items():
         if parameter in request.match_info and (found := path_id(request, resource)) is not None:
             return {name: found}

@@ -1,4 +1,4 @@
-"""The page that answers a listing."""
+"""The reply to a listing: one page of records."""
 
 from urllib.parse import urlencode
 
@@ -10,10 +10,10 @@ from csms_redis.registry.listing import Page
 
 
 def page_reply(request: web.Request, query: Query, page: Page) -> web.Response:
-    """A page, with a `Link` to the next one where there is one (RFC 8288)."""
+    """Make the reply, with a `Link` to the next page if there is one (RFC 8288)."""
     headers = {}
     if page.next is not None:
-        # without a host: the request's own may be anyone's
+        # without a host: anyone can put any host into a request
         parameters = {"limit": query.limit, **query.filters, "cursor": page.next}
         if "valid" in parameters:
             parameters["valid"] = str(parameters["valid"]).lower()

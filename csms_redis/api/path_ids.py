@@ -1,4 +1,4 @@
-"""The id in a request's path."""
+"""Reads the id in a request's path."""
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ _POSITION = 4  # in /api/v0/cs/{csId}, split at the slashes
 
 
 def path_id(request: web.Request, resource: Resource) -> str | None:
-    """The id as the record's key has it; None for one that no record can have."""
+    """Read the id as the record's key has it; None if no record can have this id."""
     # match_info would not do: it decodes %FF and %25FF to the same text
     segments = request.rel_url.raw_path.split("/")
     if resource is CERTIFICATE:
@@ -20,15 +20,15 @@ def path_id(request: web.Request, resource: Resource) -> str | None:
 
 
 def path_segment(request: web.Request) -> str:
-    """The id as it stands in the path, nothing decoded."""
+    """Take the id as it stands in the path, without decoding it."""
     return request.rel_url.raw_path.split("/")[_POSITION]
 
 
 def known_id(request: web.Request, resource: Resource) -> str:
-    """The id as the record's key has it.
+    """Read the id as the record's key has it.
 
     Raises:
-        NotFound: it is one that no record can have.
+        NotFound: no record can have this id.
     """
     found = path_id(request, resource)
     if found is None:

@@ -1,4 +1,4 @@
-"""aiohttp's HTTP/1 protocol, with its own error replies turned into `Status` replies."""
+"""aiohttp's HTTP/1 protocol, whose own error replies are turned into `Status` replies."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ LINGERING = 1.0
 """Seconds for which a body that was answered before its end is still read, so that no reset
 overtakes the answer; then its connection closes."""
 
-_NEVER = 1e8  # seconds; idle connections are closed by the front protocol
+_NEVER = 1e8  # seconds: the front protocol closes idle connections, not aiohttp
 _log = structlog.get_logger()
 
 
@@ -36,7 +36,16 @@ class NoAccessLog(AbstractAccessLogger):
 
 
 class StatusRequestHandler(RequestHandler):
-    """Answers what never reaches the application: what is not HTTP, unmet expectations."""
+    """Serves one connection for as long as aiohttp has it.
+
+    It answers what never reaches the application: bytes that are not HTTP, and expectations that
+    cannot be met. It does not decide when the connection goes back to the front protocol; the
+    hand-over does.
+
+    Attributes:
+        begun: the bytes that have arrived since the last answer, or the first of them.
+        closes: whether the connection is to end with its next answer, as in a drain.
+    """
 
     __slots__ = ("_answered", "_bodiless", "begun", "closes")
 
@@ -50,8 +59,8 @@ class StatusRequestHandler(RequestHandler):
 
         Args:
             server: aiohttp's, of the running application.
-            answered: called when an answer has been written: whether the connection stays open.
-            bodiless: who is refused without a body.
+            answered: called when an answer has been written, with whether the connection stays.
+            bodiless: which clients are refused without a body.
         """
         super().__init__(
             server,
@@ -64,7 +73,6 @@ class StatusRequestHandler(RequestHandler):
         self._answered = answered
         self._bodiless = bodiless
         self.begun = b""
-        """The bytes that have arrived since the last answer, or the first of them."""
         self.closes = False
 
     @property
@@ -73,7 +81,7 @@ class StatusRequestHandler(RequestHandler):
         return self._current_request is not None or bool(self._messages)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes as the base class does; keep a request's begin, which names its agent."""
+        """Take bytes as the base class does, and keep the first, which name the user agent."""
         if len(self.begun) < MOST:
             self.begun += data[:MOST]
         super().data_received(data)
@@ -90,7 +98,7 @@ class StatusRequestHandler(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the reply has left already")
         if isinstance(exc, UnicodeEncodeError) and "Expect" in request.headers:
-            # aiohttp would quote the expectation, but what is not UTF-8 it cannot write
+            # aiohttp wanted to quote the expectation, and cannot write what is not UTF-8
             return http_error_reply(web.HTTPExpectationFailed())
         reason, remote = type(exc).__name__ if exc else None, plain(request.remote or "")
         if status == HTTPStatus.BAD_REQUEST:
@@ -110,7 +118,7 @@ class StatusRequestHandler(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write the reply; one that aiohttp raised outside the middleware as `Status`."""
+        """Write a reply; an error that aiohttp raised outside the middleware becomes a `Status`."""
         if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
             resp = http_error_reply(resp)
         if resp.status != HTTPStatus.OK and self._is_bodiless(request, resp.status):

@@ -1,7 +1,7 @@
-"""What follows the path in a request's target: a listing's query, and what nobody asked for.
+"""Reads the query string of a request, and refuses one that an operation does not have.
 
-Nothing of it is ignored. A gateway that does not escape an id with a question mark asks for another
-record than it means, and would take the answer for that of its own.
+No parameter is ignored. A gateway that does not escape the question mark in an id asks for another
+record than it means, and would take the answer for that of its own station.
 """
 
 from typing import TypeVar
@@ -20,13 +20,13 @@ def read_query(request: web.Request, model: type[Model]) -> Model:
     """Read a query string.
 
     Raises:
-        BadRequest: it is not as the model has it.
+        BadRequest: a parameter is unknown, is there twice, or has a wrong value.
     """
     return model.read(_parameters(request))
 
 
 def without_query(handler: Handler) -> Handler:
-    """Make what refuses every query parameter (400) before the handler sees the request."""
+    """Wrap a handler, so that a request with a query parameter is answered 400 before it."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         for name, _ in _parameters(request):

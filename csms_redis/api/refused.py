@@ -1,4 +1,4 @@
-"""`GET /refused`: who knocks and is turned away."""
+"""`GET /refused`: which stations are turned away."""
 
 import orjson
 from aiohttp import web
@@ -11,15 +11,20 @@ from csms_redis.registry.refused import RefusedStore, in_order, shown_as
 
 
 class RefusedHandlers:
-    """The operation on `/refused`."""
+    """Answers the operation on `/refused`."""
 
     def __init__(self, refused: RefusedStations, store: RefusedStore) -> None:
-        """List what this process has seen, and what others have stored."""
+        """Handle requests.
+
+        Args:
+            refused: what this process has seen.
+            store: what all processes have stored.
+        """
         self._refused = refused
         self._store = store
 
     async def list(self, request: web.Request) -> web.Response:
-        """`listRefusedStations`."""
+        """Answer `listRefusedStations`."""
         query = read_query(request, RefusedQuery)
         found = in_order(await self._refused.everywhere(self._store), query.sort)
         shown = await self._store.with_reasons(found, query.limit)

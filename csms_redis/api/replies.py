@@ -1,4 +1,4 @@
-"""Replies that are not a lookup's answer."""
+"""Makes the replies that are not the answer to a lookup: errors, and replies without a body."""
 
 from http import HTTPStatus
 
@@ -13,16 +13,16 @@ JSON = "application/json"
 def status_reply(
     status: HTTPStatus, error: str, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """A `Status` reply: what is wrong and what to do."""
+    """Make a `Status` reply, whose `error` says what is wrong and what to do."""
     body = orjson.dumps({"status": status.phrase, "error": error})
     return web.Response(status=status, body=body, content_type=JSON, headers=headers)
 
 
 def problem_reply(problem: Problem) -> web.Response:
-    """The reply to a request that failed in a known way."""
+    """Make the reply to a request that failed in a known way."""
     reply = status_reply(problem.status, problem.error, problem.headers)
     if problem.status == HTTPStatus.REQUEST_TIMEOUT:
-        reply.force_close()  # what is still to come of that request is not waited for
+        reply.force_close()  # nobody waits for the rest of that request
     return reply
 
 
@@ -35,7 +35,7 @@ def without_body(reply: web.StreamResponse) -> None:
 
 
 def http_error_reply(error: web.HTTPException) -> web.Response:
-    """The `Status` in place of one of aiohttp's own error replies, which are plain text."""
+    """Make the `Status` in the place of an error reply of aiohttp, which is plain text."""
     status = HTTPStatus(error.status)
     headers: dict[str, str] = {}
     if isinstance(error, web.HTTPMethodNotAllowed):

@@ -1,4 +1,4 @@
-"""Charge stations: all but their lookup."""
+"""The operations on charge stations, but for the lookup (`api.lookups`)."""
 
 from http import HTTPStatus
 
@@ -25,19 +25,26 @@ from csms_redis.settings import ApiSettings
 
 
 class StationHandlers:
-    """The operations on `/cs`."""
+    """Answers the operations on `/cs`."""
 
     def __init__(
         self, stations: Stations, lookups: Lookups, bodies: BodyReader, api: ApiSettings
     ) -> None:
-        """Write to `stations` what `bodies` reads and `api` allows, and tell `lookups`."""
+        """Handle requests.
+
+        Args:
+            stations: where stations are written.
+            lookups: told of each change, so that this process forgets what it knew.
+            bodies: reads the requests' bodies.
+            api: how strictly stations are checked.
+        """
         self._stations = stations
         self._lookups = lookups
         self._bodies = bodies
         self._api = api
 
     async def register(self, request: web.Request) -> web.Response:
-        """`registerChargeStation`."""
+        """Answer `registerChargeStation`."""
         station = path_id(request, STATION) or ""
         if station:
             request[RECORD] = {"csId": station}
@@ -51,19 +58,19 @@ class StationHandlers:
         return web.Response(status=HTTPStatus.CREATED)
 
     async def list(self, request: web.Request) -> web.Response:
-        """`listChargeStations`."""
+        """Answer `listChargeStations`."""
         query = read_query(request, StationQuery)
         return page_reply(request, query, await self._stations.page(query))
 
     async def get(self, request: web.Request) -> web.Response:
-        """`getChargeStation`."""
+        """Answer `getChargeStation`."""
         body = await self._stations.get(known_id(request, STATION))
         if body is None:
             raise NotFound(STATION.not_found)
         return web.Response(body=body, content_type=JSON)
 
     async def delete(self, request: web.Request) -> web.Response:
-        """`deleteChargeStation`."""
+        """Answer `deleteChargeStation`."""
         station = known_id(request, STATION)
         request[RECORD] = {"csId": station}
         with self._lookups.changing(STATION, station):
@@ -73,7 +80,7 @@ class StationHandlers:
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def set_status(self, request: web.Request) -> web.Response:
-        """`setRegistrationStatus`."""
+        """Answer `setRegistrationStatus`."""
         station = known_id(request, STATION)
         request[RECORD] = {"csId": station}
         body = await self._bodies.read(request, ChargeStationRegistration)
@@ -85,7 +92,7 @@ class StationHandlers:
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
     async def set_password(self, request: web.Request) -> web.Response:
-        """`setChargeStationPassword`."""
+        """Answer `setChargeStationPassword`."""
         station = known_id(request, STATION)
         request[RECORD] = {"csId": station}
         body = await self._bodies.read(request, ChargeStationPassword)

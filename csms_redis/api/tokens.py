@@ -1,4 +1,4 @@
-"""Authorization tokens: all but their lookup."""
+"""The operations on authorization tokens, but for the lookup (`api.lookups`)."""
 
 from http import HTTPStatus
 
@@ -18,16 +18,22 @@ from csms_redis.registry.tokens import TOKEN, Tokens
 
 
 class TokenHandlers:
-    """The operations on `/token`."""
+    """Answers the operations on `/token`."""
 
     def __init__(self, tokens: Tokens, lookups: Lookups, bodies: BodyReader) -> None:
-        """Write to `tokens` what `bodies` reads, and tell `lookups`."""
+        """Handle requests.
+
+        Args:
+            tokens: where tokens are written.
+            lookups: told of each change, so that this process forgets what it knew.
+            bodies: reads the requests' bodies.
+        """
         self._tokens = tokens
         self._lookups = lookups
         self._bodies = bodies
 
     async def set(self, request: web.Request) -> web.Response:
-        """`setToken`."""
+        """Answer `setToken`."""
         token = await self._bodies.read(request, Token)
         request[RECORD] = {"uid": token.key}
         with self._lookups.changing(TOKEN, token.key):
@@ -36,12 +42,12 @@ class TokenHandlers:
         return web.Response(status=HTTPStatus.CREATED)
 
     async def list(self, request: web.Request) -> web.Response:
-        """`listTokens`."""
+        """Answer `listTokens`."""
         query = read_query(request, TokenQuery)
         return page_reply(request, query, await self._tokens.page(query))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """`deleteToken`."""
+        """Answer `deleteToken`."""
         uid = known_id(request, TOKEN)
         request[RECORD] = {"uid": uid}
         with self._lookups.changing(TOKEN, uid):

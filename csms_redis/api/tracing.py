@@ -1,4 +1,4 @@
-"""Spans for the requests that aiohttp answers."""
+"""Makes a span (OpenTelemetry) for each request that aiohttp answers."""
 
 import structlog
 from aiohttp import web
@@ -11,7 +11,7 @@ _METHODS = frozenset(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 
 
 def add_tracing(app: web.Application, tracing: Tracing) -> None:
-    """Trace whatever an application answers but health, metrics and the documentation."""
+    """Trace what an application answers, but for health, metrics and the documentation."""
     app.middlewares.insert(0, _traced(tracing))
 
 
@@ -22,9 +22,9 @@ def _traced(tracing: Tracing) -> Middleware:
         if name is None or name.startswith(("docs", "health", "metrics", "openapi")):
             return await handler(request)
         resource = request.match_info.route.resource
-        # an id's pattern says nothing to people
+        # canonical: with {csId}, without the pattern that an id must match
         route = resource.canonical if resource is not None else ""
-        # semantic conventions: a method that is not known is _OTHER
+        # OpenTelemetry's semantic conventions for HTTP: an unknown method is _OTHER
         method = request.method if request.method in _METHODS else "_OTHER"
         headers = {name.lower(): value for name, value in request.headers.items()}
         span = tracing.start(method, route, headers)

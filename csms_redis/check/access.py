@@ -1,4 +1,4 @@
-"""Are strangers kept out, and are secrets safe in their files and on the network?"""
+"""Checks that strangers are kept out, and that secrets are safe in files and on the network."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from csms_redis.check.finding import Finding, error, ok, warning
 from csms_redis.settings import AuthSettings, BadSettings, Role, ServerSettings, TlsSettings
 
 _SOON = dt.timedelta(days=30)
-_MAX_SECRETS = 2  # of a client: the old and the new, while they are exchanged
+_MAX_SECRETS = 2  # of a client: the old one and the new one, while they are exchanged
 _GUESSES = ("", "admin", "changeme", "csms", "password", "secret", "test")
 
 
 def access(auth: AuthSettings, server: ServerSettings) -> Iterator[Finding]:
-    """Check `[auth]`, `[server.tls]` and the files that they name."""
+    """Check `[auth]`, `[server.tls]` and the files that these name."""
     local = is_loopback(server.host)
     if auth.clients:
         yield from _clients(auth)
@@ -29,7 +29,9 @@ def access(auth: AuthSettings, server: ServerSettings) -> Iterator[Finding]:
     if server.tls.certificate_file is not None:
         yield from _tls(server.tls, server.tls.certificate_file)
     elif auth.clients and not local:
-        yield warning("server.tls", "secrets come unencrypted, unless a proxy before ends TLS")
+        yield warning(
+            "server.tls", "secrets are sent unencrypted, unless a proxy before the service ends TLS"
+        )
 
 
 def _clients(auth: AuthSettings) -> Iterator[Finding]:

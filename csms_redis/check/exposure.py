@@ -1,4 +1,4 @@
-"""Does a password go over a network unencrypted?"""
+"""Checks that no password of Redis goes over a network unencrypted."""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,8 +17,8 @@ def exposure(hosts: Iterable[str], url: RedisUrl, *, password: bool) -> Iterator
     """Warn of a password that is sent to another machine without TLS.
 
     Args:
-        hosts: that the service connects to.
-        url: which names some of them, and whether TLS is used.
+        hosts: the hosts that the service connects to.
+        url: `redis.url`, which says whether TLS is used.
         password: whether a password is sent.
     """
     remote = next((host for host in hosts if not is_loopback(host)), None)

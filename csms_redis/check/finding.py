@@ -1,4 +1,4 @@
-"""A finding: one line of the report."""
+"""A finding of `csms-redis check`: one line of its report."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,8 +18,8 @@ class Finding:
 
     Attributes:
         level: how much the finding matters.
-        about: the setting or the thing, one word; monitoring may search for it.
-        text: what is found, and what to do.
+        about: the setting or the thing in one word, which monitoring may search for.
+        text: what was found, and what to do about it.
     """
 
     level: Level

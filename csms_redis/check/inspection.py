@@ -1,4 +1,4 @@
-"""The inspection of one server: what INFO and CONFIG GET say, or why they say nothing."""
+"""Inspects one server of Redis: what INFO and CONFIG GET say, or why they say nothing."""
 
 import os
 import re
@@ -28,8 +28,8 @@ _REPLICA = re.compile(r"slave\d+")
 class Server:
     """One server, and what it says of itself.
 
-    It asks the server, and reports only what kept it from asking. What the answers mean is judged
-    by the modules `server`, `replication` and `rights`.
+    It asks the server, and reports only why it could not ask. The modules `server`, `replication`
+    and `rights` judge what the answers mean.
 
     Attributes:
         address: of the server.
@@ -59,7 +59,7 @@ class Server:
             await node.close()
 
     async def inspect(self) -> AsyncIterator[Finding]:
-        """Fill `info` and `config`; report what kept them empty."""
+        """Fill `info` and `config`, and report why one stays empty."""
         # one connection is enough for one command after the other
         node = Node(self.address, max_connections=1)
         try:
@@ -126,7 +126,7 @@ class Server:
         return found
 
     def nobody_listens(self, unavailable: Unavailable) -> bool:
-        """Whether there is no socket file, or one that a killed server left behind."""
+        """Whether there is no socket file, or only one that a killed server has left behind."""
         gone = (FileNotFoundError, ConnectionRefusedError)
         return any(isinstance(cause, gone) for cause in _causes(unavailable))
 

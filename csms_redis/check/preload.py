@@ -1,4 +1,4 @@
-"""Can each process hold all records, so that it needs Redis for none of them?"""
+"""Checks that each process can hold all records, so that it needs Redis for none of them."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -22,12 +22,12 @@ from csms_redis.registry.tokens import TOKEN
 from csms_redis.settings import Settings
 
 _KINDS = {STATION: "stations", CERTIFICATE: "certificates", TOKEN: "tokens"}
-_COUNT = 1000
+_COUNT = 1000  # keys that one SCAN looks at
 _WITHIN = 10.0  # seconds that counting may take
 
 
 async def preload(topology: Topology, settings: Settings) -> AsyncIterator[Finding]:
-    """Count the records, and compare them with what a process may hold."""
+    """Count the records, and compare the number with what a process may hold."""
     lookup = settings.lookup
     if not lookup.preload or lookup.cache_entries == 0:
         yield ok("preload", "off: what nobody asked for is read from Redis")
@@ -44,7 +44,8 @@ async def preload(topology: Topology, settings: Settings) -> AsyncIterator[Findi
         yield warning(
             "preload",
             f"SCAN is refused{why}: no process holds all records, and an outage of Redis turns "
-            "away who was not asked for before; give the user +scan, or set lookup.preload = false",
+            "away stations that were not looked up before; give the user +scan, or set "
+            "lookup.preload = false",
         )
         return
     finally:
@@ -70,7 +71,12 @@ async def preload(topology: Topology, settings: Settings) -> AsyncIterator[Findi
 async def _count(
     redis: RedisClient, topology: Topology, prefix: bytes
 ) -> tuple[Counter[object], int]:
-    """How many records there are of each kind, and how many keys that are no hashes."""
+    """Count the records of each kind, and the keys with such a name that are no hashes.
+
+    Raises:
+        TimeoutError: that took longer than `_WITHIN`.
+        Unavailable: Redis did not answer, or refused SCAN.
+    """
     until = monotonic() + _WITHIN
     counts: Counter[object] = Counter()
     others = 0
@@ -84,7 +90,7 @@ async def _count(
 
 
 async def _keys(redis: RedisClient, master: Address, which: Command, until: float) -> set[bytes]:
-    """The keys of a master that a scan names."""
+    """List the keys of a master that a scan names."""
     found: set[bytes] = set()
     cursor = 0
     while True:

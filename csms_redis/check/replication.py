@@ -1,4 +1,4 @@
-"""Does an acknowledged write outlive its master? Which replicas there are, and which confirm it."""
+"""Checks that an acknowledged write outlives its master: that enough replicas confirm it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,18 +14,20 @@ def cut_off(master: Server, waited_for: int) -> Finding:
     """Report whether a master that is cut off from its replicas goes on acknowledging writes.
 
     Args:
-        master: that sentinels watch, inspected.
+        master: one that sentinels watch, after its inspection.
         waited_for: `redis.wait_replicas`.
     """
     about = "min-replicas"
     wanted = master.config.get("min-replicas-to-write")
     lag = master.config.get("min-replicas-max-lag")
     if wanted is None:
-        return warning(about, "not told: see that min-replicas-to-write is 1 or more")
+        return warning(
+            about, "CONFIG GET does not say: make sure that min-replicas-to-write is 1 or more"
+        )
     if "0" not in {wanted, lag}:
         return ok(about, f"{wanted}: a master that is cut off refuses writes after {lag} s")
     if 0 < len(master.replicas()) <= waited_for:
-        return ok(about, "0, but what a master that is cut off is sent is not acknowledged either")
+        return ok(about, "0, but a master that is cut off acknowledges no write: no replica has it")
     return warning(
         about,
         "0: a master that is cut off acknowledges writes until it hears of its successor, and all "
@@ -37,7 +39,7 @@ def replicas(masters: Sequence[Server], waited_for: int, *, fails_over: bool) ->
     """Report whether `redis.wait_replicas` suits the replicas that there are.
 
     Args:
-        masters: all of them, inspected.
+        masters: all of them, after their inspection.
         waited_for: `redis.wait_replicas`.
         fails_over: whether a replica takes over without an operator.
     """
@@ -70,9 +72,9 @@ def disks(master: Server, found: Sequence[Server], settings: RedisSettings) -> I
     """Report whether writes can be confirmed as `redis.wait_for_disk` demands (WAITAOF).
 
     Args:
-        master: inspected.
-        found: its replicas, inspected if they could be reached.
-        settings: of the service.
+        master: a master, after its inspection.
+        found: its replicas, inspected as far as they could be reached.
+        settings: `[redis]` of the service.
     """
     about = "wait_for_disk"
     servers = [server for server in (master, *found) if server.info]

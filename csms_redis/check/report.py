@@ -1,4 +1,4 @@
-"""The whole report: the settings, each master, the stored records, and the replicas."""
+"""The whole report: checks the settings, each master, the stored records and the replicas."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
@@ -35,7 +35,7 @@ _TRIED: Mapping[Kind, Sequence[str]] = {
     "sentinel": _NO_CLUSTER,
     "cluster": ("", "cluster"),
 }
-"""The modes of a server at which commands are tried, by the kind of the URL."""
+"""The modes of a server at which commands are tried, for each kind of URL; empty is not known."""
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:

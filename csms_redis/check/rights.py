@@ -1,4 +1,4 @@
-"""Does Redis carry out what the service asks of it? Each command is tried at each kind of key.
+"""Checks that Redis carries out what the service asks: tries each command at each kind of key.
 
 No record is changed. A command that writes is tried at a key that does not exist, with an id that
 no record can have. HSET can be tried only by writing: one script makes such a key and removes it
@@ -69,7 +69,7 @@ class _Need:
         right: the command's name in a user's rights.
         breaks: what does not work without the command.
         level: how bad that is.
-        pattern: of the keys that the command is tried at; empty for a command without a key.
+        pattern: the pattern of the keys that it is tried at; empty for a command without a key.
     """
 
     command: Command
@@ -80,10 +80,19 @@ class _Need:
 
 
 class Rights:
-    """Tries at one master what the service's user may do there."""
+    """Tries at one master what the user of the service may do there.
+
+    It changes no record, and does not judge the server's settings.
+    """
 
     def __init__(self, server: Server, topology: Topology, settings: RedisSettings) -> None:
-        """Try commands at a master that was inspected, and answers."""
+        """Prepare.
+
+        Args:
+            server: a master that was inspected, and answers.
+            topology: the topology that it belongs to.
+            settings: `[redis]` of the service.
+        """
         self._server = server
         self._topology = topology
         self._settings = settings
@@ -169,7 +178,7 @@ class Rights:
         """Report a command that is refused; report nothing if it could be carried out elsewhere."""
         about = need.right
         if error is _SILENT:
-            why, todo = "it hangs up", "let the proxy pass it on, or name Redis itself"
+            why, todo = "it closes the connection", "let the proxy pass it on, or name Redis itself"
         elif isinstance(error, AskError | TryAgainError):
             return []
         else:

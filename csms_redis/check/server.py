@@ -1,4 +1,4 @@
-"""What one server is, and whether its own settings keep the writes that it acknowledges."""
+"""Checks one server: what it is, and whether its settings keep the writes that it acknowledges."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ def hash_tag(prefix: str, kind: Kind) -> Iterator[Finding]:
 
 
 def version(info: Mapping[str, str]) -> Finding:
-    """Name the server and its version; for Valkey its own, not the Redis version it stands for."""
+    """Name the server and its version: Valkey's own, not that of the Redis it stands for."""
     if valkey := info.get("valkey_version"):
         return ok("version", f"Valkey {valkey}")
     return ok("version", f"Redis {info.get('redis_version', 'of an unknown version')}")
@@ -32,8 +32,8 @@ def role(info: Mapping[str, str], kind: Kind) -> Iterator[Finding]:
     """Report a server that is not what `redis.url` says, or that refuses writes.
 
     Args:
-        info: of INFO.
-        kind: of the URL.
+        info: what INFO says.
+        kind: the kind of `redis.url`.
     """
     mode = info.get("redis_mode") or info.get("server_mode")  # of Redis, of Valkey
     if mode == "sentinel":
@@ -48,8 +48,8 @@ def persistence(info: Mapping[str, str], config: Mapping[str, str]) -> Iterator[
     """Report which acknowledged writes a crash would lose.
 
     Args:
-        info: of INFO.
-        config: of CONFIG GET; a setting that is not known is left out.
+        info: what INFO says.
+        config: what CONFIG GET says; a setting that is not known is left out.
     """
     if info.get("aof_enabled") != "1":
         yield _without_append_only_file(config.get("save"))
@@ -82,8 +82,8 @@ def lifetimes(info: Mapping[str, str], db: int) -> Iterator[Finding]:
     """Report keys with a time to live: no record should have one.
 
     Args:
-        info: of INFO.
-        db: the number of the database that is used.
+        info: what INFO says.
+        db: the number of the database that the service uses.
     """
     try:
         counts = volatile(info.get(f"db{db}", ""))
@@ -95,7 +95,7 @@ def lifetimes(info: Mapping[str, str], db: int) -> Iterator[Finding]:
             "expires",
             f"in database {db}, {keys} keys have a time to live, and fields of {hashes} hashes: "
             "csms-redis gives none; a record among them is answered until its end, and reads cost "
-            "Redis up to two commands more; redis-cli PERSIST takes a key's off",
+            "Redis up to two commands more; redis-cli PERSIST KEY takes it off a key",
         )
 
 
@@ -113,7 +113,7 @@ def eviction(info: Mapping[str, str]) -> Finding:
     policy = info.get("maxmemory_policy")
     about = "maxmemory-policy"
     if policy is None:
-        return warning(about, "not told by INFO: see that it is noeviction")
+        return warning(about, "INFO does not say: make sure that it is noeviction")
     if policy == "noeviction":
         return ok(about, "noeviction: when memory is full, writes are refused and nothing is lost")
     remedy = "set maxmemory-policy noeviction"

@@ -1,4 +1,4 @@
-"""Are the records stored in a layout that this version knows?"""
+"""Checks that the records are stored in a layout that this version knows."""
 
 from redis.exceptions import ResponseError
 

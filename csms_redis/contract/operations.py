@@ -1,4 +1,7 @@
-"""The operations that are served; router and OpenAPI document are both made from this list."""
+"""The operations of the API. The router and the OpenAPI document are both made from this list.
+
+The descriptions of operations that MaEVe has begin with MaEVe's own words.
+"""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,7 +31,7 @@ BASE_PATH = "/api/v0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A path parameter."""
+    """A parameter in the path, as OpenAPI describes it; `pattern` is a regular expression."""
 
     name: str
     description: str
@@ -56,12 +59,12 @@ class Operation:
 
     @property
     def has_pages(self) -> bool:
-        """Whether it answers pages of its response, with a cursor."""
+        """Whether the operation answers page by page, with a cursor to the next page."""
         return self.query is not None and issubclass(self.query, Query)
 
     @property
     def is_lookup(self) -> bool:
-        """Whether it is one of those that gateways make by the thousand."""
+        """Whether the operation is one of the three lookups, which gateways make so often."""
         return self.id.startswith("lookup")
 
 
@@ -210,8 +213,8 @@ OPERATIONS = (
         method="DELETE",
         path="/cs/{csId}",
         summary="Delete a charge station",
-        description="Deletes a charge station with its credential. Registered again, it is new: a "
-        "block ends with its station.",
+        description="Deletes a charge station with its credential. A station that is registered "
+        "again is new: it is not blocked any more.",
         parameter=_CS_ID,
         status=HTTPStatus.NO_CONTENT,
         answer="No content",
@@ -266,7 +269,7 @@ OPERATIONS = (
         method="DELETE",
         path="/token/{tokenUid}",
         summary="Delete an authorization token",
-        description="Deletes a token, so that it is not known any more.",
+        description="Deletes a token; a lookup of it is then answered 404.",
         parameter=_TOKEN_UID,
         status=HTTPStatus.NO_CONTENT,
         answer="No content",
@@ -292,7 +295,8 @@ OPERATIONS = (
         method="GET",
         path="/certificate",
         summary="List client certificates",
-        description="Lists what the client certificates that have been uploaded say of themselves.",
+        description="Lists the subject, issuer and dates of the client certificates that have been "
+        "uploaded, without the certificates.",
         query=CertificateQuery,
         status=HTTPStatus.OK,
         answer="A page of certificates",

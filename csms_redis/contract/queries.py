@@ -1,4 +1,4 @@
-"""What the query string of a listing may say. All of it is an addition to the contract."""
+"""The query parameters of listings. All of them are additions to the contract."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -20,10 +20,10 @@ from csms_redis.contract.errors import BadRequest
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import DateTime, RegistrationStatus, explain, moment
 
-MAX_LIMIT = 100
-MAX_OFFSET = 10_000
-MAX_REFUSED = 1000
-MAX_CURSOR = 4096
+MAX_LIMIT = 100  # records of one page
+MAX_OFFSET = 10_000  # records that a listing may leave out at its beginning
+MAX_REFUSED = 1000  # refused stations of one answer
+MAX_CURSOR = 4096  # characters
 _MOST_SHOWN = 64  # characters of a parameter's name
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
@@ -53,9 +53,14 @@ def _prefix(text: str) -> str:
 
 
 def unknown_parameter(name: str, known: Collection[str]) -> BadRequest:
-    """What is said of a query parameter that an operation does not have.
+    """Make the error for a query parameter that an operation does not have.
 
-    It names the parameter, for it may be a part of an id whose question mark was not escaped.
+    The error names the parameter, because it may be a part of an id whose question mark was not
+    escaped. Its `reason`, which is logged, does not.
+
+    Args:
+        name: the parameter that was sent.
+        known: the parameters that the operation has.
     """
     shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
     there_are = f"there are {', '.join(known)}" if known else "this operation has none"
@@ -75,7 +80,7 @@ class QueryString(BaseModel):
         """Read a query string's names and values.
 
         Raises:
-            BadRequest: which of them is wrong and how, without its value.
+            BadRequest: one is wrong; the error says which and how, without its value.
         """
         query = dict(pairs)
         for name in query:
@@ -90,7 +95,7 @@ class QueryString(BaseModel):
 
 
 class Query(QueryString):
-    """The query parameters that all listings take."""
+    """The query parameters that all listings with pages take."""
 
     limit: Annotated[
         int,
@@ -115,13 +120,13 @@ class Query(QueryString):
 
     @property
     def filters(self) -> dict[str, Any]:
-        """The parameters that say which records are listed, those that are set."""
+        """Those parameters that choose the records, as far as they are set."""
         page = {"limit", "cursor", "offset"}
         return {name: value for name, value in self if name not in page and value is not None}
 
 
 class StationQuery(Query):
-    """Which stations are listed."""
+    """The query parameters that choose which stations are listed."""
 
     registrationStatus: Annotated[
         RegistrationStatus | None, Field(description="Only stations of this status")
@@ -153,7 +158,7 @@ class StationQuery(Query):
 
 
 class TokenQuery(Query):
-    """Which tokens are listed."""
+    """The query parameters that choose which tokens are listed."""
 
     offset: Annotated[
         int,
@@ -185,7 +190,7 @@ class TokenQuery(Query):
 
 
 class RefusedQuery(QueryString):
-    """Which refused stations are listed."""
+    """The query parameters that choose which refused stations are listed."""
 
     limit: Annotated[
         int,
@@ -199,7 +204,7 @@ class RefusedQuery(QueryString):
 
 
 class CertificateQuery(Query):
-    """Which certificates are listed."""
+    """The query parameters that choose which certificates are listed."""
 
     expiresBefore: Annotated[
         DateTime | None,
@@ -208,5 +213,5 @@ class CertificateQuery(Query):
 
     @property
     def expires_before(self) -> datetime | None:
-        """`expiresBefore` as a moment."""
+        """`expiresBefore` as a moment in time; None if it is not set."""
         return None if self.expiresBefore is None else moment(self.expiresBefore)

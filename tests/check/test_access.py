@@ -32,7 +32,7 @@ def test_nothing_is_said_of_this_machine_alone() -> None:
     ("auth", "expected"),
     [
         (AuthSettings(), "everyone who reaches"),
-        (client("long and random"), "secrets come unencrypted"),
+        (client("long and random"), "secrets are sent unencrypted"),
         (client("maeve"), "easily guessed"),
         (client("changeme"), "easily guessed"),
         (client(), "has no secret"),

@@ -51,7 +51,8 @@ def test_without_the_right_to_scan(tmp_path: Path, valkey: Valkey) -> None:
         "warning",
         (
             "SCAN is refused (NOPERM): no process holds all records, and an outage of Redis turns "
-            "away who was not asked for before; give the user +scan, or set lookup.preload = false"
+            "away stations that were not looked up before; give the user +scan, or set "
+            "lookup.preload = false"
         ),
     )
 

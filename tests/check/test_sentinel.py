@@ -58,7 +58,7 @@ class TestSentinel:
         """Then nothing acknowledged is lost, whatever min-replicas-to-write is."""
         code, told = check(tmp_path, **watched, wait_replicas="2")
         assert about(told, "wait_replicas", "min-replicas") == [
-            ("ok", "0, but what a master that is cut off is sent is not acknowledged either"),
+            ("ok", "0, but a master that is cut off acknowledges no write: no replica has it"),
             ("ok", "2: what was acknowledged is at every replica"),
         ]
         assert code == 0
