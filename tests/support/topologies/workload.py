@@ -120,6 +120,11 @@ class Workload:
         """All that is ever written."""
         return self._records.written
 
+    @property
+    def hot(self) -> list[Record]:
+        """Those that are written again and again."""
+        return self._records.hot
+
     def __enter__(self) -> Self:
         self._thread.start()
         try:
