@@ -200,7 +200,7 @@ class _Environment(EnvSettingsSource):
                 *section, key = name.lower().split(ENV_DELIMITER)
                 if section and key == field_name and given == value:
                     raise BadSettings(
-                        f"{name}: the value is not JSON: a list or a table is written as JSON"
+                        f"{name}: its value is not JSON: write a list or a table as JSON"
                     ) from None
             raise
 
