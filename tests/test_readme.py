@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from csms_redis.contract.models import ChargeStationAuth
+from csms_redis.contract.operations import BASE_PATH, OPERATIONS
 from tests.support.service import Service, environment
 
 ROOT = Path(__file__).parent.parent
@@ -167,6 +169,40 @@ def test_the_start_says_where_it_listens_and_keeps_its_data(service: Service) ->
     assert [line["url"] for line in said if line["event"] == "listening"] == [service.url]
     assert str(service.data_dir) in {line.get("data_dir") for line in said}
     assert list(service.data_dir.iterdir()) != []
+
+
+class TestMaEVe:
+    """What the README says of MaEVe's API."""
+
+    def rows(self, answer: str) -> list[str]:
+        """The first cells of those rows that end with this."""
+        found = re.findall(r"^\| (.+?) \| (.+?) \|$", README, re.MULTILINE)
+        return [said for said, here in found if here.split(":")[0] == answer]
+
+    def test_what_is_served(self) -> None:
+        """All that MaEVe's own document has is an operation here, and no addition is among it."""
+        named = {
+            name for row in self.rows("served") for name in re.findall(r"`([a-z]+[A-Z]\w+)`", row)
+        }
+        ours = {each.id for each in OPERATIONS if not each.addition}
+        assert ours < named
+        assert named - ours == {"listTokens", "invalidUsernameAllowed"}
+        assert "listTokens" in {each.id for each in OPERATIONS}
+        assert "invalidUsernameAllowed" in ChargeStationAuth.model_fields
+
+    def test_tokens_are_listed_as_maeve_lists_them(self, service: Service) -> None:
+        """An array of tokens, by `offset` and `limit`."""
+        reply = service.request("GET", f"{BASE_PATH}/token?offset=0&limit=100")
+        assert reply.status == 200
+        assert isinstance(reply.json, list)
+
+    def test_what_is_not_served(self, service: Service) -> None:
+        (row,) = self.rows("not served")
+        paths = re.findall(r"`POST (/\S+)`", row)
+        assert len(paths) == 5
+        for path in paths:
+            target = re.sub(r"\{\w+\}", "x", path)
+            assert service.request("POST", f"{BASE_PATH}{target}", {}).status == 404, path
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="the examples need curl")
