@@ -87,6 +87,16 @@ class AccessControl:
         """Whether everyone may call."""
         return self._clients is None
 
+    def roles_of(self, name: str | None) -> frozenset[Role]:
+        """The roles that a client has; all of them while everyone may call.
+
+        Args:
+            name: the client's, as `admit` gave it.
+        """
+        if self._clients is None:
+            return frozenset(Role)
+        return frozenset().union(*(each.roles for each in self._clients if each.name == name))
+
     def origin(self, peer: str, forwarding: Forwarding) -> str:
         """Where a request comes from, for the log.
 

@@ -3,13 +3,16 @@
 from aiohttp import web
 
 from csms_redis.access.control import AccessControl
+from csms_redis.api.audit import AuditHandlers
 from csms_redis.api.bodies import BodyReader
 from csms_redis.api.certificates import CertificateHandlers
+from csms_redis.api.clients import ClientHandlers
+from csms_redis.api.console import add_console
 from csms_redis.api.docs import add_docs
 from csms_redis.api.doubts import DOUBTS, no_doubts
 from csms_redis.api.health import Components, HealthHandlers
 from csms_redis.api.lookups import LookupHandlers
-from csms_redis.api.middleware import WRITES, Handler, errors_and_log, only_admitted
+from csms_redis.api.middleware import AUDIT, WRITES, Handler, errors_and_log, only_admitted
 from csms_redis.api.query_strings import without_query
 from csms_redis.api.refused import RefusedHandlers
 from csms_redis.api.stations import StationHandlers
@@ -22,6 +25,7 @@ from csms_redis.registry.refused import RefusedStore
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
 from csms_redis.settings import ApiSettings
+from csms_redis.telemetry.audit import AuditTrail
 from csms_redis.telemetry.metrics import WriteCounts
 
 
@@ -60,6 +64,7 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     certificate_handlers = CertificateHandlers(certificates, lookups, bodies, api)
     lookup_handlers = LookupHandlers(lookups, refused)
     health_handlers = HealthHandlers(components)
+    trail = AuditTrail()
     handlers: dict[str, Handler] = {
         "registerChargeStation": station_handlers.register,
         "lookupChargeStationAuth": lookup_handlers.station_auth,
@@ -77,10 +82,13 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "deleteToken": token_handlers.delete,
         "listRefusedStations": RefusedHandlers(refused, refused_store).list,
         "listCertificates": certificate_handlers.list,
+        "listWrites": AuditHandlers(trail).list,
+        "getClient": ClientHandlers(access_control).get,
     }
     middlewares = [errors_and_log, only_admitted(access_control)]
     app = web.Application(middlewares=middlewares, client_max_size=max_body)
     app[DOUBTS] = no_doubts()
+    app[AUDIT] = trail
     app[WRITES] = WriteCounts(each.id for each in OPERATIONS if each.method != "GET")
     for operation in OPERATIONS:
         # aiohttp's own pattern does not match an id with braces, and base64 may have slashes
@@ -98,4 +106,5 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     app.router.add_get("/health/live", health_handlers.live, name="healthLive")
     app.router.add_get("/health/ready", health_handlers.ready, name="healthReady")
     add_docs(app.router)
+    add_console(app.router)
     return app

@@ -1,12 +1,13 @@
 """`/docs`: Swagger UI, served from the package, and the OpenAPI document it shows."""
 
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 import orjson
 from aiohttp import web
 
 from csms_redis import __version__
+from csms_redis.api.cross_site import REQUESTED_BY
+from csms_redis.api.files import constant
 from csms_redis.api.replies import JSON
 from csms_redis.contract.openapi import document
 
@@ -34,6 +35,10 @@ _START = f"""SwaggerUIBundle({{
   deepLinking: true,
   tryItOutEnabled: true,
   validatorUrl: null,
+  requestInterceptor(request) {{
+    request.headers["{REQUESTED_BY}"] = "csms-redis docs";
+    return request;
+  }},
 }});
 """
 _ASSETS = {
@@ -53,17 +58,10 @@ _HEADERS = {
 def add_docs(router: web.UrlDispatcher) -> None:
     """Add the routes of the OpenAPI document and of the page that shows the document."""
     openapi = orjson.dumps(document(__version__))
-    router.add_get(OPENAPI_PATH, _constant(openapi, JSON))
-    router.add_get("/docs", _constant(_PAGE.encode(), "text/html"))
-    router.add_get("/docs/start.js", _constant(_START.encode(), "text/javascript"))
+    router.add_get(OPENAPI_PATH, constant(openapi, JSON, _HEADERS))
+    router.add_get("/docs", constant(_PAGE.encode(), "text/html", _HEADERS))
+    router.add_get("/docs/start.js", constant(_START.encode(), "text/javascript", _HEADERS))
     folder = files("csms_redis.api") / "swagger_ui"
     for name, content_type in _ASSETS.items():
-        router.add_get(f"/docs/{name}", _constant((folder / name).read_bytes(), content_type))
-
-
-def _constant(body: bytes, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def serve(request: web.Request) -> web.Response:
-        del request
-        return web.Response(body=body, content_type=content_type, headers=_HEADERS)
-
-    return serve
+        serve = constant((folder / name).read_bytes(), content_type, _HEADERS)
+        router.add_get(f"/docs/{name}", serve)

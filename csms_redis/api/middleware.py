@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from secrets import token_hex
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 from aiohttp import web
@@ -16,16 +16,18 @@ from aiohttp.typedefs import Middleware
 from csms_redis.access.addresses import Forwarding, plain
 from csms_redis.access.control import AccessControl, Refused
 from csms_redis.access.roles import is_open, role_for
+from csms_redis.api.cross_site import refuse_cross_site
 from csms_redis.api.doubts import DOUBTS
 from csms_redis.api.path_ids import path_id
 from csms_redis.api.replies import http_error_reply, problem_reply, status_reply
 from csms_redis.contract.doubts import Doubtful
-from csms_redis.contract.errors import OutcomeUnknown, Problem, Unavailable
+from csms_redis.contract.errors import CrossSite, OutcomeUnknown, Problem, Unavailable
 from csms_redis.contract.operations import BASE_PATH
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
 from csms_redis.telemetry import log
+from csms_redis.telemetry.audit import AuditTrail
 from csms_redis.telemetry.metrics import WriteCounts
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,6 +40,9 @@ CLIENT = web.RequestKey("client", str)
 
 WRITES = web.AppKey("writes", WriteCounts)
 """The counters of requests that are to change something."""
+
+AUDIT = web.AppKey("audit", AuditTrail)
+"""What the log says of the last of them."""
 
 _PROBLEM = web.RequestKey("problem", Problem)
 _ORIGIN = web.RequestKey("origin", str)
@@ -123,6 +128,11 @@ def only_admitted(access_control: AccessControl) -> Middleware:
         request[CLIENT] = client or request[_ORIGIN]
         if client is not None:
             structlog.contextvars.bind_contextvars(client=client)
+        try:
+            refuse_cross_site(request)
+        except CrossSite:
+            request[RECORD] = _record(request)
+            raise
         return await handler(request)
 
     return admit
@@ -141,21 +151,23 @@ def _log_request(  # noqa: PLR0913 what a line has
     seconds = time.perf_counter() - started
     name = request.match_info.route.name
     problem = request.get(_PROBLEM)
-    if outcome is not None:
-        request.app[WRITES].add(name or "none", outcome, seconds)
-    (_log if outcome is None else _audit).log(
-        level,
-        "request" if outcome is None else "write",
-        method=request.method,
-        operation=name,
+    line: dict[str, Any] = {
+        "method": request.method,
+        "operation": name,
         **(request.get(RECORD) or {"path": _path(request)}),
         **({} if status is None else {"status": status}),
         **({} if outcome is None else {"outcome": outcome}),
         **({"reason": reason} if reason else {}),
         **({"doubt": problem.doubt.value} if isinstance(problem, Doubtful) else {}),
-        remote=request.get(_ORIGIN) or plain(request.remote or ""),
-        ms=round(seconds * 1000, 2),
-    )
+        "remote": request.get(_ORIGIN) or plain(request.remote or ""),
+        "ms": round(seconds * 1000, 2),
+    }
+    if outcome is None:
+        _log.log(level, "request", **line)
+        return
+    request.app[WRITES].add(name or "none", outcome, seconds)
+    request.app[AUDIT].add(structlog.contextvars.get_contextvars() | line)
+    _audit.log(level, "write", **line)
 
 
 def _path(request: web.Request) -> str:

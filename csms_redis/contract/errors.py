@@ -61,6 +61,12 @@ class Forbidden(Problem):
         return {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"'}
 
 
+class CrossSite(Problem):
+    """A browser sends it, and a page of another site may have asked for it."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
 class NotFound(Problem):
     """There is no such record."""
 

@@ -11,11 +11,14 @@ from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation, Par
 from csms_redis.contract.queries import QueryString
 
 _JSON = "application/json"
+_OPERATIONS = ("operations", "What an operator looks at")
 _TAGS = {
     "cs": ("stations", "Charge stations, and what they prove themselves with"),
     "token": ("tokens", "Authorization tokens: who may charge"),
     "certificate": ("certificates", "Client certificates of charge stations"),
-    "refused": ("operations", "What an operator looks at"),
+    "refused": _OPERATIONS,
+    "audit": _OPERATIONS,
+    "client": _OPERATIONS,
 }
 """The group of an operation by the first segment of its path, and what the group is."""
 
@@ -31,7 +34,8 @@ _SECURITY_SCHEMES = {
 _SECURITY: list[dict[str, list[str]]] = [{}, {"basic": []}, {"bearer": []}]
 _REFUSALS = {
     "401": "Credentials are missing or wrong (only where the service has clients)",
-    "403": "The client has not the role that this needs",
+    "403": "The client has not the role that this needs, or a browser's write has no "
+    "`X-Requested-By`",
     "429": "Too many wrong credentials came from this address",
 }
 _IS_ADDITION = "An addition: MaEVe's own API does not have it."
@@ -56,7 +60,9 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": BASE_PATH}],
-        "tags": [{"name": name, "description": said} for name, said in _TAGS.values()],
+        "tags": [
+            {"name": name, "description": said} for name, said in dict(_TAGS.values()).items()
+        ],
         "paths": paths,
         "components": {"schemas": _schemas(), "securitySchemes": _SECURITY_SCHEMES},
     }

@@ -17,6 +17,7 @@ from csms_redis.contract.models import (
     Token,
 )
 from csms_redis.contract.queries import (
+    AuditQuery,
     CertificateQuery,
     Query,
     QueryString,
@@ -24,7 +25,13 @@ from csms_redis.contract.queries import (
     StationQuery,
     TokenQuery,
 )
-from csms_redis.contract.shown import CertificateSummary, ChargeStation, RefusedStation
+from csms_redis.contract.shown import (
+    AuditLine,
+    CallingClient,
+    CertificateSummary,
+    ChargeStation,
+    RefusedStation,
+)
 
 BASE_PATH = "/api/v0"
 
@@ -301,6 +308,32 @@ OPERATIONS = (
         status=HTTPStatus.OK,
         answer="A page of certificates",
         response=CertificateSummary,
+        addition=True,
+    ),
+    Operation(
+        id="listWrites",
+        method="GET",
+        path="/audit",
+        summary="List the last writes",
+        description="Lists the last requests to change something that this process has answered, "
+        "those that were refused too, the latest first. Other processes have their own, and the "
+        "log of each has all.",
+        query=AuditQuery,
+        status=HTTPStatus.OK,
+        answer="The last writes",
+        response=AuditLine,
+        addition=True,
+    ),
+    Operation(
+        id="getClient",
+        method="GET",
+        path="/client",
+        summary="Returns what the caller may do",
+        description="Returns the client that the credentials belong to, and what it may do. Any "
+        "client may ask.",
+        status=HTTPStatus.OK,
+        answer="The client, its roles, and the operations that it may use",
+        response=CallingClient,
         addition=True,
     ),
 )

@@ -23,6 +23,7 @@ from csms_redis.contract.models import DateTime, RegistrationStatus, explain, mo
 MAX_LIMIT = 100  # records of one page
 MAX_OFFSET = 10_000  # records that a listing may leave out at its beginning
 MAX_REFUSED = 1000  # refused stations of one answer
+MAX_WRITES = 1000  # audit lines of one answer
 MAX_CURSOR = 4096  # characters
 _MOST_SHOWN = 64  # characters of a parameter's name
 
@@ -181,6 +182,15 @@ class TokenQuery(Query):
         Annotated[bool, BeforeValidator(_flag)] | None,
         Field(description="Only tokens that are valid, or not"),
     ] = None
+    uidPrefix: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=36,
+            pattern=r"^[ -~]+$",
+            description="Only tokens whose uid starts with this, in any case",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
@@ -201,6 +211,16 @@ class RefusedQuery(QueryString):
         Literal["count", "lastRefused"],
         Field(description="Which come first: those that came most often, or those that came last"),
     ] = "count"
+
+
+class AuditQuery(QueryString):
+    """How many of the last writes are listed."""
+
+    limit: Annotated[
+        int,
+        Field(ge=1, le=MAX_WRITES, description="The most that are listed"),
+        BeforeValidator(_integer),
+    ] = 100
 
 
 class CertificateQuery(Query):

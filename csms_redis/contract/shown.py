@@ -78,6 +78,64 @@ class RefusedStation(BaseModel):
     ]
 
 
+class CallingClient(BaseModel):
+    """Who asks, and what that client may do."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    client: Annotated[
+        str | None, Field(description="The client's name; left out while everyone may call")
+    ] = None
+    roles: Annotated[list[str], Field(description="Its roles: `gateway`, `metrics`, `operator`")]
+    operations: Annotated[
+        list[str], Field(description="The operations that it may use, by their `operationId`")
+    ]
+
+
+class AuditLine(BaseModel):
+    """A request to change something, as the log tells it."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    time: Annotated[DateTime, Field(description="When it was answered, in UTC")]
+    client: Annotated[
+        str | None, Field(description="Who sent it; left out while everyone may call")
+    ] = None
+    remote: Annotated[str | None, Field(description="The address that it came from")] = None
+    method: Annotated[str, Field(description="Its method")]
+    operation: Annotated[
+        str | None, Field(description="The `operationId`; left out where the path has none")
+    ] = None
+    csId: Annotated[str | None, Field(description="The charge station that it is about")] = None
+    uid: Annotated[str | None, Field(description="The token that it is about, in upper case")] = (
+        None
+    )
+    certificateHash: Annotated[
+        str | None, Field(description="The certificate that it is about")
+    ] = None
+    path: Annotated[str | None, Field(description="Its path, where it is about none of these")] = (
+        None
+    )
+    registrationStatus: Annotated[
+        str | None, Field(description="What the charge station's status was to be")
+    ] = None
+    status: Annotated[
+        int | None, Field(description="The answer's status; left out where there was none")
+    ] = None
+    outcome: Annotated[
+        str,
+        Field(
+            description="What came of it: `done`, `refused`, `unavailable` - nothing was changed, "
+            "`unknown` - it may have been carried out, `error`"
+        ),
+    ]
+    reason: Annotated[str | None, Field(description="Why it was not carried out")] = None
+    requestId: Annotated[
+        str, Field(description="By which the log, and the answer's `X-Request-Id`, name it")
+    ]
+    ms: Annotated[float, Field(description="From its head to its answer, in milliseconds")]
+
+
 class CertificateSummary(BaseModel):
     """What a client certificate says of itself.
 

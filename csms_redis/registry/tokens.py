@@ -100,6 +100,7 @@ class Tokens:
                 _is_contract if name == "contractId" else is_value,
             )
             for name, of in query.filters.items()
+            if name != "uidPrefix"
         ]
 
         def show(uid: str, values: Values) -> bytes | None:
@@ -108,7 +109,8 @@ class Tokens:
                 return _show(values)
             return None
 
-        return await self._listing.page(query, show, offset=query.offset)
+        start = (query.uidPrefix or "").upper()
+        return await self._listing.page(query, show, start=start, offset=query.offset)
 
 
 def _is_contract(stored: bytes | None, wanted: str) -> bool:

@@ -45,14 +45,20 @@ def routes() -> list[Route]:
         Route(
             operation.method,
             target_of(operation),
-            Role.GATEWAY if operation.id in LOOKUPS else Role.OPERATOR,
+            {"getClient": None}.get(
+                operation.id, Role.GATEWAY if operation.id in LOOKUPS else Role.OPERATOR
+            ),
         )
         for operation in OPERATIONS
     ]
     found += [Route("GET", "/metrics", Role.METRICS), Route("GET", "/nowhere", None)]
+    found.append(Route("GET", "/console", None))
     found += [
         Route("GET", target, None, open=True)
-        for target in ("/health", "/health/live", "/health/ready", "/docs", "/api/openapi.json")
+        for target in (
+            *("/health", "/health/live", "/health/ready", "/docs", "/api/openapi.json"),
+            "/console/main.js",
+        )
     ]
     found += [route._replace(method="HEAD") for route in found if route.method == "GET"]
     return [*found, Route("POST", "/nowhere", None), Route("PATCH", f"{BASE_PATH}/cs/cs001", None)]

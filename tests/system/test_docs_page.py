@@ -1,39 +1,25 @@
 """`/docs` in a real browser: it shows the operations, tries one out, and asks nobody else."""
 
-import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.support.service import HOST, Service
-
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    # The browser's own curiosity reaches nobody either.
-    f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HOST}",
-    "--window-size=1200,2000",
+from tests.support.browser import (
+    PATIENCE,
+    chromium,
+    complaints,
+    elsewhere,
+    needs_chromium,
+    sent,
 )
+from tests.support.service import Service
+
 OPERATIONS = {
     "registerChargeStation": ("POST", "/cs/{csId}"),
     "lookupChargeStationAuth": ("GET", "/cs/{csId}/auth"),
@@ -50,14 +36,12 @@ OPERATIONS = {
     "listTokens": ("GET", "/token"),
     "deleteToken": ("DELETE", "/token/{tokenUid}"),
     "listCertificates": ("GET", "/certificate"),
+    "listWrites": ("GET", "/audit"),
+    "getClient": ("GET", "/client"),
     "listRefusedStations": ("GET", "/refused"),
 }
-PATIENCE = 30  # seconds
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER),
-    reason="needs Chromium and its driver (Debian: chromium chromium-driver)",
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -68,24 +52,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chrome]:
-    """A Chromium with a profile of its own that keeps a log of its requests."""
-    monkeypatch.setenv("SE_OFFLINE", "true")
-    monkeypatch.setenv("SE_AVOID_STATS", "true")
-    monkeypatch.setenv("NO_PROXY", f"{HOST},localhost")
-    monkeypatch.setenv("no_proxy", f"{HOST},localhost")
-    assert CHROMIUM
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = Driver(executable_path=CHROMEDRIVER, env={**os.environ, "HOME": str(tmp_path)})
-    chrome = Chrome(options=options, service=driver)
-    try:
-        yield chrome
-    finally:
-        chrome.quit()
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """A Chromium of the test's own."""
+    with chromium(tmp_path) as running:
+        yield running
 
 
 def show(browser: Chrome, service: Service) -> dict[str, WebElement]:
@@ -98,32 +68,6 @@ def show(browser: Chrome, service: Service) -> dict[str, WebElement]:
     )
     blocks = browser.find_elements(By.CSS_SELECTOR, ".opblock")
     return {(block.get_attribute("id") or "").rpartition("-")[2]: block for block in blocks}
-
-
-def sent(browser: Chrome) -> list[str]:
-    """The URL of every request that pages and their workers sent, web sockets too."""
-    events: list[dict[str, Any]] = [
-        json.loads(entry["message"])["message"]
-        for entry in browser.get_log("performance")  # type: ignore[no-untyped-call]
-    ]
-    return [
-        event["params"]["request"]["url"]
-        if event["method"] == "Network.requestWillBeSent"
-        else event["params"]["url"]
-        for event in events
-        if event["method"] in {"Network.requestWillBeSent", "Network.webSocketCreated"}
-    ]
-
-
-def elsewhere(urls: list[str]) -> list[str]:
-    """Those of the URLs that leave the machine; `data:` is in the page itself."""
-    return [url for url in urls if not url.startswith("data:") and urlsplit(url).hostname != HOST]
-
-
-def complaints(browser: Chrome) -> list[Any]:
-    """What stands in the console as an error or warning: violations of the CSP among them."""
-    log = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    return [entry for entry in log if entry["level"] != "INFO"]
 
 
 def test_it_shows_all_operations(browser: Chrome, service: Service) -> None:
