@@ -4,6 +4,8 @@ No package at hand has these schemas. Each model has the properties that the man
 refuses any other. CHECKED
 """
 
+import json
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -272,4 +274,9 @@ def validate(manifest: Manifest, version: str) -> None:
     if is_custom(manifest):
         _CUSTOM.validate_python(manifest)
     else:
-        kubernetes_validate.validate(manifest, version, strict=True)
+        _validated(json.dumps(manifest, sort_keys=True), version)
+
+
+@cache  # many renderings have the same object
+def _validated(manifest: str, version: str) -> None:
+    kubernetes_validate.validate(json.loads(manifest), version, strict=True)

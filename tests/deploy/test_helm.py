@@ -1,0 +1,381 @@
+"""The chart: the same objects as kustomize's, by Helm's own engine, without a cluster.
+
+The engine is Helm's Go library as the wheel `helm-python-sdk` carries it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from csms_redis import __version__
+from csms_redis.settings import Role
+from tests.deploy.custom import validate
+from tests.deploy.helm import CHART, PRODUCTION, Helm, Release, Rendered, helm
+from tests.deploy.kustomize import Manifest, Manifests, build
+from tests.deploy.overlays import COMPONENTS, KUBERNETES, built, with_components
+from tests.deploy.written_out import unwritten
+
+VALUES = {  # what has a component of kustomize's, and the chart's name for it
+    "service-monitor": "serviceMonitor",
+    "prometheus-rule": "prometheusRule",
+    "dashboard": "dashboard",
+    "http-route": "httpRoute",
+    "backend-tls": "backendTLSPolicy",
+    "ingress": "ingress",
+    "certificate": "certificate",
+    "external-secret": "externalSecret",
+    "backup": "backup",
+}
+OFF = {
+    "HorizontalPodAutoscaler": "autoscaling",
+    "PodDisruptionBudget": "podDisruptionBudget",
+    "NetworkPolicy": "networkPolicy",
+}
+SWITCHES = [*VALUES.values(), *OFF.values()]
+VERSION = "1.37"  # of Kubernetes
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Values over values, as Helm merges files."""
+    made: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in deepcopy(dict(layer)).items():
+            old = made.get(key)
+            both = isinstance(old, dict) and isinstance(value, dict)
+            made[key] = merged(old, value) if both and old is not None else value
+    return made
+
+
+def with_all(*components: str) -> dict[str, Any]:
+    return {VALUES[component]: {"enabled": True} for component in components}
+
+
+RELEASES = {
+    "base": Release(),
+    "production": Release(PRODUCTION),
+    **{f"+{name}": Release(merged(PRODUCTION, with_all(name))) for name in COMPONENTS},
+    "+all": Release(merged(PRODUCTION, with_all(*COMPONENTS))),
+    "other": Release(
+        merged(PRODUCTION, with_all(*COMPONENTS)), name="registry", namespace="charging"
+    ),
+    **{f"-{kind}": Release({OFF[kind]: {"enabled": False}}) for kind in OFF},
+    "fixed": Release({"autoscaling": {"enabled": False}, "replicas": 4}),
+    "digest": Release({"image": {"digest": "sha256:" + "ab" * 32}}),
+    "numbers": Release(
+        {
+            "settings": {
+                "lookup": {"cache_bytes": 5400000000, "timeout": 0.5, "preload": False},
+                "server": {"trusted_proxies": ["10.0.0.0/8"]},
+                "redis": {"url": "redis://valkey:6379"},
+            }
+        }
+    ),
+    "secret-ca": Release(merged(PRODUCTION, {"redisCA": {"configMap": "", "secret": "ca"}})),
+    "unknown": Release({"autoscalling": {"enabled": True}}),
+    "unknown-inside": Release({"tls": {"secret": "csms-redis-tls"}}),
+    "unknown-section": Release({"settings": {"sever": {"port": 1}}}),
+    "wrong-type": Release({"autoscaling": {"minReplicas": "two"}}),
+    "wrong-digest": Release({"image": {"digest": "latest"}}),
+    "nothing-to-make": Release({"certificate": {"enabled": True}}),
+}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """All of it, in one run of the engine."""
+    return helm(RELEASES, tmp_path_factory.mktemp("archive"))
+
+
+def same(manifests: Manifests) -> dict[str, Manifest]:
+    """Objects by kind and name, without what must differ.
+
+    That is what Helm marks its objects with, kustomize's hash in a ConfigMap's name (and the
+    chart's checksum in its place), and how the JSON of one setting is laid out.
+    """
+    return {
+        f"{one['kind']}/{_unhashed(one['metadata']['name'])}": _plain(one) for one in manifests.all
+    }
+
+
+def _unhashed(name: str) -> str:
+    return re.sub(r"^(csms-redis(?:-environment|-backup)?)-[a-z0-9]{10}$", r"\1", name)
+
+
+MARKS = {
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/version",
+    "checksum/settings",
+    "helm.sh/chart",
+    "helm.sh/resource-policy",
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        plain = {key: _plain(item) for key, item in value.items() if key not in MARKS}
+        for key in ("labels", "matchLabels", "annotations"):
+            if plain.get(key) == {}:
+                del plain[key]
+        if "CSMS_AUTH__CLIENTS" in plain:
+            plain["CSMS_AUTH__CLIENTS"] = json.loads(plain["CSMS_AUTH__CLIENTS"])
+        return plain
+    if isinstance(value, list):
+        plain_items = [_plain(item) for item in value]
+        by = next((key for key in ("mountPath", "name") if _each_has(value, key)), None)
+        return sorted(plain_items, key=lambda item: item[by]) if by else plain_items
+    return _unhashed(value) if isinstance(value, str) else value
+
+
+def _each_has(items: list[Any], key: str) -> bool:
+    """Whether items are told apart by it, as volumes are, so that their order means nothing."""
+    return all(isinstance(item, dict) and key in item for item in items)
+
+
+def assert_same(made: Rendered, expected: Manifests) -> None:
+    assert made.error == ""
+    ours, theirs = same(made.manifests), same(expected)
+    assert set(ours) == set(theirs)
+    assert [each for name in theirs for each in differences(ours[name], theirs[name], name)] == []
+
+
+def differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
+    """Where two objects are not the same."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and set(ours) == set(theirs):
+        for key, value in theirs.items():
+            yield from differences(ours[key], value, f"{path}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, value in enumerate(theirs):
+            yield from differences(ours[number], value, f"{path}[{number}]")
+    elif (type(ours), ours) != (type(theirs), theirs):
+        yield f"{path}: {ours!r}, but {theirs!r} of kustomize"
+
+
+class TestAsKustomize:
+    """Object by object."""
+
+    def test_base(self, rendered: Helm, tmp_path: Path) -> None:
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "csms-redis",
+            "resources": ["../kubernetes/base"],
+        }
+        (tmp_path / "kubernetes").symlink_to(KUBERNETES)
+        (tmp_path / "over").mkdir()
+        (tmp_path / "over/kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+
+        assert_same(rendered.releases["base"], build(tmp_path / "over"))
+
+    def test_production(self, rendered: Helm) -> None:
+        assert_same(rendered.releases["production"], built("production"))
+
+    @pytest.mark.parametrize("component", COMPONENTS)
+    def test_a_component(self, component: str, rendered: Helm, tmp_path: Path) -> None:
+        made = rendered.releases[f"+{component}"]
+
+        assert_same(made, with_components("production", tmp_path, component))
+
+    def test_all_components(self, rendered: Helm, tmp_path: Path) -> None:
+        made = rendered.releases["+all"]
+
+        assert_same(made, with_components("production", tmp_path, *COMPONENTS))
+
+    def test_a_difference_is_seen(self, rendered: Helm) -> None:
+        changed = deepcopy(built("production"))
+        changed.get("Deployment")["spec"]["minReadySeconds"] += 1
+
+        with pytest.raises(AssertionError, match=r"Deployment/csms-redis\.spec\.minReadySeconds"):
+            assert_same(rendered.releases["production"], changed)
+
+
+@pytest.mark.parametrize("case", ["other", "fixed", "numbers", "secret-ca"])
+def test_what_is_rendered_is_valid(case: str, rendered: Helm) -> None:
+    """Beside what is kustomize's, which is valid for older ones too."""
+    for manifest in rendered.releases[case].manifests.all:
+        validate(manifest, VERSION)
+        assert unwritten(manifest) == []
+
+
+def test_an_archive_has_the_files_that_are_links(rendered: Helm) -> None:
+    """`helm package` puts in what they lead to."""
+    assert rendered.packaged == rendered.releases
+
+
+class TestNames:
+    """Two releases do not meet, also in one namespace."""
+
+    def test_all_are_named_after_the_release(self, rendered: Helm) -> None:
+        made = rendered.releases["other"].manifests
+        of_the_store = {"csms-redis", "csms-redis-scrape"}  # the Secrets that values name
+
+        for manifest in made.all:
+            metadata = manifest["metadata"]
+            assert metadata["namespace"] == "charging"
+            if manifest["kind"] == "ExternalSecret":
+                assert metadata["name"] in of_the_store
+            else:
+                assert metadata["name"].startswith("registry-csms-redis")
+
+    def test_selectors_select_the_release_s(self, rendered: Helm) -> None:
+        made = rendered.releases["other"].manifests
+        deployment = made.get("Deployment", "registry-csms-redis")["spec"]
+        service = made.get("Service", "registry-csms-redis")["spec"]
+        labels = deployment["template"]["metadata"]["labels"]
+
+        assert service["selector"] == deployment["selector"]["matchLabels"]
+        assert service["selector"].items() <= labels.items()
+        assert service["selector"]["app.kubernetes.io/instance"] == "registry"
+
+    def test_names_that_callers_check(self, rendered: Helm) -> None:
+        made = rendered.releases["other"].manifests
+        service = "registry-csms-redis.charging.svc"
+        [endpoint] = made.get("ServiceMonitor", "registry-csms-redis")["spec"]["endpoints"]
+        policy = made.get("BackendTLSPolicy", "registry-csms-redis")["spec"]
+
+        assert endpoint["tlsConfig"]["serverName"] == service
+        assert policy["validation"]["hostname"] == service
+        names = made.get("Certificate", "registry-csms-redis")["spec"]["dnsNames"]
+        assert service in names
+
+    def test_the_job_is_called_as_alerts_ask_for_it(self, rendered: Helm) -> None:
+        made = rendered.releases["other"].manifests
+        label = made.get("ServiceMonitor", "registry-csms-redis")["spec"]["jobLabel"]
+        service = made.get("Service", "registry-csms-redis")
+
+        assert service["metadata"]["labels"][label] == "csms-redis"
+
+
+class TestValues:
+    """What they change, and that mistakes in them are told."""
+
+    @pytest.mark.parametrize("kind", OFF)
+    def test_what_is_off_is_not_there(self, kind: str, rendered: Helm) -> None:
+        assert rendered.releases["base"].manifests.of(kind)
+        assert not rendered.releases[f"-{kind}"].manifests.of(kind)
+
+    def test_replicas_are_fixed_only_without_autoscaling(self, rendered: Helm) -> None:
+        base, fixed, off = (
+            rendered.releases[case].manifests.get("Deployment")["spec"]
+            for case in ("base", "fixed", "-HorizontalPodAutoscaler")
+        )
+
+        assert "replicas" not in base
+        assert fixed["replicas"] == 4
+        assert "replicas" not in off
+
+    def test_a_digest_wins(self, rendered: Helm) -> None:
+        containers = rendered.releases["digest"].manifests.containers
+
+        assert containers["csms-redis/csms-redis"]["image"] == "csms-redis@sha256:" + "ab" * 32
+
+    def test_settings_reach_the_service_as_they_are(self, rendered: Helm) -> None:
+        """Large numbers too, which templates write with an exponent if they are let."""
+        made = rendered.releases["numbers"].manifests
+        environment = made.get("ConfigMap", "csms-redis-environment")["data"]
+
+        assert (
+            environment.items()
+            >= {
+                "CSMS_LOOKUP__CACHE_BYTES": "5400000000",
+                "CSMS_LOOKUP__TIMEOUT": "0.5",
+                "CSMS_LOOKUP__PRELOAD": "false",
+                "CSMS_SERVER__TRUSTED_PROXIES": '["10.0.0.0/8"]',
+                "CSMS_REDIS__URL": "redis://valkey:6379",
+            }.items()
+        )
+
+    def test_a_change_of_a_setting_replaces_the_pods(self, rendered: Helm) -> None:
+        base, changed, same_again = (
+            rendered.releases[case].manifests.get("Deployment")["spec"]["template"]["metadata"]
+            for case in ("base", "numbers", "digest")
+        )
+
+        assert base["annotations"] != changed["annotations"]
+        assert base["annotations"] == same_again["annotations"]
+
+    def test_the_authority_may_be_in_a_secret(self, rendered: Helm) -> None:
+        pod = rendered.releases["secret-ca"].manifests.pods["csms-redis"]
+        [volume] = [volume for volume in pod["volumes"] if volume["name"] == "redis-ca"]
+
+        assert volume["secret"]["secretName"] == "ca"
+        assert "configMap" not in volume
+
+    @pytest.mark.parametrize(
+        ("case", "named"),
+        [
+            ("unknown", "autoscalling"),
+            ("unknown-inside", "secret"),
+            ("unknown-section", "sever"),
+            ("wrong-type", "minReplicas"),
+            ("wrong-digest", "digest"),
+            ("nothing-to-make", "tls.secretName"),
+        ],
+    )
+    def test_a_mistake_is_named(self, case: str, named: str, rendered: Helm) -> None:
+        made = rendered.releases[case]
+
+        assert made.manifests.all == []
+        assert named in made.error
+
+    def test_each_value_is_in_the_schema(self) -> None:
+        """And each property of the schema has a value that says what it is for."""
+        schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+        values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+
+        assert schema["additionalProperties"] is False
+        assert set(schema["properties"]) - {"global"} == set(values)
+        for name in SWITCHES:
+            assert set(schema["properties"][name]["properties"]) == set(values[name])
+
+
+class TestNotes:
+    """What is said after an installation."""
+
+    def test_what_is_missing_is_said(self, rendered: Helm) -> None:
+        notes = rendered.releases["base"].notes
+
+        assert "settings.redis.url" in notes
+        assert "settings.auth.clients" in notes
+        assert "networkPolicy.egress" in notes
+        assert "http://csms-redis.csms-redis.svc:9410/api/v0" in notes
+
+    def test_what_is_there_is_not(self, rendered: Helm) -> None:
+        notes = rendered.releases["production"].notes
+
+        assert "settings." not in notes
+        assert "networkPolicy.egress" not in notes
+        assert "https://csms-redis.csms-redis.svc:9410/api/v0" in notes
+        for role in Role:
+            assert role.value in notes
+
+
+def test_helm_s_linter_has_no_objection(rendered: Helm) -> None:
+    """But that a chart without a picture could have one."""
+    assert [one["error"] for one in rendered.objections] == ["icon is recommended"]
+    assert re.fullmatch(r"v4\.\d+\.\d+", rendered.engine)
+
+
+def test_it_has_the_program_s_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))
+
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_nothing_in_it_is_a_copy() -> None:
+    """What it shares with the rest are links."""
+    files = sorted((CHART / "files").iterdir())
+
+    assert [file.name for file in files] == [
+        "alerts.yaml",
+        "backup.sh",
+        "config.toml",
+        "dashboard.json",
+    ]
+    assert all(file.is_symlink() and file.is_file() for file in files)
