@@ -6,13 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from csms_redis.contract.models import ChargeStationAuth
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
+from tests.support.examples import Example, blocks, examples
 from tests.support.service import Service, environment
 
 ROOT = Path(__file__).parent.parent
@@ -21,37 +21,6 @@ INSTALL = " && .venv/bin/pip install -q --no-deps -e . && "
 START = f"{SET_UP}{INSTALL}.venv/bin/csms-redis serve"
 TEST = f"{SET_UP} -r tests/requirements.lock{INSTALL}.venv/bin/pytest -n 3 --dist loadfile"
 ADDRESS = "http://127.0.0.1:9410"
-WILDCARD = "…"
-
-
-@dataclass(frozen=True)
-class Example:
-    """A command and what the README shows below it."""
-
-    command: str
-    output: str
-
-    def matches(self, output: str) -> bool:
-        """Whether this is what was shown; `…` stands for anything, whole lines too."""
-        pattern = ".*".join(re.escape(part) for part in self.output.split(WILDCARD))
-        return re.fullmatch(pattern, output, re.DOTALL) is not None
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def examples(text: str) -> list[Example]:
-    """The commands of all `console` blocks, in order: `$ command`, then its output."""
-    found = []
-    for block in blocks(text, "console"):
-        before, *commands = re.split(r"^\$ ", block, flags=re.MULTILINE)
-        assert before == "", f"output without a command: {before}"
-        for example in commands:
-            command, _, output = example.partition("\n")
-            found.append(Example(command, output.rstrip("\n")))
-    return found
 
 
 README = (ROOT / "README.md").read_text("utf-8")

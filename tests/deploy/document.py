@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.examples import Example
 from tests.support.service import environment, until
-from tests.test_readme import Example
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent

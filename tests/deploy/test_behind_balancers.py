@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.conftest import Valkey, short_directory, wait_for
-from tests.deploy.balancers import HAPROXY, NGINX, Balancer, running
-from tests.deploy.load import Load
+from tests.support.balancers import HAPROXY, NGINX, Balancer, running
+from tests.support.load import Load
 from tests.support.measure import say
 from tests.support.service import Reply, Service, free_port, request
 

@@ -14,13 +14,13 @@ import pytest
 from csms_redis.settings import load
 from tests.conftest import Service, password_hash, running_service, wait_for
 from tests.deploy.document import ROOT, Terminal, page, section
+from tests.support.examples import Example, examples
 from tests.support.measure import say
 from tests.support.topologies.cluster import ClusterGroup
 from tests.support.topologies.node import Node
 from tests.support.topologies.sentinels import SentinelGroup
 from tests.support.topologies.standalone import Standalone
 from tests.support.topologies.topology import Topology
-from tests.test_readme import Example, examples
 
 needs_programs = pytest.mark.skipif(
     shutil.which("redis-cli") is None or shutil.which("curl") is None,

@@ -247,6 +247,8 @@ def test_a_registry_that_does_not_help(
     ):
         with running(words, settings, home) as url:
             assert Site(url, python).knock(KNOCKS["right"]) == ["refused: 503"]
+            # the registry is not asked for an id that no station can have
+            assert Site(url, python).knock(KNOCKS["a slash at the end"]) == ["refused: 404"]
 
 
 @pytest.mark.slow

@@ -20,10 +20,10 @@ from redis import Redis
 from csms_redis.settings import LookupSettings
 from tests.bench import stations
 from tests.conftest import Service, StartService, Valkey, short_directory, wait_for
-from tests.deploy.balancers import NGINX, running
-from tests.deploy.load import ShortClient
 from tests.deploy.test_kubernetes import PROCESS
+from tests.support.balancers import NGINX, running
 from tests.support.http_client import HttpClient, connections
+from tests.support.load import ShortClient
 from tests.support.measure import figures, resident, say
 from tests.support.service import Service as Registry
 from tests.support.service import free_port
