@@ -19,7 +19,8 @@ from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.api.tracing import add_tracing
 from csms_redis.contract.errors import Unavailable
 from csms_redis.descriptors import Descriptors
-from csms_redis.listener import CannotListen, Listener, listen
+from csms_redis.listener import Listener, listen
+from csms_redis.listening_sockets import CannotListen
 from csms_redis.lookup.front.bodiless import Bodiless
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.front.tracing import LookupSpans

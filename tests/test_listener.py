@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from csms_redis import listener as module
-from csms_redis.listener import CannotListen, listen
+from csms_redis.listener import listen
+from csms_redis.listening_sockets import CannotListen
 from csms_redis.settings import ServerSettings
 
 

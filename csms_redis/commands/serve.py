@@ -8,7 +8,7 @@ import uvloop
 
 from csms_redis.commands.exits import exit_with
 from csms_redis.commands.inputs import config_option, read_settings
-from csms_redis.listener import CannotListen
+from csms_redis.listening_sockets import CannotListen
 from csms_redis.redis.embedded import EmbeddedError
 from csms_redis.service import serve
 from csms_redis.settings import BadSettings
