@@ -9,6 +9,7 @@ _RULES = {
     "less_than_equal": "must be {le} or less",
     "finite_number": "must be a finite number",
     "string_type": "must be a text",
+    "string_unicode": "must be a text of whole Unicode characters",
     "string_too_short": "must have {min_length} characters or more",
     "string_too_long": "must have {max_length} characters or fewer",
     "string_pattern_mismatch": "must match the pattern {pattern}",
@@ -20,6 +21,11 @@ _RULES = {
     "path_type": "must be a path",
     "ip_v4_network": "must be a network, as 10.0.0.0/8",
     "ip_v6_network": "must be a network, as fd00::/8",
+}
+_PATTERNS = {
+    "^[A-Za-z]{2}$": "must be two letters",
+    "^[A-Za-z0-9]{3}$": "must be three letters or digits",
+    "^[ -~]{1,36}$": "must be 1 to 36 characters of printable ASCII",
 }
 _BY_WORD = {
     "int": "must be a whole number",
@@ -39,6 +45,8 @@ def rule_of(problem: Mapping[str, Any]) -> str:
         return str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
     if kind == "string_too_short" and problem["ctx"]["min_length"] == 1:
         return "must not be empty"
+    if kind == "string_pattern_mismatch" and problem["ctx"]["pattern"] in _PATTERNS:
+        return _PATTERNS[problem["ctx"]["pattern"]]
     if kind in _RULES:
         return _RULES[kind].format_map(
             {

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from csms_redis.contract.models import ChargeStationAuth, Token
 from csms_redis.rules import rule_of
 
 
@@ -40,3 +41,13 @@ def test_a_rule(type_: Any, value: object, rule: str) -> None:
         TypeAdapter(type_).validate_python(value)
 
     assert rule_of(caught.value.errors()[0]) == rule
+
+
+@pytest.mark.parametrize("model", [Token, ChargeStationAuth])
+def test_no_pattern_of_a_record_is_told_as_one(model: type[BaseModel]) -> None:
+    """Who reads a reject need not know regular expressions."""
+    for name in model.model_fields:
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate({name: "\t"})
+        rules = [rule_of(error) for error in caught.value.errors() if error["loc"] == (name,)]
+        assert not any("pattern" in rule for rule in rules)

@@ -1,6 +1,7 @@
 """`csms-redis import`: many records at once, from files."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Coroutine
 from itertools import islice
@@ -100,7 +101,8 @@ def import_command(
     key in Redis; with --all-or-nothing, that ends the import. An import that was interrupted may be
     repeated: the result is the same. A Rejected station stays Rejected. Otherwise the
     registrationStatus and lastUpdated in a file are kept, as an export has them. If two rows have
-    one id, the later row counts; with --only-new, the earlier.
+    one id, the later row counts; with --only-new, the earlier; of tokens with a lastUpdated, the
+    newest.
 
     \b
     Exit codes:
@@ -113,6 +115,10 @@ def import_command(
         raise click.UsageError("--only-new and --replace exclude each other")
     if kind != "tokens" and (country_code or party_id):
         raise click.UsageError("--country-code and --party-id are for tokens")
+    if country_code and not re.fullmatch(r"[A-Za-z]{2}", country_code):
+        raise click.UsageError("--country-code must be two letters, as DE")
+    if party_id and not re.fullmatch(r"[A-Za-z0-9]{3}", party_id):
+        raise click.UsageError("--party-id must be three letters or digits, as TNM")
     if sources.count(STDIN) > 1:
         raise click.UsageError("standard input can be read only once")
     try:

@@ -74,9 +74,9 @@ class _SecurityProfile(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             profile: int = super().convert(value, param, ctx)
-        except click.BadParameter as error:
+        except click.BadParameter:
             raise click.BadParameter(
-                f"{error.message.removesuffix('.')}; {PROFILE_NUMBERS}.", ctx=ctx, param=param
+                f"{value} is not 0, 1 or 2; {PROFILE_NUMBERS}.", ctx=ctx, param=param
             ) from None
         return profile
 

@@ -192,8 +192,8 @@ def _certificates(text: str) -> Iterator[bytes]:
         for block in pem.blocks(text):
             if block.number > MAX_BLOCKS:
                 raise InvalidCertificate(
-                    f"there are more than {MAX_BLOCKS} certificates; "
-                    "send the client certificate and its chain only"
+                    f"there are more than {MAX_BLOCKS} certificates; send each client certificate "
+                    "by itself, with its chain only"
                 )
             yield _certificate(block)
     except pem.BrokenPem as broken:
@@ -236,6 +236,15 @@ def _doubts(ders: Sequence[bytes]) -> Iterator[Doubt]:
         yield Doubt.CA_CERTIFICATE
     if any(other.issuer == first.subject != other.subject for other in others):
         yield Doubt.CHAIN_ORDER
+    elif any(_is_another(one, ders) for one in ders[1:] if one != ders[0]):
+        yield Doubt.OTHER_CERTIFICATE
+
+
+def _is_another(certificate: bytes, ders: Sequence[bytes]) -> bool:
+    """Whether a certificate neither is a CA's nor has issued another one."""
+    found = der.outline(certificate)
+    issuers = (der.outline(one).issuer for one in ders if one != certificate)
+    return not found.is_ca and found.subject not in issuers
 
 
 def check_certificate(text: str, *, strict: bool) -> ClientCertificate:

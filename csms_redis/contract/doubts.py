@@ -135,6 +135,13 @@ class Doubt(StrEnum):
             "certificate first, it is the one that is looked up"
         ),
     )
+    OTHER_CERTIFICATE = (
+        "other-certificate",
+        (
+            "another certificate follows that has issued none of the others, and only the first is "
+            "looked up: put each station's certificate into a file or request of its own"
+        ),
+    )
     CHECK_DIGIT = (
         "contract-id-check-digit",
         "contractId has an eMAID's form but not its check digit; it is kept as given",
@@ -182,7 +189,30 @@ def refuse_any(doubts: Iterable[Doubt]) -> None:
 # Besides what may be stripped: what changes how the character before it is drawn.
 _BLANK = re.compile(f"[{re.escape(BLANKS)}\u17b4\u17b5\u180b-\u180d\ufe00-\ufe0f]")
 _WORDS_FOR_NOTHING = frozenset(
-    ["", "-", "--", ".", "n/a", "#n/a", "n.a.", "null", "(null)", "none", "nil", "nan", "undefined"]
+    [
+        "",
+        "-",
+        "--",
+        ".",
+        "?",
+        "n/a",
+        "#n/a",
+        "n.a.",
+        "na",
+        "<na>",
+        "k.a.",
+        "null",
+        "(null)",
+        "[null]",
+        "<null>",
+        "\\n",
+        "none",
+        "nil",
+        "nan",
+        "undefined",
+        "\u2013",
+        "\u2014",
+    ]
 )
 _RFID_UID = re.compile(r"[0-9A-Fa-f]{8}|[0-9A-Fa-f]{14}|[0-9A-Fa-f]{20}")
 _HEX_KEY = re.compile(rb"[0-9A-Fa-f]{32,40}")  # OCPP 1.6 security whitepaper: 16 to 20 bytes

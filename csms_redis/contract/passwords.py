@@ -23,6 +23,7 @@ def bytes_of_hex(key: str) -> bytes:
     """
     if not _HEX.fullmatch(key):
         raise ValueError(
-            "must be hexadecimal, two digits for each of 1 to 64 bytes (OCPP 1.6 has 16 to 20)"
+            "must be hexadecimal, two digits for each of 1 to 64 bytes (OCPP 1.6 has 16 to 20), "
+            "without 0x, colons or blanks"
         )
     return bytes.fromhex(key)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from csms_redis.contract.blanks import BLANKS
-from csms_redis.fleet.kinds import PASSWORD, Kind
+from csms_redis.fleet.kinds import PASSWORD, UPDATED, Kind
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _DIGITS = frozenset("0123456789")
@@ -15,7 +15,11 @@ _NULLS = frozenset({"NULL", "\\N"})
 _FORCED_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 _ARTICLE = re.compile(r"'[A-Za-z][ -]")  # 't Hof, 's-Hertogenbosch
 _NEEDS_MARK = re.compile(r"['=+\-@\t\r]|\Z|\d+(?:[.,]\d+)?E\+\d+\Z", re.IGNORECASE)
-_ROUNDED = re.compile(r"\d+(?:[.,]\d+)?E\+\d+", re.IGNORECASE | re.ASCII)
+# 12E34567 may be a card's uid, but no uid has a decimal point
+_ROUNDED = re.compile(r"\d+E\+\d+|\d+[.,]\d+ ?E ?[-+]?\d+", re.IGNORECASE | re.ASCII)
+_DATABASE_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) ?(?:(Z)|([-+]\d\d):?(\d\d)?)", re.ASCII
+)
 
 
 class Unset(Enum):
@@ -42,6 +46,8 @@ def reader(name: str, kind: Kind) -> Cell:
     """How the cells of a column are read."""
     if name == PASSWORD:
         return _password
+    if name == UPDATED:
+        return _moment
     if name in kind.booleans:
         return _boolean
     if name in kind.integers:
@@ -70,8 +76,12 @@ def _marked(text: str) -> str:
 
 def _id(cell: str) -> Any:
     value = read_cell(cell)
-    rounded = isinstance(value, str) and "+" in value and _ROUNDED.fullmatch(value)
-    if rounded and not cell.lstrip(BLANKS).startswith(_MARK):
+    if (
+        isinstance(value, str)
+        and ("+" in value or "." in value or "," in value)
+        and _ROUNDED.fullmatch(value)
+        and not cell.lstrip(BLANKS).startswith(_MARK)
+    ):
         raise BadCell(
             "is a number that a spreadsheet has rounded, so its digits are lost; format the column "
             "as text where the file is made"
@@ -98,6 +108,15 @@ def _integer(cell: str) -> Any:
     return value
 
 
+def _moment(cell: str) -> Any:
+    """Read a date-time, also as databases write one that has its zone: 2026-01-31 10:00:00+00."""
+    value = read_cell(cell)
+    if isinstance(value, str) and (found := _DATABASE_MOMENT.fullmatch(value)):
+        date, time, utc, hours, minutes = found.groups()
+        return f"{date}T{time}" + (utc or f"{hours}:{minutes or '00'}")
+    return value
+
+
 def _password(cell: str) -> Any:
     """Read a password, of which every character counts; only `="…"` can be nothing but a mark."""
     if is_null(cell):
@@ -106,7 +125,7 @@ def _password(cell: str) -> Any:
     return forced[1].replace('""', '"') if forced else cell
 
 
-TEXTS = (read_cell, _password)
+TEXTS = (read_cell, _password, _moment)
 """What gives a cell as it is, if nothing in it is special."""
 
 

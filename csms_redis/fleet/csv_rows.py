@@ -13,7 +13,8 @@ from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import MAX_RECORD, NOT_UTF_8, TOO_LONG, Row, Unreadable
 
 _DELIMITERS = ",;\t|"
-_SEP = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
+# `sep=;` as spreadsheets write and read it, also quoted, or saved again with cells after it
+_SEP = re.compile(r'"?\s*sep\s*=\s*(?:"([^"\r\n])"|(\\t)|([^"\r\n]))"?[\s,;|]*', re.IGNORECASE)
 _NULL = re.compile(r"null|\\N", re.IGNORECASE)
 _OPEN = "end of data"  # in what the csv module says of a quote that nothing closes
 _MOST_LINES = 20  # of a header
@@ -195,6 +196,8 @@ def _records(
         careful.begin()
         try:
             row = next(cells)
+            if ' "' in careful.text:
+                row = _blanks_before_quotes_skipped(row, careful.text, header.delimiter)
             if _NULL.search(careful.text):
                 row = _quoted_nulls_marked(row, careful.text, header.delimiter)
             yield [(careful.line, row)], header.data
@@ -218,16 +221,18 @@ def read_header(lines: TextLines, names: Names) -> Header:
     delimiters = _DELIMITERS
     while not (line := _header_line(lines)).strip(_NOTHING) or (sep := _SEP.fullmatch(line)):
         if line.strip(_NOTHING) and sep:
-            delimiters = sep[1]
+            delimiters = "\t" if sep[2] else sep[1] or sep[3]
     number = lines.number
     taken = [line]
     best: tuple[int, int] = (-1, 0)
     used, row, delimiter = 1, [""], ","
     problem: csv.Error | None = None
     for candidate in delimiters:
-        cells = csv.reader(_header_lines(lines, taken), delimiter=candidate, strict=True)
+        cells = csv.reader(
+            _header_lines(lines, taken), delimiter=candidate, skipinitialspace=True, strict=True
+        )
         try:
-            found = [str(read_cell(cell) or "") for cell in next(cells)]
+            found = [_name(cell) for cell in next(cells)]
         except csv.Error as error:
             problem = problem or error
             continue
@@ -239,7 +244,15 @@ def read_header(lines: TextLines, names: Names) -> Header:
     while row and not row[-1]:
         row.pop()
     columns = names.of_header(row, number)
+    for index, name in enumerate(row, 1):
+        if not name:
+            names.left_out(f"column {index} (without a name)", number)
     return Header([(name, reader(name, names.kind)) for name in columns], delimiter)
+
+
+def _name(cell: str) -> str:
+    name = read_cell(cell)
+    return name if isinstance(name, str) else ""
 
 
 def _header_line(lines: TextLines) -> str:
@@ -262,6 +275,14 @@ def _header_lines(lines: TextLines, taken: list[str]) -> Iterator[str]:
     while len(taken) < _MOST_LINES and (line := lines.next()):
         taken.append(line)
         yield line
+
+
+def _blanks_before_quotes_skipped(row: list[str], text: str, delimiter: str) -> list[str]:
+    """A row of `1, "two", "3"`: its quotes are quotes, though RFC 4180 has no blank before them."""
+    if not re.search(rf'(?:\A|{re.escape(delimiter)}) +"', text):
+        return row
+    lines = text.splitlines(keepends=True)
+    return next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
 
 
 def _quoted_nulls_marked(row: list[str], text: str, delimiter: str) -> list[str]:

@@ -1,11 +1,13 @@
 """The format of a file: from `--format`, else from its name, else from how it begins."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 
 from csms_redis.fleet import pem_rows
 from csms_redis.fleet.kinds import KINDS, Kind
-from csms_redis.fleet.rows import BOM
+from csms_redis.fleet.names import folded
+from csms_redis.fleet.rows import BOM, UTF_16_BOMS
 
 STDIN = Path("-")
 
@@ -34,7 +36,14 @@ _SUFFIXES = {
     ".pem": Format.PEM,
     ".crt": Format.PEM,
     ".cer": Format.PEM,
+    # and what is told of, with the command that converts it
+    ".der": Format.PEM,
+    ".p7b": Format.PEM,
+    ".p7c": Format.PEM,
+    ".p12": Format.PEM,
+    ".pfx": Format.PEM,
 }
+_DELIMITER = re.compile("[,;\t|]")
 _ONLY_FOR = {Format.OCPI: "tokens", Format.PEM: "certificates"}
 
 
@@ -86,12 +95,21 @@ def target_format(path: Path, kind: Kind, wanted: Format | None) -> Format:
 
 def sniff(start: bytes, kind: Kind) -> Format:
     """The format of a file, from its first bytes and the kind of its records."""
+    if start.startswith(UTF_16_BOMS):
+        start = start[2:].replace(b"\0", b"")
     start = start.removeprefix(BOM).lstrip()
-    if start.startswith(b"-----BEGIN") and kind is KINDS["certificates"]:
-        return Format.PEM
-    if not start.startswith((b"{", b"[")):
-        return Format.CSV
-    return Format.JSONL
+    if start.startswith((b"{", b"[")):
+        return Format.JSONL
+    if kind is KINDS["certificates"] and not _names_certificate(start):
+        return Format.PEM  # it may begin with other text, and what it is else is told there
+    return Format.CSV
+
+
+def _names_certificate(start: bytes) -> bool:
+    """Whether one of the first lines can be the header of a CSV file with certificates."""
+    lines = start.decode(errors="replace").splitlines()[:3]
+    cells = (cell for line in lines for cell in _DELIMITER.split(line))
+    return any(folded(cell.strip("\"' ")) == "certificate" for cell in cells)
 
 
 def _check_kind(found: Format, path: Path, kind: Kind) -> None:

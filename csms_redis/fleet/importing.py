@@ -1,6 +1,7 @@
 """`csms-redis import`: a thread reads and checks rows, and records are stored many at a time."""
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -30,6 +31,7 @@ _BATCH_BYTES = 2**20
 _STORED_AT_ONCE = 4  # batches
 _READ_AHEAD = 2  # batches
 
+_FRACTION = re.compile(r"\.(\d+)", re.ASCII)  # of a second
 _NO_PASSWORD = Doubt.PROFILE_WITHOUT_PASSWORD
 
 _T = TypeVar("_T")
@@ -120,7 +122,7 @@ class _Run:
         self._prefix = settings.redis.key_prefix.encode()
         self._options = options
         self._rejects: list[Rejects] = []
-        self._newest: dict[bytes, bytes] = {}  # of each OCPI token: when updated, and whose it is
+        self._newest: dict[bytes, bytes] = {}  # by key: when a token was updated, and whose it is
         self._rejecting = threading.Lock()
 
     @property
@@ -321,18 +323,20 @@ class _Run:
             now=updated,
             whole=row.whole or self._options.replace,
         )
-        return None if row.whole and self._is_passed_over(row, checked.record) else checked
+        if self._kind.newest_stays and (row.whole or row.data.get("lastUpdated")):
+            return None if self._is_passed_over(row, checked.record) else checked
+        return checked
 
     def _is_passed_over(self, row: Row, record: Record) -> bool:
-        """Whether an OCPI token is older than another with its uid, whichever source that is in.
+        """Whether a token is older than another with its uid, whichever source that is in.
 
-        A token that does not say when it was updated is older than all that do.
+        An OCPI token that does not say when it was updated is older than all that do.
 
         Raises:
             Doubtful: the other is of another eMSP, and strict mode stores no doubtful record.
         """
         fields = record.fields
-        updated = fields[b"lastUpdated"] if row.data.get("lastUpdated") else b""
+        updated = _moment(fields[b"lastUpdated"], row.data.get("lastUpdated"))
         party = fields[b"countryCode"] + fields[b"partyId"]
         before = self._newest.get(record.key)
         if before is not None:
@@ -341,11 +345,20 @@ class _Run:
                 if self._api.strict:
                     raise Doubtful(Doubt.UID_OF_TWO_PARTIES)
                 self._doubt(row, Doubt.UID_OF_TWO_PARTIES)
-            self.result.passed_over += 1
-            if updated < before_updated:
+            is_older = updated < before_updated
+            self.result.passed_over += row.whole or is_older
+            if is_older:
                 return True
         self._newest[record.key] = updated + b" " + party
         return False
+
+
+def _moment(stored: bytes, given: Any) -> bytes:
+    """When a token was updated, in a form that sorts; `stored` is that in UTC and whole seconds."""
+    if not given:
+        return b""
+    fraction = _FRACTION.search(given) if "." in given else None
+    return stored + fraction[1].rstrip("0").encode() if fraction else stored
 
 
 async def in_thread(items: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:

@@ -13,11 +13,13 @@ from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 import orjson
 
-from csms_redis.fleet.ocpi import NO_EMSP, Emsp, NoParty, from_ocpi, is_ocpi
+from csms_redis.fleet.names import folded
+from csms_redis.fleet.ocpi import NO_EMSP, Emsp, NoParty, SaidTwice, from_ocpi, is_ocpi
 from csms_redis.fleet.rows import (
     BOM,
     MAX_RECORD,
     TOO_LONG,
+    TWICE,
     UTF_16,
     UTF_16_BOMS,
     Lines,
@@ -35,6 +37,7 @@ _DATA, _STATUS = "data", "status_code"  # of OCPI's replies
 _CHUNK = 2**16
 _LOOK_AHEAD = 2**13
 _MOST_MEMBERS = 1000  # of one object
+_IDS = frozenset({"csid", "uid", "certificate"})  # what a record has, and no reply
 _SPACE = " \t\r\n"
 
 _MakeRow: TypeAlias = Callable[[Any, int], Row | Unreadable]
@@ -90,7 +93,7 @@ def _own_row(source: str, value: Any, line: int) -> Row | Unreadable:
 
 
 def _any_row(source: str, emsp: Emsp, value: Any, line: int) -> Row | Unreadable:
-    if isinstance(value, dict) and is_ocpi(value):
+    if isinstance(value, dict) and (is_ocpi(value) or (_STATUS in value and not _has_id(value))):
         return _ocpi_row(source, emsp, value, line)
     return _own_row(source, value, line)
 
@@ -98,12 +101,14 @@ def _any_row(source: str, emsp: Emsp, value: Any, line: int) -> Row | Unreadable
 def _ocpi_row(source: str, emsp: Emsp, value: Any, line: int) -> Row | Unreadable:
     if not isinstance(value, dict):
         return Unreadable(source, line, _NO_OBJECT)
-    if not value or _STATUS in value or _DATA in value:
+    if not value or ((_STATUS in value or _DATA in value) and not _has_id(value)):
         return Unreadable(source, line, _NO_DATA)
     try:
         data, doubts = from_ocpi(value, emsp)
     except NoParty:
         return Unreadable(source, line, _NO_PARTY)
+    except SaidTwice:
+        return Unreadable(source, line, TWICE)
     return Row(source, line, data, doubts, whole=True)
 
 
@@ -143,10 +148,19 @@ def _lines(file: BinaryIO, source: str, make: _MakeRow) -> Iterator[Row | Unread
 
 def _rows(value: Any, line: int, make: _MakeRow) -> Iterator[Row | Unreadable]:
     """The rows of a value that is read: those of a list or a reply, or it is one itself."""
-    if isinstance(value, dict) and isinstance(value.get(_DATA), list | dict):
+    if isinstance(value, dict) and _is_reply(value):
         value = value[_DATA]
     for one in value if isinstance(value, list) else (value,):
         yield make(one, line)
+
+
+def _is_reply(value: dict[str, Any]) -> bool:
+    return isinstance(value.get(_DATA), list | dict) and not _has_id(value)
+
+
+def _has_id(members: dict[str, Any]) -> bool:
+    """Whether an object is a record, whatever else it has."""
+    return any(folded(name) in _IDS for name in members)
 
 
 class _BrokenJson(Exception):
@@ -262,7 +276,7 @@ def _object(text: _JsonReader, make: _MakeRow) -> Iterator[Row | Unreadable]:
         text.skip(":")
         if not isinstance(name, str) or len(members) == _MOST_MEMBERS:
             raise _BrokenJson("the JSON is broken here, or an object has too many properties")
-        if name == _DATA and text.peek() in {"[", "{"}:
+        if name == _DATA and text.peek() in {"[", "{"} and not _has_id(members):
             is_reply = True
             if text.peek() == "[":
                 yield from _array(text, make)
@@ -274,9 +288,8 @@ def _object(text: _JsonReader, make: _MakeRow) -> Iterator[Row | Unreadable]:
         if text.peek() != "}":
             text.skip(",")
     text.skip("}")
-    if is_reply:
-        return
-    yield make(members, line)
+    if not is_reply or _has_id(members):
+        yield make(members, line)
 
 
 def _array(text: _JsonReader, make: _MakeRow) -> Iterator[Row | Unreadable]:

@@ -34,7 +34,8 @@ from csms_redis.settings import ApiSettings
 CREDENTIAL = "base64SHA256Password"
 PASSWORD = "password"  # noqa: S105 a column's name
 _KEY = "authorizationKey"
-_CS_ID, _AUTH, _STATUS, _UPDATED = "csId", "auth", "registrationStatus", "lastUpdated"
+UPDATED = "lastUpdated"
+_CS_ID, _AUTH, _STATUS = "csId", "auth", "registrationStatus"
 _HIDDEN = "***"
 _FIRST_WORD = re.compile(r"\w+")
 _NO_SECRET = re.compile(r"[A-Za-z]{0,16}|[-+0-9.,:/TZ ]{1,32}")
@@ -71,6 +72,8 @@ class Kind(ABC):
         left_out: what others have, and this program has no place for.
         meant: names that are none of a column, but probably stand for one.
         nested: the columns that are objects, in JSON.
+        newest_stays: whether of several rows with one id the one with the newest `lastUpdated`
+            stays; else, and among rows without one, the later.
     """
 
     resource: ClassVar[Resource]
@@ -86,6 +89,7 @@ class Kind(ABC):
     left_out: ClassVar[frozenset[str]] = frozenset()
     meant: ClassVar[Mapping[str, str]] = {}
     nested: ClassVar[frozenset[str]] = frozenset()
+    newest_stays: ClassVar[bool] = False
 
     @abstractmethod
     def check(
@@ -134,7 +138,7 @@ class StationKind(Kind):
         CREDENTIAL,
         "invalidUsernameAllowed",
         _STATUS,
-        _UPDATED,
+        UPDATED,
     )
     columns = (*exported, PASSWORD, _KEY)
     required = (_CS_ID, "securityProfile")
@@ -178,12 +182,12 @@ class StationKind(Kind):
             removed, rest = self.removed(rest), _without_nulls(rest)
         cs_id = rest.pop(_CS_ID, None)
         if not isinstance(cs_id, str):
-            cs_id = ""
+            raise BadRequest(f"{_CS_ID} {'is missing' if cs_id is None else 'must be a text'}.")
         about_id = check_station_id(cs_id, strict=api.strict, any_station_id=api.any_station_id)
         status = rest.pop(_STATUS, None)
         if status is not None:
             ChargeStationRegistration.check({_STATUS: status}, strict=api.strict)
-        updated = _last_updated(rest.pop(_UPDATED, None), now)
+        updated = _last_updated(rest.pop(UPDATED, None), now)
         about_password = _hash_password(rest)
         if api.strict:
             refuse_any(about_password)
@@ -216,6 +220,14 @@ class TokenKind(Kind):
     optional = frozenset({"visualNumber", "groupId", "languageCode"})
     aliases = MappingProxyType(ocpi.NAMES | {ocpi.OLD_CONTRACT_ID: "contractId"})
     left_out = ocpi.LEFT_OUT
+    meant = MappingProxyType(
+        {
+            "lang": "languageCode",
+            "visual": "visualNumber",
+            "visualNo": "visualNumber",
+        }
+    )
+    newest_stays = True
 
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
@@ -235,10 +247,10 @@ class CertificateKind(Kind):
     """Client certificates of stations."""
 
     resource = CERTIFICATE
-    exported = columns = ("certificate", _UPDATED)
+    exported = columns = ("certificate", UPDATED)
     required = ("certificate",)
     secrets = frozenset({"certificate"})  # it may be a private key
-    left_out = frozenset(CertificateSummary.model_fields) - {_UPDATED}
+    left_out = frozenset(CertificateSummary.model_fields) - {UPDATED}
 
     def check(
         self, data: dict[str, Any], *, api: ApiSettings, prefix: bytes, now: bytes, whole: bool
@@ -246,7 +258,7 @@ class CertificateKind(Kind):
         """As `Kind` says; a certificate is always whole, for its key is its hash."""
         del whole
         rest = _without_nulls(data)
-        updated = _last_updated(rest.pop(_UPDATED, None), now)
+        updated = _last_updated(rest.pop(UPDATED, None), now)
         if "certificate" not in rest:
             raise BadRequest(
                 "certificate is missing: a listing tells of certificates, but does not have them; "
@@ -263,11 +275,11 @@ def _hash_password(data: dict[str, Any]) -> tuple[Doubt, ...]:
         return ()
     given = [name for name in (PASSWORD, _KEY, CREDENTIAL) if data.get(name) is not None]
     if len(given) > 1:
-        raise BadRequest(f"There may be a {given[0]} or a {given[1]}, not both.")
+        raise BadRequest(f"{given[0]} and {given[1]} exclude each other; give one of them.")
     password, key = data.pop(PASSWORD, None), data.pop(_KEY, None)
     for name, value in ((PASSWORD, password), (_KEY, key)):
         if value is not None and not isinstance(value, str):
-            raise BadRequest(f"{name}: input should be a valid string.")
+            raise BadRequest(f"{name} must be a text.")
         if value == "":
             raise BadRequest(f"{name} is empty.")
     if key is not None:
@@ -303,11 +315,11 @@ def _last_updated(text: Any, now: bytes) -> bytes:
     if text is None:
         return now
     if not isinstance(text, str):
-        raise BadRequest(f"{_UPDATED}: input should be a valid string.")
+        raise BadRequest(f"{UPDATED} must be a text.")
     try:
         return _stored_moment(text)
     except (ValueError, OverflowError) as error:
-        raise BadRequest(f"{_UPDATED}: {error}.") from None
+        raise BadRequest(f"{UPDATED}: {error}.") from None
 
 
 @lru_cache(1024)  # many rows of a file have the same moment

@@ -9,6 +9,7 @@ from csms_redis.contract.blanks import BLANKS
 from csms_redis.contract.errors import BadRequest
 from csms_redis.fleet.failure import UnusableSource
 from csms_redis.fleet.kinds import Kind
+from csms_redis.fleet.rows import TWICE
 
 _BETWEEN = re.compile(f"[{re.escape(BLANKS)}_-]")
 _NEAR = 0.82  # of difflib's ratio: passwort, registrationstate; not country, validity
@@ -55,18 +56,28 @@ class Names:
         """
         if len(names) > _MOST_UNKNOWN:
             raise UnusableSource(f"line {line}: names {len(names)} columns")
+        if not self.known_of(names):  # they may be values, and secret
+            raise self._without(self.kind.required[0], line)
         found = self._read(names, line)
         known = [name for name in found if name in self.kind.columns]
         for name in self.kind.required:
             if name not in known:
-                raise UnusableSource(
-                    f"line {line}: the first line must name the columns, and there is none called "
-                    f"{name}; there may be {', '.join(self.kind.columns)}"
-                )
+                raise self._without(name, line)
         for name in known:
             if known.count(name) > 1:
                 raise UnusableSource(f"line {line}: two columns are {name}")
         return found
+
+    def _without(self, name: str, line: int) -> UnusableSource:
+        return UnusableSource(
+            f"line {line}: the first line must name the columns, and there is none called {name}; "
+            f"there may be {', '.join(self.kind.columns)}"
+        )
+
+    def left_out(self, name: str, line: int) -> None:
+        """Note that something has no place here."""
+        if len(self.unknown) < _MOST_UNKNOWN:
+            self.unknown.setdefault(name, line)
 
     def of_object(self, data: dict[str, Any], line: int) -> dict[str, Any]:
         """The properties of an object by their own names.
@@ -84,7 +95,7 @@ class Names:
         if names != given:
             kept = [(name, value) for name, value in zip(names, data.values(), strict=True) if name]
             if len(kept) > len(dict(kept)):
-                raise BadRequest("A property is there twice, in two spellings.")
+                raise BadRequest(TWICE)
             data = dict(kept)
         for name in self.kind.nested:
             if isinstance(data.get(name), dict):
@@ -120,4 +131,13 @@ class Names:
         if len(short) < _SHORTEST:
             return None
         near = get_close_matches(short, candidates, n=1, cutoff=_NEAR)
+        near = near or [known for known in candidates if _shortens(short, known)]
         return self._known[near[0]] if near else None
+
+
+def _shortens(name: str, known: str) -> bool:
+    """Whether a name is another one with letters left out, as regstatus and secprofile are."""
+    if name[0] != known[0] or len(name) * 2 < len(known):
+        return False
+    letters = iter(known)
+    return all(letter in letters for letter in name)

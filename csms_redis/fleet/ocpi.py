@@ -1,5 +1,6 @@
 """OCPI's Token objects (2.2.1, 12.3.2; 2.3.0; 2.1.1) as rows, and tokens as such objects."""
 
+from datetime import UTC
 from typing import Any, Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
@@ -37,6 +38,10 @@ class NoParty(Exception):
     """A token of OCPI 2.1.1 says not which eMSP it is of, and nobody else has said it."""
 
 
+class SaidTwice(Exception):
+    """A token has a property in OCPI's spelling and in the contract's."""
+
+
 class Emsp(NamedTuple):
     """The eMSP of tokens that do not name theirs, as those of OCPI 2.1.1.
 
@@ -65,12 +70,17 @@ def from_ocpi(token: dict[str, Any], emsp: Emsp) -> tuple[dict[str, Any], tuple[
 
     Raises:
         NoParty: the eMSP is not known.
+        SaidTwice: two of its names are one.
     """
     data = {
         NAMES.get(name, name): value
         for name, value in token.items()
         if value is not None and name not in LEFT_OUT
     }
+    if len(data) < len(token) and len(data) < sum(
+        value is not None and name not in LEFT_OUT for name, value in token.items()
+    ):
+        raise SaidTwice
     old = data.pop(OLD_CONTRACT_ID, None)
     if old is not None:
         data.setdefault("contractId", old)
@@ -80,9 +90,12 @@ def from_ocpi(token: dict[str, Any], emsp: Emsp) -> tuple[dict[str, Any], tuple[
         if name not in data and old is not None:
             raise NoParty
     doubts = []
-    if isinstance(data.get("type"), str) and data["type"] not in TOKEN_TYPES:
-        data["type"] = "OTHER"
-        doubts.append(Doubt.TOKEN_TYPE)
+    type_ = data.get("type")
+    if isinstance(type_, str) and type_ not in TOKEN_TYPES:
+        data["type"] = type_.upper()  # rfid is no other type
+        if data["type"] not in TOKEN_TYPES:
+            data["type"] = "OTHER"
+            doubts.append(Doubt.TOKEN_TYPE)
     wrong = [name for name in (*_OPTIONAL, "lastUpdated") if _drop_if_wrong(data, name)]
     if wrong:
         doubts.append(Doubt.OPTIONAL_VALUE)
@@ -113,8 +126,8 @@ def _drop_if_wrong(data: dict[str, Any], name: str) -> bool:
 
 def _is_moment(value: Any) -> bool:
     try:
-        moment(value)
-    except (TypeError, ValueError):
+        moment(value).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 

@@ -8,6 +8,7 @@ MAX_RECORD = 2**20
 """The longest row, in bytes; a certificate with its chain has 65,536 at most."""
 
 TOO_LONG = f"is longer than {MAX_RECORD} bytes"
+TWICE = "a property is there twice, in two spellings"
 NOT_UTF_8 = "is not UTF-8 text"
 UTF_16 = "the file is UTF-16; save it as UTF-8"
 

@@ -1,6 +1,8 @@
 """`csms-redis import` as an operator runs it."""
 
 import json
+import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -201,6 +203,8 @@ class TestStations:
             ("import", "stations", "-", "--all-or-nothing"),
             ("import", "stations", "-", "--format", "pem"),
             ("import", "stations", "."),
+            ("import", "tokens", "-", "--country-code", "DEU"),
+            ("import", "tokens", "-", "--country-code", "DE", "--party-id", "TN"),
             ("export", "stations", "-", "--with-credentials"),
             ("export", "tokens", "x", "--with-credentials"),
         ],
@@ -268,6 +272,26 @@ class TestCertificates:
         reasons = [reason for _, reason in rejects(tmp_path / "odd.rejects")]
         assert reasons[0].startswith("certificate: there is no PEM certificate")
         assert "convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem" in reasons[1]
+
+    def test_files_of_any_name(self, run: Run, redis: Redis, tmp_path: Path) -> None:
+        """What is no CSV is told as what it is; text may stand before PEM."""
+        pem = (DATA / "certificates" / "HUBOpenProvCert001.pem").read_text()
+        pem = pem[pem.index("-----BEGIN") :]
+        der = ssl.PEM_cert_to_DER_cert(pem)
+        (tmp_path / "bag.txt").write_text(f"Bag Attributes\n    friendlyName: certificate\n{pem}")
+        (tmp_path / "columns").write_text(f'"lastUpdated";"Certificate"\n;"{pem}"\n')
+        assert "written 1, " in run("import", "certificates", "bag.txt").stdout
+        assert "written 1, " in run("import", "certificates", "columns").stdout
+        assert len(keys(redis)) == 1
+        for name in ("x.der", "x.p7b", "x.bin", "x"):
+            (tmp_path / name).write_bytes(der)
+            run("import", "certificates", name, code=3)
+            ((_, reason),) = rejects(tmp_path / f"{name}.rejects")
+            assert "convert it: openssl x509 -inform der -in FILE -out NEW.pem" in reason
+        (tmp_path / "base64").write_text(b64encode(der).decode())
+        run("import", "certificates", "base64", code=3)
+        ((_, reason),) = rejects(tmp_path / "base64.rejects")
+        assert "convert it: base64 -d FILE | openssl x509" in reason
 
     def test_a_directory_with_a_private_key(self, run: Run, redis: Redis, tmp_path: Path) -> None:
         """The certificates are stored, the key is told and nowhere else."""

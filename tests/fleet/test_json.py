@@ -81,6 +81,28 @@ def test_a_reply_without_a_list(text: str) -> None:
     assert isinstance(row, Unreadable)
 
 
+@pytest.mark.parametrize("data", [[], {}, {"x": 1}, [1, {"uid": "U9"}]])
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("form", ["{}", "[{}]", "{}\n{}\n", "[[]]{}"])
+def test_a_record_may_have_data_as_well(form: str, order: int, data: object) -> None:
+    """It is no reply, and not lost."""
+    record = dict(list({"csId": "cs1", "securityProfile": 2, "data": data}.items())[::order])
+    text = form.replace("{}", json.dumps(record))
+    rows = list(json_rows.read_lines(io.BytesIO(text.encode()), "f"))
+    found = [row.data for row in rows if isinstance(row, Row) and row.data.get("csId") == "cs1"]
+    assert len(found) == form.count("{}")
+    assert all(row["securityProfile"] == 2 for row in found)
+
+
+def test_a_reply_of_an_error_is_told() -> None:
+    """As an eMSP answers what it does not like."""
+    (row,) = read(
+        '{"status_code": 2001, "status_message": "no", "timestamp": "2026-01-01T00:00:00Z"}'
+    )
+    assert isinstance(row, Unreadable)
+    assert "no list called data" in row.reason
+
+
 class TestObjects:
     """One Token object, of each version."""
 
@@ -132,10 +154,30 @@ class TestObjects:
             ]
         )
 
-    @pytest.mark.parametrize("type_", ["EMAID", "MAC_ADDRESS", "rfid", ""])
+    @pytest.mark.parametrize("type_", ["EMAID", "MAC_ADDRESS", "Rfid card", ""])
     def test_a_type_beyond_ours(self, type_: str) -> None:
         data, doubts = from_ocpi(ocpi("U1", type=type_), NO_EMSP)
         assert (data["type"], doubts) == ("OTHER", ("token-type",))
+
+    @pytest.mark.parametrize("type_", ["rfid", "Rfid", "app_user", "ad_hoc_User"])
+    def test_a_type_of_ours_in_another_case(self, type_: str) -> None:
+        data, doubts = from_ocpi(ocpi("U1", type=type_), NO_EMSP)
+        assert (data["type"], doubts) == (type_.upper(), ())
+
+    def test_a_moment_before_all_time_costs_itself(self) -> None:
+        """As the first moment of .NET in a time zone."""
+        data, doubts = from_ocpi(ocpi("U1", last_updated="0001-01-01T00:00:00+02:00"), NO_EMSP)
+        assert "lastUpdated" not in data
+        assert doubts == ("optional-value",)
+
+    @pytest.mark.parametrize("other", ["contractId", "countryCode", "cacheMode"])
+    def test_a_property_in_two_spellings(self, other: str) -> None:
+        """Neither is taken for the right one."""
+        (row,) = read(json.dumps(ocpi("U1") | {other: "NL"}))
+        assert isinstance(row, Unreadable)
+        assert row.reason == "a property is there twice, in two spellings"
+        (row,) = read(json.dumps(ocpi("U1") | {other: None}))
+        assert isinstance(row, Row)
 
     @pytest.mark.parametrize("type_", ["AD_HOC_USER", "APP_USER", "OTHER", "RFID", 3])
     def test_a_type_of_ours(self, type_: object) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
 from csms_redis.fleet import json_rows
@@ -117,8 +118,38 @@ class TestNewest:
             run("import", "tokens", "-", stdin=json.dumps(tokens))
             assert stored(redis, "A1")["issuer"] == "second"
 
-    def test_the_contracts_own_rows_are_in_their_order(self, run: Run, redis: Redis) -> None:
-        """The later row counts, as two requests would."""
+    def test_within_a_second(self, run: Run, redis: Redis) -> None:
+        """Whole seconds are stored, but parts of a second count."""
+        for moments in (("9", "10"), ("900", "899999"), ("5", "49"), ("000001", "0")):
+            new, old = (
+                ocpi("A1", last_updated=f"2026-03-01T00:00:00.{part}Z", issuer=name)
+                for part, name in zip(moments, ("new", "old"), strict=True)
+            )
+            for tokens in ([new, old], [old, new]):
+                run("import", "tokens", "-", stdin=json.dumps(tokens))
+                assert stored(redis, "A1")["issuer"] == "new"
+
+    def test_in_other_formats(self, run: Run, redis: Redis, tmp_path: Path) -> None:
+        """A row of CSV that says when it was updated is passed over as well."""
+        (tmp_path / "new.json").write_text(json.dumps([ocpi("A1", issuer="new")]))
+        header = "country_code,party_id,type,uid,contract_id,issuer,valid,whitelist,last_updated\n"
+        row = "DE,TNM,RFID,a1,x,{},true,NEVER,{}\n"
+        old = row.format("old", "2025-01-01T00:00:00Z") + row.format(
+            "older", "2024-01-01T00:00:00Z"
+        )
+        (tmp_path / "old.csv").write_text(header + old)
+        for files, passed_over in ((("new.json", "old.csv"), 2), (("old.csv", "new.json"), 2)):
+            done = run("import", "tokens", *files)
+            assert f"{passed_over} tokens were passed over" in done.stderr
+            assert stored(redis, "A1")["issuer"] == "new"
+        (tmp_path / "later.csv").write_text(header + row.format("later", ""))
+        done = run("import", "tokens", "new.json", "later.csv")
+        assert "passed over" not in done.stderr
+        assert stored(redis, "A1")["issuer"] == "later"
+
+    @pytest.mark.parametrize("dated", [True, False])
+    def test_the_contracts_own_rows(self, dated: bool, run: Run, redis: Redis) -> None:  # noqa: FBT001 a table
+        """Of rows that do not say when they were updated the later counts, as of requests."""
         rows = [
             {
                 "countryCode": "DE",
@@ -136,9 +167,12 @@ class TestNewest:
                 ("old", "2025-01-01T00:00:00Z"),
             )
         ]
+        if not dated:
+            for row in rows:
+                del row["lastUpdated"]
         done = run("import", "tokens", "-", stdin="".join(json.dumps(row) + "\n" for row in rows))
-        assert "passed over" not in done.stderr
-        assert stored(redis, "A1")["issuer"] == "old"
+        assert ("passed over" in done.stderr) is dated
+        assert stored(redis, "A1")["issuer"] == ("new" if dated else "old")
 
 
 class TestListings:
