@@ -16,8 +16,8 @@ from cryptography.x509 import load_pem_x509_certificates
 from csms_redis.contract.certificates import der_hash, read_pem, text_of
 from csms_redis.contract.doubts import Doubt
 from tests.conftest import DATA, wait_for
-from tests.support.client_certificates import CA, judged, proper
-from tests.support.odd_certificates import Odd, odd_certificates
+from tests.support.client_certificates import CA, KEY, LEAF, ROOT, judged, proper
+from tests.support.odd_certificates import Odd, name, odd_certificates
 from tests.support.pem import block
 from tests.support.service import free_port
 
@@ -38,6 +38,20 @@ def test_files_of_the_field(file: Path) -> None:
         assert certificate.hash == "dUukZOX8zsicrPuCv7SBNHSNoiZSqh1X4ChijTrn9po="
     assert certificate.hash == first.get(file.name, certificate.hash)
     assert certificate.doubts == ((Doubt.CHAIN_ORDER,) if file.name in first else ())
+
+
+def test_certificates_of_several_stations_are_told_of() -> None:
+    """Only the first is looked up; a chain is no other station, whatever is in it and how often."""
+    other = CA.issue(KEY, subject=name(b"cs002"))
+    renewed = CA.issue(KEY, serial=b"\x08")
+    for more in ([other], [ROOT, other], [other, ROOT], [renewed], [LEAF, renewed, ROOT]):
+        assert read_pem("".join(map(proper, [LEAF, *more]))).doubts == (Doubt.OTHER_CERTIFICATE,)
+    for more in ([], [ROOT], [LEAF], [LEAF, ROOT, LEAF, ROOT]):
+        assert read_pem("".join(map(proper, [LEAF, *more]))).doubts == ()
+    assert read_pem(proper(ROOT) + proper(other)).doubts == (
+        Doubt.CA_CERTIFICATE,
+        Doubt.CHAIN_ORDER,
+    )
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.kind)

@@ -79,7 +79,10 @@ class TestCells:
             {"csId": "cs1", "securityProfile": 1, "password": password}
         ]
 
-    @pytest.mark.parametrize("id_", ["4.65E+12", "4,65E+12", "1e+9", "04E+1", '="4.65E+12"'])
+    @pytest.mark.parametrize(
+        "id_",
+        ["4.65E+12", "4,65E+12", "1e+9", "04E+1", '="4.65E+12"', "4.65e12", "4,65E12", "4,65 E+12"],
+    )
     @pytest.mark.parametrize("column", ["uid", "groupId", "contractId", "visualNumber"])
     def test_a_number_whose_digits_are_lost(self, id_: str, column: str) -> None:
         """The row is refused, with the column, the value and what to do."""
@@ -95,7 +98,27 @@ class TestCells:
         assert "its digits are lost" in row.reason
         assert "as text" in row.reason
 
-    @pytest.mark.parametrize("id_", ["465E12", "12345E+1A", "'4.65E+12", "E+12"])
+    @pytest.mark.parametrize(
+        ("cell", "moment"),
+        [
+            ("2026-01-31 10:00:00+00", "2026-01-31T10:00:00+00:00"),
+            ("2026-01-31 10:00:00.123456-0530", "2026-01-31T10:00:00.123456-05:30"),
+            ("2026-01-31 10:00:00 +02:00", "2026-01-31T10:00:00+02:00"),
+            ("2026-01-31 10:00:00Z", "2026-01-31T10:00:00Z"),
+            ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z"),
+            ("2026-01-31 10:00:00", "2026-01-31 10:00:00"),
+            ("31.01.2026", "31.01.2026"),
+            ("NULL", None),
+        ],
+    )
+    def test_a_moment_of_a_database(self, cell: str, moment: str | None) -> None:
+        """Where its zone is not said, it is not guessed."""
+        assert tokens(f"uid,last_updated\nU1,{cell}\n") == [{"uid": "U1", "lastUpdated": moment}]
+
+    @pytest.mark.parametrize(
+        "id_",
+        ["465E12", "12345E+1A", "'4.65E+12", "E+12", "12E34567", "1.E2", "A.6E12", "4.6F12"],
+    )
     def test_what_only_looks_like_one(self, id_: str) -> None:
         assert tokens(f"uid\n{id_}\n") == [{"uid": id_.removeprefix("'")}]
 

@@ -8,7 +8,7 @@ from csms_redis.fleet import csv_rows
 from csms_redis.fleet.failure import UnusableSource
 from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.names import Names
-from csms_redis.fleet.rows import MAX_RECORD, Row
+from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
 from tests.support.csv_files import STATIONS, TOKEN, TOKENS, read, records
 
 
@@ -55,6 +55,26 @@ class TestHeader:
         assert len(list(csv_rows.read(io.BytesIO(data), "f", names))) == 2
         assert names.unknown == {"Vendor": 1, "id": 1}
 
+    def test_a_column_without_a_name_is_told_of(self) -> None:
+        """As an index before the others; but not empty ones after them."""
+        names = Names(STATIONS)
+        data = b',csId,"",securityProfile,,\n0,a,x,1,,\n1,b,,2,,\n2,c,,2,,z\n'
+        *rows, last = csv_rows.read(io.BytesIO(data), "f", names)
+        assert [row.data for row in rows if isinstance(row, Row)] == [
+            {"csId": "a", "securityProfile": 1},
+            {"csId": "b", "securityProfile": 2},
+        ]
+        assert names.unknown == {"column 1 (without a name)": 1, "column 3 (without a name)": 1}
+        assert isinstance(last, Unreadable)
+        assert last.reason == "has 6 cells, and the header names 4 columns"
+
+    @pytest.mark.parametrize("password", ["passw0rd", "passwort", "Status", "secret"])
+    def test_a_file_without_a_header_shows_no_value(self, password: str) -> None:
+        with pytest.raises(UnusableSource) as caught:
+            read(f"cs1,1,{password}\n")
+        assert password not in str(caught.value).partition("there may be")[0]
+        assert "must name the columns" in str(caught.value)
+
     @pytest.mark.parametrize(
         ("name", "meant", "kind"),
         [
@@ -70,6 +90,13 @@ class TestHeader:
             ("group", "groupId", "tokens"),
             ("visual_no_number", "visualNumber", "tokens"),
             ("langauge", "languageCode", "tokens"),
+            ("lang", "languageCode", "tokens"),
+            ("visual_no", "visualNumber", "tokens"),
+            ("VisualNr", "visualNumber", "tokens"),
+            ("reg_status", "registrationStatus", "stations"),
+            ("base64password", "base64SHA256Password", "stations"),
+            ("invalidUser", "invalidUsernameAllowed", "stations"),
+            ("auth-key", "authorizationKey", "stations"),
         ],
     )
     def test_one_that_nearly_is_known(self, name: str, meant: str, kind: str) -> None:
@@ -92,6 +119,13 @@ class TestHeader:
             ("issued", [], "tokens"),
             ("state", ["registrationStatus"], "stations"),
             ("remarks", [], "stations"),
+            ("region", [], "stations"),
+            ("author", [], "stations"),
+            ("passage", [], "stations"),
+            ("online_status", [], "stations"),
+            ("last_used", [], "tokens"),
+            ("visit", [], "tokens"),
+            ("group_name", [], "tokens"),
             ("country", [], "tokens"),
         ],
     )
