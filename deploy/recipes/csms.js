@@ -32,6 +32,8 @@ server.auth(async (accept, reject, { identity, password }) => {
     if (!station) return reject(404, "unknown station");
     // undefined where there is no HTTP Basic, or with another user than the identity
     if (!password) return reject(401, "HTTP Basic is needed");
+    // a certificate is needed, which is not looked at here
+    if (station.securityProfile === 2) return reject(401, "a certificate is needed");
     if (!isRight(password, station.base64SHA256Password)) return reject(401, "wrong credentials");
     accept({ identity });
   } catch (error) {

@@ -56,6 +56,8 @@ async def admit(connection: ServerConnection, handshake: Handshake) -> Response 
     # bytes that are not UTF-8 are lone surrogates in the text: this gives the bytes back
     given = b64encode(sha256(password.encode("utf-8", "surrogateescape")).digest())
     right = compare_digest(given, station.get("base64SHA256Password", "").encode())
+    if station["securityProfile"] == 2:  # a certificate is needed, which is not looked at here
+        right = False
     if not right or (user != name and not station.get("invalidUsernameAllowed")):
         return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong credentials\n")
     connection.username = name

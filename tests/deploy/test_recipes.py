@@ -71,6 +71,7 @@ KNOCKS = {
     "another's name": Station("right", "odd", PASSWORD, "refused: 401"),
     "no password": Station("right", "right", b"", "refused: 401"),
     "of another profile": Station("certificate", "certificate", PASSWORD, "refused: 401"),
+    "a password in the place of a certificate": Station("both", "both", PASSWORD, "refused: 401"),
     "unknown": Station("nobody", "nobody", PASSWORD, "refused: 404"),
     "blocked": Station("blocked", "blocked", PASSWORD, "refused: 404"),
     "a slash at the end": Station("right/", "right", PASSWORD, "refused: 404"),
@@ -149,6 +150,8 @@ def registry() -> Iterator[Service]:
                 auth["invalidUsernameAllowed"] = True
             write("POST", f"/cs/{quote(name, safe='')}", auth)
         write("POST", "/cs/certificate", {"securityProfile": 2})
+        both = {"securityProfile": 2, "base64SHA256Password": encoded_hash(PASSWORD)}
+        write("POST", "/cs/both", both)
         status = {"registrationStatus": "Rejected"}
         write("PUT", "/cs/blocked/registrationStatus", status)
         for uid, valid in (("VALID", True), ("LOST", False)):
