@@ -1,7 +1,10 @@
 """The kinds that are no part of Kubernetes: what of them is used here, checked by hand.
 
-No package at hand has these schemas. Each model has the properties that the manifests use, and
-refuses any other. CHECKED
+No Python package at hand has all of these schemas. Each model has the properties that the
+manifests use, and refuses any other. On 2026-11-28 all of these objects were held against the
+CustomResourceDefinitions themselves, with no unknown property allowed, and had no error: those
+of Gateway API 1.6.1 (standard), cert-manager 1.21.1, External Secrets 2.9.0 and the Prometheus
+operator 0.93.0. The tests do not do that.
 """
 
 import json

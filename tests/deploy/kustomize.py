@@ -12,6 +12,8 @@ import yaml
 
 Manifest: TypeAlias = dict[str, Any]
 
+WORKLOADS = {"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "StatefulSet"}
+
 # That of the tests' lock: the one of Debian 12 is too old for components.
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
@@ -52,11 +54,18 @@ class Manifests:
     @property
     def pods(self) -> dict[str, Manifest]:
         """Each workload's pod specification, by its name."""
-        return {
-            one["metadata"]["name"]: one["spec"]["template"]["spec"]
-            for one in self.all
-            if "template" in one.get("spec", {})
-        }
+        return {name: template["spec"] for name, template in self.templates.items()}
+
+    @property
+    def templates(self) -> dict[str, Manifest]:
+        """Each workload's template of pods, by its name."""
+        found = {}
+        for one in self.all:
+            spec = one.get("spec", {})
+            of_pods = spec["jobTemplate"]["spec"] if one["kind"] == "CronJob" else spec
+            if one["kind"] in WORKLOADS:
+                found[one["metadata"]["name"]] = of_pods["template"]
+        return found
 
     @property
     def containers(self) -> dict[str, Manifest]:

@@ -16,9 +16,11 @@ import yaml
 from csms_redis import __version__
 from csms_redis.settings import Role
 from tests.deploy.custom import validate
+from tests.deploy.document import section
 from tests.deploy.helm import CHART, PRODUCTION, Helm, Release, Rendered, helm
 from tests.deploy.kustomize import Manifest, Manifests, build
 from tests.deploy.overlays import COMPONENTS, KUBERNETES, built, with_components
+from tests.deploy.pod_security import violations
 from tests.deploy.written_out import unwritten
 
 VALUES = {  # what has a component of kustomize's, and the chart's name for it
@@ -203,6 +205,13 @@ def test_what_is_rendered_is_valid(case: str, rendered: Helm) -> None:
         assert unwritten(manifest) == []
 
 
+def test_pods_are_restricted(rendered: Helm) -> None:
+    pods = rendered.releases["other"].manifests.pods
+
+    assert pods.keys() == {"registry-csms-redis", "registry-csms-redis-backup"}
+    assert [what for pod in pods.values() for what in violations(pod)] == []
+
+
 def test_an_archive_has_the_files_that_are_links(rendered: Helm) -> None:
     """`helm package` puts in what they lead to."""
     assert rendered.packaged == rendered.releases
@@ -333,6 +342,21 @@ class TestValues:
         assert set(schema["properties"]) - {"global"} == set(values)
         for name in SWITCHES:
             assert set(schema["properties"][name]["properties"]) == set(values[name])
+
+
+def test_the_page_names_values_that_there_are() -> None:
+    text = section("install.md", "Kubernetes")
+    [of_helm] = re.findall(r"(?s)^### Helm\n(.*?)^### ", text, re.MULTILINE)
+    values = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    files = {"values.yaml", "values-production.yaml", "config.toml"}
+    named = [name for name in re.findall(r"`([a-zA-Z.-]+)`", of_helm) if name not in files]
+
+    assert set(SWITCHES) <= set(named)
+    for name in named:
+        at = values
+        for step in name.split("."):
+            assert step in at, name
+            at = at[step]
 
 
 class TestNotes:
