@@ -1,4 +1,4 @@
-"""What became of lookups, in plain numbers that a scrape reads."""
+"""Counts how lookups end, in plain numbers that a scrape of `/metrics` reads."""
 
 from csms_redis.contract.operations import BASE_PATH
 from csms_redis.lookup.targets import ROUTES
@@ -14,12 +14,12 @@ LETTER_OF = {route.resource: route.before[ROUTE_AT] for route in ROUTES}
 """That byte, by the kind of record."""
 
 OUTCOMES = ("hit", "read", "stale", "unknown", "error")
-"""Answered from the near cache; by Redis; with what may have changed since, because Redis is away
-or nobody else confirms its master; that there is no such record; with 503."""
+"""How a lookup ends: answered from the near cache; by Redis; with what may have changed since,
+because Redis is away or nobody else confirms its master; with 404; with 503."""
 
 
 class LookupCounts:
-    """Lookups by what became of them, and what happened to what answers them."""
+    """Counts lookups by how they ended, and what happened to the connections that answer them."""
 
     __slots__ = (
         "connected",

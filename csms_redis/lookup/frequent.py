@@ -28,7 +28,7 @@ class Seen:
     __slots__ = ("client", "count", "error", "first", "last")
 
     def __init__(self, count: int, error: int, first: float, client: str) -> None:
-        """Note that it came the first time."""
+        """Note the first time that the id came."""
         self.count = count
         self.error = error
         self.first = self.last = first
@@ -36,7 +36,7 @@ class Seen:
 
 
 class Frequent:
-    """Counts ids; `most` and `latest` of them are kept."""
+    """Counts ids, of which it keeps the most frequent and the latest."""
 
     def __init__(self, *, most: int = 1000, latest: int = 50, cells: int = 2**16) -> None:
         """Count nothing yet.

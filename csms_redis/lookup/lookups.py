@@ -52,7 +52,7 @@ _PATIENCE = 0.25  # seconds that who could be told what was known before waits f
 
 
 class Lookups:
-    """Answers lookups from what is known, and has those wait for whom Redis must be read.
+    """Answers lookups from what is known, and has the others wait while Redis is read.
 
     It does not connect to Redis: a `Link` does, and tells `events` what Redis says. The flights
     that are waited for, `flights` begins and ends.
@@ -63,8 +63,8 @@ class Lookups:
 
         Args:
             settings: the sizes and times.
-            prefix: of every key.
-            topology: which master has a key.
+            prefix: what every key begins with.
+            topology: says which master has a key.
         """
         self.cache = NearCache(
             max_entries=settings.cache_entries,
@@ -137,7 +137,7 @@ class Lookups:
         return self.read(wanted, answered, now)
 
     def read(self, wanted: Wanted, answered: Answered, now: float) -> Waiter | None:
-        """Look up a record of which nothing fresh is known: as `ask`, but without that look.
+        """Look a record up as `ask` does, but without the look for a fresh answer, which is made.
 
         Args:
             wanted: the record, with an id.
@@ -197,14 +197,14 @@ class Lookups:
         answered(NOT_FOUND, answer_tail)
 
     def leave(self, waiter: Waiter) -> None:
-        """Wait no more: nobody is there who would take the answer."""
+        """Take one who waits out: nobody is there any more who would take the answer."""
         if leave_queue(waiter):
             flight = take_place(waiter)
             if not flight.waits:
                 self.flights.deserted(flight)
 
     def _time_is_over(self, waiter: Waiter, now: float) -> None:
-        """Answer one who has waited long enough, and is in no queue any more."""
+        """Answer one who has waited long enough, and has left its queue."""
         flight = waiter if isinstance(waiter, Flight) else waiter.flight
         deadlines = self._deadlines
         if (
@@ -256,7 +256,7 @@ class Lookups:
 
     @contextmanager
     def changing(self, resource: Resource, record_id: str) -> Iterator[None]:
-        """Around a write: this process forgets what it knew of the record, if that may be past.
+        """Surround a write, so that this process forgets what it knew of the record.
 
         So who wrote through this replica reads the new record from it, before the invalidation
         arrives as well. Only what certainly changed nothing forgets nothing: else who registers a
@@ -274,7 +274,7 @@ class Lookups:
                 self.events.forget(target, resource.key(self._prefix, record_id))
 
     def preload(self, has_started: Callable[[], bool]) -> Preload | None:
-        """What keeps all records read; None where that is switched off.
+        """Make what reads all records and follows them; None if that is switched off.
 
         Args:
             has_started: whether the process would be ready without it.
@@ -301,21 +301,21 @@ class Lookups:
 
     @property
     def stale_answers(self) -> int:
-        """Lookups answered with what may have changed since."""
+        """How many lookups were answered with what may have changed since."""
         return sum(self.counts.stale)
 
     @property
     def refused(self) -> int:
-        """Lookups answered 503."""
+        """How many lookups were answered 503."""
         return sum(self.counts.error)
 
     @property
     def in_flight(self) -> int:
-        """Records that are being read from Redis, or wait for a connection to it."""
+        """How many records are being read from Redis, or wait for a connection to it."""
         sent = sum(len(each.connection.pending) - each.unasked for each in self.sources.all)
         return len(self._dispatch) + sent
 
     @property
     def caches(self) -> bool:
-        """Whether anything is to be kept, so that connections must be tracked."""
+        """Whether any answer is kept, so that Redis must tell of changes (CLIENT TRACKING)."""
         return self.cache.max_entries > 0

@@ -59,7 +59,7 @@ class DataSet:
 
         Args:
             redis: a client of its own, whose writes wait for no replica.
-            prefix: of every key.
+            prefix: what every key begins with.
         """
         self._redis = redis
         self.key = prefix + IDENTITY_KEY

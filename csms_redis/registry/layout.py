@@ -40,7 +40,7 @@ class Layout:
 
         Args:
             redis: a client of its own, whose writes wait for no replica.
-            prefix: of every key.
+            prefix: what every key begins with.
         """
         self._redis = redis
         self.key = prefix + LAYOUT_KEY

@@ -68,7 +68,7 @@ class Listing:
 
         Args:
             redis: where.
-            prefix: of every key.
+            prefix: what every key begins with.
             resource: the kind.
             read: reads what `page` is to show.
         """

@@ -63,7 +63,7 @@ def station_record(  # noqa: PLR0913 each is a word about the record
     """A station as it is stored; one that is `Rejected` stays so.
 
     Args:
-        prefix: of every key.
+        prefix: what every key begins with.
         cs_id: its id.
         auth: how it is authenticated.
         status: its `registrationStatus`, JSON; None for `Pending`, or for what it is.

@@ -1,4 +1,4 @@
-"""One client's connection, whatever is asked over it: its state, its place in a queue, its end."""
+"""The connection of one client: its state, its place in a queue, its end; not its requests."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ MAX_BUFFER: Final = 2**16
 
 
 class State(Enum):
-    """What a connection does now."""
+    """What a connection does at present."""
 
     READY = "waits for a request, or for the rest of its head"
     LOOKING_UP = "a lookup is under way"
@@ -48,10 +48,10 @@ CLOSING: Final = State.CLOSING
 
 
 class ClientConnection(asyncio.Protocol, ABC):
-    """A connection as such: its transport, its state, its queue, what has arrived and waits.
+    """The connection without its requests: its transport, state and queue, and bytes that wait.
 
-    What the bytes mean, and what the end of a time-out or a drain means while a request is being
-    answered, `LookupProtocol` knows.
+    `LookupProtocol` knows what the bytes mean, and what the end of a time-out, or a drain, means
+    while a request is being answered.
     """
 
     __slots__ = (
@@ -68,7 +68,11 @@ class ClientConnection(asyncio.Protocol, ABC):
     )
 
     def __init__(self, connections: Connections) -> None:
-        """Belong to a registry."""
+        """Prepare.
+
+        Args:
+            connections: the registry of all connections, which has the queues.
+        """
         self._connections = connections
         self._transport: asyncio.Transport | None = None  # None before it is open and after
         self._handshake: asyncio.Task[None] | None = None  # TLS', while it is under way

@@ -1,4 +1,4 @@
-"""The hand-over of a connection's requests to aiohttp, which answers what is no plain lookup."""
+"""Hands a request that is no plain lookup over to aiohttp, which answers it."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class AiohttpProtocol(Protocol):
 
     @property
     def begun(self) -> bytes:
-        """What has arrived since the last answer, or the begin of that."""
+        """The bytes that have arrived since the last answer, or the first of them."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Write to this transport."""

@@ -18,7 +18,7 @@ _log = structlog.get_logger()
 
 
 class Handshakes:
-    """The handshakes under way.
+    """The TLS handshakes that are under way.
 
     It runs each in a task, and closes the socket of one that fails. When a handshake takes too
     long, `Connections` ends it.
@@ -32,7 +32,7 @@ class Handshakes:
         *,
         timeout: float,
     ) -> None:
-        """Shake hands with no one yet.
+        """Prepare; no handshake begins yet.
 
         Args:
             connections: the registry, which knows the handshakes under way.

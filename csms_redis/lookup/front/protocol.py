@@ -66,8 +66,8 @@ _TIMED_OUT = status_tail(
 class LookupProtocol(ClientConnection):
     """The requests of one connection: reads them in order, answers lookups, hands over the rest.
 
-    What it shares with the other connections of the listener, `LookupServer` has. It does not know
-    when its time is over: `Connections` tells it.
+    `LookupServer` has what the connections of a listener share. `Connections` says when the time of
+    a connection is over.
     """
 
     __slots__ = (
@@ -86,7 +86,7 @@ class LookupProtocol(ClientConnection):
     )
 
     def __init__(self, server: "LookupServer") -> None:
-        """Belong to `server`."""
+        """Serve one connection with what `server` has."""
         super().__init__(server.connections)
         self._server = server
         self._lookups = server.lookups

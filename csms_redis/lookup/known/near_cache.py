@@ -24,13 +24,13 @@ _SOME_ENDED = 500  # dropped in one go
 
 
 Evicted: TypeAlias = Callable[[bytes], None]
-"""Takes the target of an answer that was dropped to make room."""
+"""Called with the target of an answer that was dropped to make room."""
 
 
 class Generation:
-    """What was filled through one connection.
+    """The answers that were read through one connection.
 
-    It does not know its bounds: the `NearCache` of all generations keeps them.
+    It has no bounds of its own: the `NearCache` bounds all generations together.
     """
 
     __slots__ = ("entries", "evicted", "proved_at", "size")
@@ -39,7 +39,7 @@ class Generation:
         """Begin with nothing.
 
         Args:
-            evicted: told of what is dropped to make room.
+            evicted: called for each answer that is dropped to make room.
         """
         self.evicted = evicted
         self.entries: OrderedDict[bytes, bytes] = OrderedDict()
@@ -53,7 +53,7 @@ class Generation:
             self.size -= _size(target, tail)
 
     def evict(self) -> bytes:
-        """Forget what was not used for the longest time, and say what it was."""
+        """Forget the answer that was not used for the longest time, and return its target."""
         target, tail = self.entries.popitem(last=False)
         self.size -= _size(target, tail)
         if self.evicted is not None:
@@ -66,7 +66,7 @@ class Generation:
         self.size = 0
 
     def absorb(self, newer: "Generation") -> None:
-        """Take what a newer one has; it counts as no better than this one."""
+        """Take over the answers of a newer generation, which then count as old as this one's."""
         self.entries.update(newer.entries)
         self.size += newer.size
 
@@ -117,7 +117,7 @@ class NearCache:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that they take."""
+        """How many bytes of memory the answers take."""
         entries = sum(each.size for each in (*self._filling, *self.old))
         return entries + len(self._end_of) * _END
 

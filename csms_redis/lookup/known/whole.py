@@ -1,4 +1,4 @@
-"""Whether all records of one kind at one master are known, so that an id that is not is a 404."""
+"""Whether all records of one kind at one master are known, so that every other id is a 404."""
 
 from collections.abc import Container
 from typing import Final
@@ -14,7 +14,7 @@ MAY_HAVE_CHANGED: Final = "all may have changed"
 
 
 class Whole:
-    """What is known of all records of one kind at one master, beside those that are held.
+    """Keeps track of whether all records of one kind at one master are known.
 
     | state | an id that is not held | begins with |
     |---|---|---|
@@ -22,11 +22,11 @@ class Whole:
     | being read | asks Redis; what changes is *open* | `begin` |
     | whole | has no record, unless it is *open*: then it asks Redis | `complete` |
 
-    Open is an id of which it is not known whether it has a record: Redis, or an own write, told
-    that it changed, and it was not read since; or it could not be read, or its record not held.
-    What is not whole has no open ids, for all ids are.
+    An id is open if it is not known whether it has a record: Redis, or a write of this process,
+    told that the record changed, and it was not read since; or it could not be read or held. Only
+    while all records are known, or being read, open ids are noted.
 
-    It holds no record: the near cache does, and whoever drops one from there tells it.
+    It holds no record: the near cache does, and who drops a record from there says so here.
     """
 
     __slots__ = (
@@ -42,7 +42,7 @@ class Whole:
     )
 
     def __init__(self, held: Container[bytes]) -> None:
-        """Know nothing yet.
+        """Begin as not whole.
 
         Args:
             held: the targets of the records that are held, and are fresh.
@@ -54,18 +54,18 @@ class Whole:
         self.reading = False
         """Whether all records are being read."""
         self.serial = 0
-        """Another number with each begin and each end: what was open before is not known."""
+        """Grows with each begin and end. Who sees it grown does not know what was open before."""
         self.records = 0
-        """How many of those that the scan under way, or the last one, named are held."""
+        """How many records are held of those that the present or the last scan has named."""
         self.complete_once = False
-        """Whether a scan has come to its end, or none is possible."""
+        """Whether a scan has ever ended, or was found to be impossible."""
         self.doubt: str | None = None
-        """Why the scan under way will not make it whole, though it is worth while."""
+        """Why the scan under way goes on, but will not make the kind whole; None if it may."""
         self.problem: str | None = NOT_READ
-        """Why it is not whole, for the operator; None while it is."""
+        """Why the kind is not whole, for the operator; None while it is whole."""
 
     def lacks(self, target: bytes) -> bool:
-        """Whether it is known that there is no such record, or none to be shown."""
+        """Whether it is known that a lookup of this target must be answered 404."""
         return self.is_whole and target not in self.open and target not in self._held
 
     def begin(self) -> None:
@@ -97,14 +97,14 @@ class Whole:
         self.open.pop(target, None)
 
     def complete(self) -> None:
-        """All records were read, and nothing put an end to that meanwhile: it is whole."""
+        """Take note that all records were read, and nothing has ended that: it is whole now."""
         self.reading = False
         self.is_whole = True
         self.complete_once = True
         self.problem = None
 
     def end(self, problem: str) -> None:
-        """It is not whole, until all records are read anew.
+        """Take note that the kind is not whole, until all records are read anew.
 
         Args:
             problem: why, for the operator.
@@ -115,7 +115,7 @@ class Whole:
         self.problem = problem
 
     def doubted(self, problem: str) -> None:
-        """It is not whole, nor will the scan under way make it so; but that goes on.
+        """Take note that the kind is not whole; a scan under way goes on, but does not make it so.
 
         Args:
             problem: why, for the operator.
@@ -126,7 +126,7 @@ class Whole:
             self.end(problem)
 
     def leave_off(self, problem: str) -> None:
-        """Give up for now to make it whole.
+        """Take note that the kind cannot be made whole for now.
 
         Args:
             problem: why, for the operator.

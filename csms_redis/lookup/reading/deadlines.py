@@ -1,4 +1,4 @@
-"""When the time of those who wait is over."""
+"""Finds those who have waited as long as a lookup may wait."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,14 +15,14 @@ _AFTER_READING = 0.001  # seconds; any time but none lets the event loop read fi
 _SOME = 500  # of those whose time is over, told of in one go
 
 TimeIsOver: TypeAlias = Callable[[Waiter, float], None]
-"""Takes one whose time is over, and who is in no queue any more; and the monotonic time."""
+"""Called with one whose time is over, who has left its queue, and with the monotonic time."""
 
 
 class Deadlines:
-    """Tells of those who have waited long enough, wherever their flights stand.
+    """Tells of those who have waited long enough, whatever has become of their flights.
 
-    They wait in one of two queues, each in the order of the deadlines, because all in a queue have
-    the same time. It does not put them there, nor does it answer them.
+    They wait in one of two queues. Each is in the order of the deadlines, because all in a queue
+    may wait equally long. Others put them there, and others answer them.
     """
 
     __slots__ = ("_over", "impatient", "patient", "timer")
@@ -35,11 +35,11 @@ class Deadlines:
         """
         self._over = over
         self.impatient: Queue = {}
-        """Those who could be told what was known before."""
+        """Those who can be given a stale answer, so that they wait only briefly."""
         self.patient: Queue = {}
-        """Those who could be told nothing yet."""
+        """Those who can be given no answer but 503, so that they wait for `lookup.timeout`."""
         self.timer: asyncio.TimerHandle | None = None
-        """Of the next look; None where nobody waits."""
+        """The timer of the next look; None while nobody waits."""
 
     def watch(self) -> None:
         """Look at the deadlines from now on, until nobody waits."""

@@ -1,4 +1,4 @@
-"""Where a flight is sent: to its key's master, to where the key has gone, or later."""
+"""Sends flights: to the key's master, to where the key has gone, or later."""
 
 import asyncio
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Dispatch:
         self._attached = attached
         self._max_in_flight = max_in_flight
         self.backlog: dict[Flight, None] = {}
-        """Those that wait for a connection."""
+        """The flights that wait for a connection."""
         self._soon: list[Flight] = []  # those to be sent again soon
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Dispatch:
         self.backlog.pop(flight, None)
 
     def send(self, flight: Flight, source: Source) -> None:
-        """Send a flight; where its record may have a time to live, ask for the time left before."""
+        """Send a flight; if its record may have a time to live, ask for the time left first."""
         flight.source = source
         lifetimes = source.lifetimes
         # a detached flight's answer is not kept, and of what ASKING allows there may be one

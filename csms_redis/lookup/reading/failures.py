@@ -1,4 +1,4 @@
-"""Why a master cannot be read, and how an operator is told."""
+"""The reasons why a master cannot be read, in words for an operator."""
 
 import ssl
 
@@ -21,7 +21,7 @@ class IsReplica(Exception):
 
 
 class Unconfirmed(Exception):
-    """The server may answer, but for too long nobody else has taken it for the master."""
+    """The server may answer, but for too long nobody else has confirmed that it is the master."""
 
 
 FAILURES = (OSError, TimeoutError, UnicodeError, ReadError, IsReplica, Unavailable, Unconfirmed)

@@ -1,4 +1,4 @@
-"""A read of Redis under way, and those who wait for it.
+"""A flight: a read of Redis that is under way, and those who wait for it.
 
 What happens to a flight, and who does it:
 
@@ -24,14 +24,14 @@ from csms_redis.lookup.reading.sources import Source
 from csms_redis.registry.resource import Resource
 
 Answered: TypeAlias = Callable[[int, bytes], None]
-"""Takes an answer: its status and its tail."""
+"""Called with an answer: its status and its tail (`lookup.answers`)."""
 
 
 class Owner(Protocol):
-    """Who begins flights."""
+    """What begins flights, and takes their replies: `Flights`."""
 
     def landed(self, flight: "Flight", reply: Any) -> None:
-        """Take the reply to a flight; a `ReadError` where there is none."""
+        """Take the reply to a flight, or a `ReadError` if no reply came."""
 
 
 class Flight:

@@ -1,4 +1,4 @@
-"""Reads of Redis from their begin to their answer."""
+"""Begins reads of Redis, and ends them: keeps the answers, and gives them to those who wait."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -22,13 +22,13 @@ from csms_redis.redis.topology import Topology
 from csms_redis.registry.resource import Resource
 
 AWAY: Final = "Redis cannot be read. Try again."
-"""What who gets no answer from Redis is told."""
+"""The error of a lookup that Redis does not answer."""
 
 NOT_FOUND_TAILS: Final = {
     route.resource: status_tail(HTTPStatus.NOT_FOUND, route.resource.not_found)
     for route in targets.ROUTES
 }
-"""The answer's tail for an id that has no record, by the kind of record."""
+"""The tail of the answer for an id without a record, for each kind of record."""
 
 _UNAVAILABLE = status_tail(
     HTTPStatus.SERVICE_UNAVAILABLE, AWAY, f"Retry-After: {Unavailable.retry_after}\r\n"
@@ -72,15 +72,15 @@ class Flights:
         """Begin with none.
 
         Args:
-            sources: through which flights are sent.
-            dispatch: sends them, or keeps them until they can be sent.
-            attached: those that others may join.
+            sources: the connections to the masters.
+            dispatch: sends flights, or keeps them until they can be sent.
+            attached: the flights that others may join.
             cache: keeps the answers.
-            end_timer: drops them at their end.
-            counts: of what became of lookups.
-            topology: which master has a key.
-            prefix: of every key.
-            max_in_flight: how many may be under way to one master, and how many may wait.
+            end_timer: drops answers that end by themselves.
+            counts: counts how lookups end.
+            topology: says which master has a key.
+            prefix: what every key begins with.
+            max_in_flight: how many flights may be under way to one master, and how many may wait.
         """
         self._sources = sources
         self._dispatch = dispatch
@@ -100,13 +100,17 @@ class Flights:
     def depart(
         self, resource: Resource, target: bytes, key: bytes, source: Source | None, now: float
     ) -> Flight | None:
-        """Begin a read; None where too many are under way.
+        """Begin a flight.
+
+        Returns:
+            The flight; None if too many are under way.
 
         Args:
-            resource: which kind of record.
-            target: of the record, canonical.
-            key: of the record.
-            source: of the key's master; None where that cannot be read, and the flight has to wait.
+            resource: the kind of the record.
+            target: the record's canonical target.
+            key: the record's key.
+            source: the connection to the key's master; None if there is none, so that the flight
+                has to wait for one.
             now: monotonic seconds.
         """
         if source is None:
@@ -125,7 +129,11 @@ class Flights:
         return flight
 
     def reread(self, some: Iterable[bytes]) -> None:
-        """Begin reads of records, by their targets, where they can be read and kept."""
+        """Begin reads of records, as far as these can be read and kept.
+
+        Args:
+            some: the targets of the records.
+        """
         now = monotonic()
         for target in some:
             key = targets.key_of(target, self._prefix)

@@ -1,4 +1,4 @@
-"""Reads again what has changed, also when nobody asks for it."""
+"""Reads records again that have changed, also when nobody asks for them."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,17 +6,17 @@ from itertools import islice
 from typing import TypeAlias
 
 Reread: TypeAlias = Callable[[Iterable[bytes]], None]
-"""Reads records again, by their targets, if it is not known by now what became of them."""
+"""Called with the targets of records, to read those again that are still open."""
 
 _SOON = 0.001  # seconds: what changed together is read together
 _SOME, _PAUSE = 20, 0.01  # records read in one go, and seconds between two: 2,000 a second
 
 
 class Following:
-    """Reads what changed at once, and of many records so many a second.
+    """Reads a record as soon as it has changed, but not more than some thousand in a second.
 
-    Another process may import a million records: were each of them read again by each replica, that
-    would be many times the import's own load. `Whole` bounds how many wait here.
+    Another process may import a million records. If each replica read each of them at once, that
+    would be many times the load of the import. `Whole` bounds how many records wait here.
     """
 
     __slots__ = ("_reread", "_timer", "waiting")

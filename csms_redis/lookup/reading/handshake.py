@@ -1,4 +1,4 @@
-"""The begin of a read connection: connect, log in, switch tracking on."""
+"""The start of a read connection: connects, logs in, and switches tracking on."""
 
 import asyncio
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class Handshake:
         or is not asked to."""
 
     async def shake(self, connection: ReadConnection) -> bool:
-        """Do it on a new connection.
+        """Do so on a new connection.
 
         Returns:
             Whether the server tells of changes.
@@ -74,7 +74,7 @@ class Handshake:
         return bool(self._tracked) and speaks_resp3 and await self._track(connection)
 
     async def _hello(self, connection: ReadConnection) -> str | None:
-        """Ask for RESP3, and log in; why it is not spoken, None where it is."""
+        """Ask for RESP3, and log in; return why the server does not speak it, None if it does."""
         address = self._address
         auth: tuple[str, ...] = ()
         if address.password is not None:

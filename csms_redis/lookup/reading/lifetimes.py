@@ -32,7 +32,7 @@ _NO_HPTTL = re.compile("unknown command.{0,3}HPTTL", re.IGNORECASE)
 
 
 class Lifetimes:
-    """Tells which records may have a time to live, as seen through one connection.
+    """Says which records may have a time to live, as seen through one connection.
 
     It waits for the replies of `INFO keyspace`. One that says that there is none holds for every
     record that has not changed since: to set a time to live is a change, and pushes an
@@ -53,7 +53,7 @@ class Lifetimes:
     )
 
     def __init__(self, db: int) -> None:
-        """Know nothing yet: any record may have one.
+        """Begin with nothing known: any record may have a time to live.
 
         Args:
             db: the number of the database that is read.

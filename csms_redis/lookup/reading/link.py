@@ -63,7 +63,7 @@ class Link:
             master: one of the topology's.
         """
         self.problem: str | None = "has not been reached yet"
-        """Why nothing is read through it, for the operator; None where it is read."""
+        """Why nothing is read through the link, for the operator; None while it is read through."""
         self._lookups = shared.lookups
         self._events = shared.lookups.events
         self._topology = shared.lookups.topology
@@ -206,7 +206,7 @@ class Link:
 
     @property
     def _confirmed(self) -> float:
-        """When others last took it for a master (monotonic seconds)."""
+        """When others last confirmed that it is a master (monotonic seconds)."""
         return max(self._named, self._topology.confirmed(self._address))
 
     @property

@@ -31,7 +31,7 @@ KINDS: Final = (STATION, CERTIFICATE, TOKEN)
 
 
 class MakeScan(Protocol):
-    """Makes a scan of one kind of record, through a source and at a pace."""
+    """Makes the scan of one kind of record, through a source and at a pace."""
 
     def __call__(
         self, source: Source, resource: Resource, *, pace: Callable[[], Pace]
@@ -82,7 +82,7 @@ class Preload:
         self.make_scan = make_scan
         self.reread_stale = reread_stale
         self.ready_in_part = False
-        """Whether the process became ready before all was read."""
+        """Whether the process became ready before all records were read."""
         self._wait = wait
         self._sources = sources
         self._has_started = has_started
@@ -127,12 +127,12 @@ class Preload:
         return self._is_awaited
 
     def pace(self) -> Pace:
-        """How fast to read now."""
+        """How fast to read at present."""
         return IN_HASTE if self.is_awaited else IN_PASSING
 
     @property
     def problem(self) -> str | None:
-        """What is not whole, for the operator; None where all is."""
+        """Say what is not whole, for the operator; None if all kinds are."""
         problems = [
             f"the {resource.called}s of {source.master}: {whole.problem}"
             for source, resource, whole in self._kinds()

@@ -43,7 +43,7 @@ class Probe:
         self._abilities = abilities
 
     async def prove(self, connection: ReadConnection, watches: Watches) -> float:
-        """Prove that this is a master that reads.
+        """Prove that the server is a master, and that it reads records.
 
         Args:
             connection: to the server.
@@ -53,7 +53,7 @@ class Probe:
             When the question left (monotonic seconds).
 
         Raises:
-            IsReplica: it is none.
+            IsReplica: the server is a replica.
             ReadError: it does not read, or the connection ended.
         """
         role: bytes | BaseException | None

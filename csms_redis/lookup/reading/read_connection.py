@@ -40,14 +40,14 @@ class ConnectionBroken(ReadError):
 
 
 class Waiting(Protocol):
-    """What waits for a reply."""
+    """Something that waits for a reply."""
 
     def replied(self, reply: Any) -> None:
-        """Take the reply; a `ReadError` where there is none."""
+        """Take the reply, or a `ReadError` if no reply came."""
 
 
 class _Call:
-    """A reply as a future, for the few commands outside the hot path."""
+    """Gives a reply as a future, for the few commands outside the hot path."""
 
     __slots__ = ("future",)
 
@@ -152,7 +152,7 @@ class ReadConnection(asyncio.Protocol):
         return await self.ask(*words)
 
     def ask(self, *words: bytes | str | int) -> asyncio.Future[Any]:
-        """Send one command; what `call` waits for."""
+        """Send one command; return the future that `call` waits for."""
         call = _Call()
         self.send(encode(*words), call)
         return call.future

@@ -35,13 +35,13 @@ from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.resource import Resource
 
 FULL: Final = "lookup.cache_entries or lookup.cache_bytes is too small for all records"
-"""What is wrong where the near cache has no room left for a scan."""
+"""The problem of a kind for whose records the near cache has no room."""
 
 _LARGEST = 2**20  # bytes of an answer that a scan keeps; it is held by every replica, asked or not
 
 
 class Left(Exception):
-    """The kind cannot be made whole for now; its text is why, for the operator."""
+    """The kind cannot be made whole for now; the text says why, for the operator."""
 
 
 class Pace(NamedTuple):
@@ -90,8 +90,8 @@ class RecordScan:
         Args:
             source: through which they are read.
             resource: the kind of record.
-            prefix: of every key.
-            topology: which master has a key.
+            prefix: what every key begins with.
+            topology: says which master has a key.
             cache: keeps the answers.
             end_timer: drops them at their end.
             pace: how fast to go, asked again and again.

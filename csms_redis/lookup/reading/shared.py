@@ -1,4 +1,4 @@
-"""What the links to all masters share."""
+"""What the links to all masters have in common."""
 
 from dataclasses import dataclass
 

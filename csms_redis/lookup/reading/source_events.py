@@ -1,4 +1,4 @@
-"""What Redis, or an own write, tells of what is known: a connection came or went, a key changed."""
+"""Keeps what is known true: connections come and go, keys change, slots move."""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -26,7 +26,7 @@ _REREAD = 100  # records read again in one go
 
 
 class SourceEvents:
-    """Keeps what is known true, by what is told of its sources.
+    """Changes what is known when something happens to a source or to a record.
 
     | event | what was learned through the source |
     |---|---|
@@ -38,7 +38,7 @@ class SourceEvents:
     | `invalidated` with None | nothing is known any more |
     | slots were moved | `drop_disowned` |
 
-    It does not find these events out: a `Link` does, and the `Supervisor`.
+    It does not find these events out: a `Link` and the `Supervisor` do.
     """
 
     def __init__(  # noqa: PLR0913 each is a part of what is known
@@ -58,14 +58,14 @@ class SourceEvents:
 
         Args:
             settings: the sizes and times.
-            sources: that there are; kept here.
-            dispatch: what waits for a source.
+            sources: the present sources; they are added and removed here.
+            dispatch: the flights that wait for a source.
             attached: the flights that others may join.
-            flights: begins a read of what is stale.
-            cache: of the answers.
-            counts: of what happened to them.
-            topology: which master has a key.
-            prefix: of every key.
+            flights: begins the reads of what is stale.
+            cache: the answers.
+            counts: counts connections, losses and invalidations.
+            topology: says which master has a key.
+            prefix: what every key begins with.
         """
         self._settings = settings
         self._sources = sources
@@ -79,7 +79,7 @@ class SourceEvents:
         self.following = Following(self._reread_open)
         """Reads again what has changed."""
         self.reconnected = asyncio.Event()
-        """Set with each connection."""
+        """Is set whenever there is a new connection."""
 
     def connected(
         self, master: Address, connection: ReadConnection, lifetimes: Lifetimes | None = None
@@ -87,9 +87,9 @@ class SourceEvents:
         """Read what belongs to a master through this connection from now on.
 
         Args:
-            master: of the topology.
-            connection: whose handshake and first probe succeeded.
-            lifetimes: which of its records may end by themselves; None where none is kept.
+            master: the master.
+            connection: a connection whose handshake and first probe have succeeded.
+            lifetimes: which of its records may end by themselves; None if no answer is kept.
         """
         settings = self._settings
         unknown = UnknownCache(
@@ -102,21 +102,21 @@ class SourceEvents:
         self._dispatch.send_backlog()
 
     def masters_changed(self) -> None:
-        """There are other masters: what waits for one may have another now that can be read."""
+        """Send what waits: there are other masters, and one that can be read may have its keys."""
         self._dispatch.send_backlog()
 
     def renew(
         self, connection: ReadConnection, *, sent: float, until: float, confirmed_until: float = inf
     ) -> None:
-        """A probe of a connection succeeded.
+        """Extend the lease of a source, because a probe of its connection has succeeded.
 
         Args:
-            connection: probed.
+            connection: the connection that was probed.
             sent: when the probe left (monotonic seconds).
-            until: when what was read through the connection is to be believed no more; 0 where
-                Redis does not tell of changes, so that nothing is to be kept.
-            confirmed_until: when what is read through it from then on counts as stale, because
-                nobody else has said for long that this is a master.
+            until: the end of the lease (monotonic seconds); 0 if Redis does not tell of changes, so
+                that nothing may be kept.
+            confirmed_until: from when on what is read counts as stale, because nobody else has
+                confirmed the master since (monotonic seconds).
         """
         source = self._sources.through(connection)
         if source is not None:
@@ -125,7 +125,7 @@ class SourceEvents:
             source.confirmed_until = confirmed_until
 
     def lost(self, connection: ReadConnection) -> None:
-        """A connection is gone: what it filled is stale."""
+        """Make stale what was read through a connection that has ended."""
         source = self._sources.through(connection)
         if source is None:
             return
@@ -138,7 +138,12 @@ class SourceEvents:
         asyncio.get_running_loop().call_soon(self._flights.answer_stale)
 
     def invalidated(self, connection: ReadConnection, keys: list[bytes] | None) -> None:
-        """Redis says that keys changed; None when all of this master's may have."""
+        """Forget what Redis says has changed.
+
+        Args:
+            connection: the connection that it was said on.
+            keys: the keys that have changed; None if all keys of this master may have.
+        """
         if keys is None:
             self._counts.flushes += 1
             source = self._sources.through(connection)
@@ -156,14 +161,14 @@ class SourceEvents:
                 self.forget(target, key)
 
     def forget(self, target: bytes, key: bytes) -> None:
-        """A record has changed, or may have: it is read again where all of its kind were known."""
+        """Forget a record that may have changed; read it again if all of its kind were known."""
         self._sources.forget(target)
         self._attached.detach(target)
         if self._sources.open(target, key):
             self.following.add(target)
 
     def ended(self, target: bytes) -> None:
-        """A record, or a field of it, has ended, and what was known of it was dropped."""
+        """Read a record again that has ended by itself, or of which a field has."""
         key = targets.key_of(target, self._prefix)
         source = self._sources.of_key(key)
         if self._sources.open(target, key) and source is not None:
@@ -173,10 +178,10 @@ class SourceEvents:
                 self.following.add(target)
 
     def slots_changed(self, slots: Collection[int] | None) -> None:
-        """Slots have other masters now: what these have more of was not read.
+        """Take note that slots have other masters now, which have keys that were not read there.
 
         Args:
-            slots: that have; None for all.
+            slots: the slots; None for all.
         """
         owners = None if slots is None else self._topology.masters_of(slots)
         for source in self._sources.all:
@@ -184,7 +189,7 @@ class SourceEvents:
                 source.doubt_wholes(MOVING)
 
     def own_slots(self, connection: ReadConnection, own: OwnSlots | None) -> None:
-        """A master says which slots it has; None where it does not say so, or there are none."""
+        """Take note of which slots a master says that it has; None if it does not say."""
         source = self._sources.through(connection)
         if source is None or not self._topology.clustered:
             return

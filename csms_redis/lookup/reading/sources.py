@@ -1,4 +1,4 @@
-"""The connections to the masters that are read through, and what was learned through them."""
+"""The sources of answers: the connections to the masters, and what was learned through each."""
 
 from math import inf
 from time import monotonic
@@ -17,7 +17,8 @@ from csms_redis.redis.topology import Topology
 class Source:
     """A connection to a master, and what was learned through it.
 
-    It only holds these together: `SourceEvents` makes it and renews its lease, `Flights` fills it.
+    It only holds the two together: `SourceEvents` makes a source and renews its lease, `Flights`
+    fills it.
     What was learned may be served as fresh until `lease_until`. After that, and once the connection
     is lost, it is stale: served while Redis cannot be read.
     """
@@ -63,17 +64,25 @@ class Source:
 
     @property
     def commands(self) -> int:
-        """How many commands a read takes now: more ask for the time left, where any has one."""
+        """How many commands a read takes: more than one while records may have a time to live."""
         lifetimes = self.lifetimes
         return 1 if lifetimes is None else 1 + lifetimes.volatile + lifetimes.fields_volatile
 
     def end_wholes(self, problem: str) -> None:
-        """Of no kind all records are known any more, nor will they be by a scan under way."""
+        """Take note that of no kind all records are known; a scan under way is in vain.
+
+        Args:
+            problem: why, for the operator.
+        """
         for whole in self.wholes.values():
             whole.end(problem)
 
     def doubt_wholes(self, problem: str) -> None:
-        """Of no kind all records are known any more; a scan under way goes on, for their sake."""
+        """Take note that of no kind all records are known; a scan under way goes on.
+
+        Args:
+            problem: why, for the operator.
+        """
         for whole in self.wholes.values():
             whole.doubted(problem)
 
@@ -82,7 +91,7 @@ class Source:
 
 
 class Sources:
-    """The sources there are now, one for each master that can be read.
+    """The present sources, one for each master that can be read.
 
     It finds the source of a key, and what is known of a record by any of them. It neither connects
     nor reads.
@@ -94,20 +103,19 @@ class Sources:
         """Begin with none.
 
         Args:
-            topology: which master has a key.
-            cache: of the answers; the sources' generations are in it.
-            stale_if_error: seconds from the last good probe for which an answer may be served that
-                may have changed since.
+            topology: says which master has a key.
+            cache: the answers; each source fills a generation of it.
+            stale_if_error: seconds after the last good probe in which a stale answer may be served.
         """
         self.all: tuple[Source, ...] = ()
-        """In a tuple, which a hit looks through: another one with each change."""
+        """All sources: a tuple, which a hit looks through, and which each change replaces."""
         self._by_master: dict[Address, Source] = {}
         self._topology = topology
         self._cache = cache
         self._stale_if_error = stale_if_error
 
     def add(self, source: Source) -> None:
-        """Read through a source from now on."""
+        """Take a source up: what belongs to its master is read through it from now on."""
         self._by_master[source.master] = source
         self.all = tuple(self._by_master.values())
 
@@ -130,17 +138,17 @@ class Sources:
         return None if master is None else self._by_master.get(master)
 
     def through(self, connection: ReadConnection) -> Source | None:
-        """The source whose connection this is; None for one that is not read through."""
+        """Find the source that has this connection; None if it was removed."""
         for source in self.all:
             if source.connection is connection:
                 return source
         return None
 
     def last_known(self, target: bytes, now: float) -> bytes | None:
-        """The tail of what is known of a record, and may be served while Redis cannot be read.
+        """Find the answer that may be served while Redis cannot be read; None if there is none.
 
         Args:
-            target: of the record, canonical.
+            target: the record's canonical target.
             now: monotonic seconds.
         """
         kept = self._cache.stale(target) if self._cache.old else None
@@ -150,27 +158,27 @@ class Sources:
         return kept
 
     def forget(self, target: bytes) -> None:
-        """Know nothing more of a record, neither that there is one nor that there is none."""
+        """Forget the answer for a record, and also that there is no such record."""
         self._cache.drop(target)
         for source in self.all:
             source.unknown.drop(target)
 
     def open(self, target: bytes, key: bytes) -> bool:
-        """Know no more that there is no such record, where all of its kind were known.
+        """Make the id of a record open (`known.whole`), if all records of its kind were known.
 
         Args:
-            target: of the record, canonical.
-            key: of the record.
+            target: the record's canonical target.
+            key: the record's key.
 
         Returns:
-            Whether it is to be read again, so that all are known again.
+            Whether the record is to be read again, so that all records are known again.
         """
         source = self.of_key(key)
         return source is not None and source.wholes[target[ROUTE_AT]].changed(target)
 
     @property
     def serve_stale(self) -> bool:
-        """Whether something is known that may be served while Redis cannot be read."""
+        """Whether any answer may be served while Redis cannot be read."""
         oldest = monotonic() - self._stale_if_error
         return self._cache.has_stale() or any(
             source.fresh and source.proved_at >= oldest for source in self.all
@@ -178,5 +186,5 @@ class Sources:
 
     @property
     def unknown_entries(self) -> int:
-        """Ids that are known not to exist."""
+        """How many ids are remembered to have no record."""
         return sum(len(source.unknown.until) for source in self.all)
