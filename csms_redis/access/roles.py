@@ -7,7 +7,7 @@ LOOKUPS = frozenset(["lookupChargeStationAuth", "lookupToken", "lookupCertificat
 the role of a gateway as well."""
 
 ANY_CLIENT = frozenset(["getClient", "console"])
-"""What every client may ask for: what it may do, and the page that shows only that."""
+"""The routes of every client: its own roles, and the page that shows what these allow."""
 
 _OPEN = ("/health", "/docs", "/console/", "/api/openapi.json")  # these say nothing about the fleet
 

@@ -13,14 +13,14 @@ _NAMES = {"requestId": "request_id"}  # the log's own names, where they differ
 
 
 class AuditHandlers:
-    """The operation on `/audit`."""
+    """Answers the operation on `/audit`."""
 
     def __init__(self, trail: AuditTrail) -> None:
-        """List what `trail` has."""
+        """List the lines that `trail` has kept."""
         self._trail = trail
 
     async def list(self, request: web.Request) -> web.Response:
-        """`listWrites`."""
+        """Answer `listWrites`."""
         query = read_query(request, AuditQuery)
         lines = []
         for line, _ in zip(self._trail.latest(), range(query.limit), strict=False):

@@ -11,14 +11,14 @@ from csms_redis.contract.operations import BASE_PATH, OPERATIONS
 
 
 class ClientHandlers:
-    """The operation on `/client`."""
+    """Answers the operation on `/client`."""
 
     def __init__(self, access_control: AccessControl) -> None:
-        """Tell what `access_control` allows."""
+        """Answer by the roles that `access_control` knows."""
         self._access_control = access_control
 
     async def get(self, request: web.Request) -> web.Response:
-        """`getClient`."""
+        """Answer `getClient`."""
         name = None if self._access_control.open_to_all else request[CLIENT]
         roles = self._access_control.roles_of(name)
         allowed = [

@@ -39,10 +39,10 @@ CLIENT = web.RequestKey("client", str)
 """Who sent a request: a client's name, or the address that it comes from."""
 
 WRITES = web.AppKey("writes", WriteCounts)
-"""The counters of requests that are to change something."""
+"""Counts the requests that are to change something."""
 
 AUDIT = web.AppKey("audit", AuditTrail)
-"""What the log says of the last of them."""
+"""The log lines of the last writes."""
 
 _PROBLEM = web.RequestKey("problem", Problem)
 _ORIGIN = web.RequestKey("origin", str)

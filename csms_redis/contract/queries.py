@@ -214,7 +214,7 @@ class RefusedQuery(QueryString):
 
 
 class AuditQuery(QueryString):
-    """How many of the last writes are listed."""
+    """The query parameter that says how many of the last writes are listed."""
 
     limit: Annotated[
         int,
