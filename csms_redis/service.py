@@ -17,6 +17,7 @@ from csms_redis.api.health import Component, is_ready
 from csms_redis.api.metrics import collector_for
 from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.api.tracing import add_tracing
+from csms_redis.check import check
 from csms_redis.contract.errors import Unavailable
 from csms_redis.descriptors import Descriptors
 from csms_redis.listener import Listener, listen
@@ -33,6 +34,7 @@ from csms_redis.redis.topology import Topology
 from csms_redis.registry.certificates import Certificates, ExpiringCertificates
 from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout, UnknownLayout
+from csms_redis.registry.records import RecordStore
 from csms_redis.registry.refused import RefusedStore
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
@@ -98,6 +100,8 @@ async def _serve(settings: Settings, signals: Signals) -> None:
             access_control=security.access_control,
             refused=refused,
             refused_store=refused_store,
+            store=RecordStore(redis, prefix),
+            check=lambda: check(settings),
             api=settings.api,
             max_body=settings.server.max_body,
             request_timeout=settings.server.request_timeout,

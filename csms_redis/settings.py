@@ -5,7 +5,9 @@ file of that name at the top of the project says what each setting is for; a tes
 """
 
 import os
+import re
 import tomllib
+from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -35,7 +37,16 @@ from csms_redis.rules import rule_of
 ENV_PREFIX = "CSMS_"
 ENV_DELIMITER = "__"
 CONFIG_VARIABLE = "CSMS_CONFIG"
+SERVER_VARIABLES = tuple(
+    f"CSMS_SERVER_{name}"
+    for name in ("URL", "USER", "SECRET", "SECRET_FILE", "CA_FILE", "CERT_FILE", "KEY_FILE")
+)
+"""What commands read that ask a service over HTTP, see `commands.where`; no settings."""
 DEFAULT_CONFIG = Path("config.toml")
+
+_NEAR = 0.93  # of difflib's ratio: one letter more, less or other
+_KUBERNETES = ("tcp://", "udp://")  # the value of CSMS_SERVER_PORT, of a Service called csms-server
+_OF_KUBERNETES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)$")
 
 
 class BadSettings(Exception):
@@ -264,9 +275,16 @@ def _read_toml(config: Path | None) -> dict[str, Any]:
 
 
 def _refuse_unknown_variables() -> None:
-    # A name without the delimiter is left alone: for a Service called csms-redis, Kubernetes sets
-    # CSMS_REDIS_SERVICE_HOST and the like.
-    for name in os.environ:
+    """Refuse a variable that nearly has the name of one that is known: it would have no effect.
+
+    Other names without the delimiter are left alone: Kubernetes sets CSMS_REDIS_SERVICE_HOST and
+    the like for a Service called csms-redis.
+    """
+    for name, value in os.environ.items():
+        if name.upper().startswith(ENV_PREFIX):
+            meant = _meant(name.upper())
+            if meant is not None and not value.startswith(_KUBERNETES):
+                raise BadSettings(f"{name}: is not known; is {meant} meant?")
         section, delimiter, _ = name.upper().removeprefix(ENV_PREFIX).partition(ENV_DELIMITER)
         if (
             delimiter
@@ -275,6 +293,26 @@ def _refuse_unknown_variables() -> None:
         ):
             known = ", ".join(Settings.model_fields)
             raise BadSettings(f"{name}: no such section; there are {known}")
+
+
+def _meant(name: str) -> str | None:
+    """The variable that is meant by a name that is not known; None where it is, or none is near."""
+    settings = {
+        f"{ENV_PREFIX}{section}{ENV_DELIMITER}{key}".upper()
+        for section, field in Settings.model_fields.items()
+        for key in field.default.__class__.model_fields
+    }
+    known = settings | {CONFIG_VARIABLE, *SERVER_VARIABLES}
+    if any(name == each or name.startswith(f"{each}{ENV_DELIMITER}") for each in known):
+        return None
+    bare = name.replace("_", "")
+    for each in known:
+        if each.replace("_", "") == bare:
+            return each
+    if ENV_DELIMITER in name or _OF_KUBERNETES.search(name):
+        return None  # its section and key are looked at by themselves
+    near = get_close_matches(name, known, n=1, cutoff=_NEAR)
+    return near[0] if near else None
 
 
 def _one_line(error: ValidationError) -> str:

@@ -5,6 +5,7 @@ from aiohttp import web
 from csms_redis.access.control import AccessControl
 from csms_redis.api.audit import AuditHandlers
 from csms_redis.api.bodies import BodyReader
+from csms_redis.api.bulk import BulkHandlers
 from csms_redis.api.certificates import CertificateHandlers
 from csms_redis.api.clients import ClientHandlers
 from csms_redis.api.console import add_console
@@ -15,15 +16,18 @@ from csms_redis.api.lookups import LookupHandlers
 from csms_redis.api.middleware import AUDIT, WRITES, Handler, errors_and_log, only_admitted
 from csms_redis.api.query_strings import without_query
 from csms_redis.api.refused import RefusedHandlers
+from csms_redis.api.rules import Check, RulesHandlers
 from csms_redis.api.stations import StationHandlers
 from csms_redis.api.tokens import TokenHandlers
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.refused import RefusedStations
 from csms_redis.registry.certificates import Certificates
+from csms_redis.registry.records import RecordStore
 from csms_redis.registry.refused import RefusedStore
 from csms_redis.registry.stations import Stations
 from csms_redis.registry.tokens import Tokens
+from csms_redis.rows.kinds import KINDS
 from csms_redis.settings import ApiSettings
 from csms_redis.telemetry.audit import AuditTrail
 from csms_redis.telemetry.metrics import WriteCounts
@@ -39,6 +43,8 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     access_control: AccessControl,
     refused: RefusedStations,
     refused_store: RefusedStore,
+    store: RecordStore,
+    check: Check,
     api: ApiSettings,
     max_body: int,
     request_timeout: float,
@@ -54,6 +60,8 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         access_control: who may do what.
         refused: which stations this process has turned away.
         refused_store: which stations all processes have turned away.
+        store: where many records are read and written at once.
+        check: makes the report of the settings and of Redis.
         api: how strictly requests are checked.
         max_body: bytes; a longer body is answered 413.
         request_timeout: seconds within which a body must have arrived.
@@ -65,6 +73,15 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
     lookup_handlers = LookupHandlers(lookups, refused)
     health_handlers = HealthHandlers(components)
     trail = AuditTrail()
+    rules_handlers = RulesHandlers(api, check)
+    bulk_handlers = BulkHandlers(
+        store=store,
+        lookups=lookups,
+        access_control=access_control,
+        api=api,
+        longest=max_body,
+        timeout=request_timeout,
+    )
     handlers: dict[str, Handler] = {
         "registerChargeStation": station_handlers.register,
         "lookupChargeStationAuth": lookup_handlers.station_auth,
@@ -84,6 +101,14 @@ def make_app(  # noqa: PLR0913 one keyword for each thing it is made of
         "listCertificates": certificate_handlers.list,
         "listWrites": AuditHandlers(trail).list,
         "getClient": ClientHandlers(access_control).get,
+        "getRules": rules_handlers.get,
+        "checkService": rules_handlers.check,
+        "importChargeStations": bulk_handlers.taking("stations", KINDS["stations"]),
+        "exportChargeStations": bulk_handlers.giving(KINDS["stations"], credentials=True),
+        "importTokens": bulk_handlers.taking("tokens", KINDS["tokens"]),
+        "exportTokens": bulk_handlers.giving(KINDS["tokens"], credentials=False),
+        "importCertificates": bulk_handlers.taking("certificates", KINDS["certificates"]),
+        "exportCertificates": bulk_handlers.giving(KINDS["certificates"], credentials=False),
     }
     middlewares = [errors_and_log, only_admitted(access_control)]
     app = web.Application(middlewares=middlewares, client_max_size=max_body)

@@ -26,6 +26,7 @@ from csms_redis.contract.operations import BASE_PATH
 from csms_redis.registry.certificates import CERTIFICATE
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
+from csms_redis.settings import Role
 from csms_redis.telemetry import log
 from csms_redis.telemetry.audit import AuditTrail
 from csms_redis.telemetry.metrics import WriteCounts
@@ -34,6 +35,9 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RECORD = web.RequestKey("record", dict[str, str])
 """The id of the record that a request is about, for the request's line in the log."""
+
+COUNTS = web.RequestKey("counts", dict[str, int])
+"""How many records a request was about, by what became of them, for that line."""
 
 CLIENT = web.RequestKey("client", str)
 """Who sent a request: a client's name, or the address that it comes from."""
@@ -44,7 +48,9 @@ WRITES = web.AppKey("writes", WriteCounts)
 AUDIT = web.AppKey("audit", AuditTrail)
 """The log lines of the last writes."""
 
-_PROBLEM = web.RequestKey("problem", Problem)
+PROBLEM = web.RequestKey("problem", Problem)
+"""Why a request failed; after an answer that was begun, why it was not ended as it should."""
+
 _ORIGIN = web.RequestKey("origin", str)
 _RECORDS = {
     "csId": ("csId", STATION),
@@ -72,7 +78,7 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
         response, reason = await _answer(request, handler, request_id)
     except asyncio.CancelledError:  # the service ends, and nobody gets an answer
         if wrote:
-            refused = request.get(_PROBLEM)
+            refused = request.get(PROBLEM)
             if refused is None:
                 _log_request(
                     request, started, logging.ERROR, outcome="unknown", reason="interrupted"
@@ -105,26 +111,7 @@ def only_admitted(access_control: AccessControl) -> Middleware:
             if is_open(route.resource.canonical):
                 return await handler(request)
             role = role_for(route.resource.canonical, route.name)
-        forwarding = Forwarding(
-            ",".join(request.headers.getall("X-Forwarded-For", [])),
-            ",".join(request.headers.getall("Forwarded", [])),
-        )
-        request[_ORIGIN] = access_control.origin(request.remote or "", forwarding)
-        try:
-            client = access_control.admit(
-                role,
-                _header(request, "Authorization"),
-                request.transport,
-                forwarding,
-                _header(request, "User-Agent") or b"",
-            )
-        except Refused as refused:
-            request[RECORD] = _record(request)
-            request[_PROBLEM] = refused.problem
-            if refused.client is not None:
-                structlog.contextvars.bind_contextvars(client=refused.client)
-            await asyncio.sleep(refused.delay)
-            raise refused.problem from None
+        client = await demand(request, access_control, role)
         request[CLIENT] = client or request[_ORIGIN]
         if client is not None:
             structlog.contextvars.bind_contextvars(client=client)
@@ -136,6 +123,44 @@ def only_admitted(access_control: AccessControl) -> Middleware:
         return await handler(request)
 
     return admit
+
+
+async def demand(
+    request: web.Request, access_control: AccessControl, role: Role | None
+) -> str | None:
+    """Go on only with a request whose client has a role.
+
+    Args:
+        request: the request.
+        access_control: knows the clients.
+        role: what it needs; None where any client will do.
+
+    Returns:
+        The client's name; None while everyone may call.
+
+    Raises:
+        Problem: it is refused, after the delay that that takes.
+    """
+    forwarding = Forwarding(
+        ",".join(request.headers.getall("X-Forwarded-For", [])),
+        ",".join(request.headers.getall("Forwarded", [])),
+    )
+    request[_ORIGIN] = access_control.origin(request.remote or "", forwarding)
+    try:
+        return access_control.admit(
+            role,
+            _header(request, "Authorization"),
+            request.transport,
+            forwarding,
+            _header(request, "User-Agent") or b"",
+        )
+    except Refused as refused:
+        request[RECORD] = _record(request)
+        request[PROBLEM] = refused.problem
+        if refused.client is not None:
+            structlog.contextvars.bind_contextvars(client=refused.client)
+        await asyncio.sleep(refused.delay)
+        raise refused.problem from None
 
 
 def _log_request(  # noqa: PLR0913 what a line has
@@ -150,11 +175,12 @@ def _log_request(  # noqa: PLR0913 what a line has
     """Log a request. A write has an outcome: it is counted, and no level leaves its line out."""
     seconds = time.perf_counter() - started
     name = request.match_info.route.name
-    problem = request.get(_PROBLEM)
+    problem = request.get(PROBLEM)
     line: dict[str, Any] = {
         "method": request.method,
         "operation": name,
         **(request.get(RECORD) or {"path": _path(request)}),
+        **request.get(COUNTS, {}),
         **({} if status is None else {"status": status}),
         **({} if outcome is None else {"outcome": outcome}),
         **({"reason": reason} if reason else {}),
@@ -196,9 +222,9 @@ async def _answer(
     request: web.Request, handler: Handler, request_id: str
 ) -> tuple[web.StreamResponse, str | None]:
     try:
-        return await handler(request), None
+        response = await handler(request)
     except Problem as problem:
-        request[_PROBLEM] = problem
+        request[PROBLEM] = problem
         if isinstance(problem, Doubtful):
             request.app[DOUBTS][problem.doubt] += 1
         return problem_reply(problem), problem.reason
@@ -210,15 +236,17 @@ async def _answer(
         _log.exception("unexpected error")
         error_text = f"Unexpected error; the log tells more under request id {request_id}."
         return status_reply(HTTPStatus.INTERNAL_SERVER_ERROR, error_text), "unexpected error"
+    broken_off = request.get(PROBLEM)
+    return response, None if broken_off is None else broken_off.reason
 
 
 def _outcome(request: web.Request, status: int) -> str:
     """How a write ended: one of `telemetry.metrics.OUTCOMES`."""
+    problem = request.get(PROBLEM)
     if status < HTTPStatus.BAD_REQUEST:
-        return "done"
+        return "done" if problem is None else "refused"
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return "refused"
-    problem = request.get(_PROBLEM)
     if isinstance(problem, OutcomeUnknown):
         return "unknown"
     return "unavailable" if isinstance(problem, Unavailable) else "error"

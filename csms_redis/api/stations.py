@@ -11,6 +11,7 @@ from csms_redis.api.pages import page_reply
 from csms_redis.api.path_ids import known_id, path_id
 from csms_redis.api.query_strings import read_query
 from csms_redis.api.replies import JSON
+from csms_redis.contract.doubts import DOUBTS_HEADER
 from csms_redis.contract.errors import NotFound
 from csms_redis.contract.models import (
     ChargeStationAuth,
@@ -64,10 +65,13 @@ class StationHandlers:
 
     async def get(self, request: web.Request) -> web.Response:
         """Answer `getChargeStation`."""
-        body = await self._stations.get(known_id(request, STATION))
+        station = known_id(request, STATION)
+        body = await self._stations.get(station)
         if body is None:
             raise NotFound(STATION.not_found)
-        return web.Response(body=body, content_type=JSON)
+        found = await self._stations.doubts(station)
+        headers = {DOUBTS_HEADER: ", ".join(found)} if found else None
+        return web.Response(body=body, content_type=JSON, headers=headers)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Answer `deleteChargeStation`."""

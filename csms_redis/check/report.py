@@ -21,7 +21,7 @@ from csms_redis.check.server import (
 from csms_redis.check.stored import stored_layout
 from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
-from csms_redis.redis.embedded import EmbeddedValkey
+from csms_redis.redis.embedded import EmbeddedValkey, has_store, no_store
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.topology import Topology
 from csms_redis.redis.url import Kind, RedisUrl, configured, parse
@@ -72,6 +72,11 @@ async def _inspect_embedded(settings: RedisSettings) -> AsyncIterator[Finding]:
     try:
         await server.reach()
     except Unavailable as unavailable:
+        # who has set where the store is to be may check that before there is one
+        is_set = not settings.model_fields_set.isdisjoint({"url", "data_dir"})
+        if not (is_set or has_store(data_dir)):
+            yield error("redis", no_store(settings.data_dir))
+            return
         if server.nobody_listens(unavailable):
             yield ok("redis", f"embedded, not running: csms-redis serve starts it in {data_dir}")
             return

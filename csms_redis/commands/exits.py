@@ -15,6 +15,7 @@ from csms_redis.contract.errors import BadRequest, NotFound, Problem
 from csms_redis.fleet import TransferFailed
 from csms_redis.redis.embedded import EmbeddedError
 from csms_redis.registry.connected import UnusableRedis
+from csms_redis.remote.failure import UnusableService
 from csms_redis.settings import BadSettings
 
 _T = TypeVar("_T")
@@ -48,7 +49,7 @@ def run_or_exit(work: Coroutine[Any, Any, _T]) -> _T:
         sys.exit(FAILED)
     except Problem as problem:
         exit_with(problem.error, _exit_code(problem))
-    except (BadSettings, EmbeddedError, TransferFailed, UnusableRedis) as error:
+    except (BadSettings, EmbeddedError, TransferFailed, UnusableRedis, UnusableService) as error:
         exit_with(str(error))
 
 

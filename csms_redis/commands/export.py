@@ -7,7 +7,7 @@ import click
 
 from csms_redis.commands.bulk import format_option, kind_argument
 from csms_redis.commands.exits import ROWS_LEFT_OUT, run_or_exit
-from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.commands.where import Where, where_options
 from csms_redis.fleet import KINDS, STDIN, Format, UnusableFormat, export_records, target_format
 
 
@@ -20,13 +20,13 @@ from csms_redis.fleet import KINDS, STDIN, Format, UnusableFormat, export_record
     is_flag=True,
     help="Write the stations' password hashes too; not to standard output.",
 )
-@config_option
+@where_options
 def export_command(
     kind: str,
     target: Path,
     format_: Format | None,
     with_credentials: bool,
-    config: Path | None,
+    where: Where,
 ) -> None:
     """Write all stations, tokens or certificates.
 
@@ -34,12 +34,13 @@ def export_command(
     '-' for standard output; or for certificates a directory without files, which gets one PEM file
     for each. An import elsewhere makes the same records, with --replace also of those that are
     there; but PEM does not keep lastUpdated. In CSV, an apostrophe is put before a text that a
-    spreadsheet would take for a formula; the import takes it away.
+    spreadsheet would take for a formula; the import takes it away. With --server the records are
+    read from a service over HTTP; credentials need the roles operator and gateway there.
 
     \b
     Exit codes:
       0  all records are written
-      1  settings, a file or Redis ended it early
+      1  settings, a file, Redis or the service ended it early
       2  the command line is wrong
       3  records in Redis are not this program's and were left out
     """
@@ -51,9 +52,11 @@ def export_command(
         found = target_format(target, KINDS[kind], format_)
     except UnusableFormat as error:
         raise click.UsageError(str(error)) from None
-    settings = read_settings(config)
+    place = where.place()
     result = run_or_exit(
-        export_records(KINDS[kind], target, found, settings, with_credentials=with_credentials)
+        export_records(
+            KINDS[kind], target, found, place.opened(), with_credentials=with_credentials
+        )
     )
     click.echo(f"{kind}: written {result.written}, in {result.seconds:.1f} s", err=True)
     if kind == "stations" and not with_credentials:

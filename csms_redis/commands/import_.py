@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from csms_redis.commands.audit import audited
 from csms_redis.commands.bulk import format_option, kind_argument
 from csms_redis.commands.exits import ROWS_LEFT_OUT, run_or_exit
-from csms_redis.commands.inputs import config_option, read_settings
+from csms_redis.commands.places import Place
 from csms_redis.commands.tables import printable
+from csms_redis.commands.where import Where, where_options
 from csms_redis.fleet import (
     KINDS,
     STDIN,
@@ -29,7 +29,6 @@ from csms_redis.fleet import (
     import_records,
     source_format,
 )
-from csms_redis.settings import Settings
 
 _MOST_UNKNOWN = 20  # names that are told
 
@@ -65,7 +64,7 @@ _MOST_UNKNOWN = 20  # names that are told
     "--country-code", help="The country of OCPI tokens that name none (OCPI 2.1.1), as DE."
 )
 @click.option("--party-id", help="The eMSP of OCPI tokens that name none (OCPI 2.1.1), as TNM.")
-@config_option
+@where_options
 def import_command(
     kind: str,
     sources: tuple[Path, ...],
@@ -77,7 +76,7 @@ def import_command(
     replace: bool,
     country_code: str | None,
     party_id: str | None,
-    config: Path | None,
+    where: Where,
 ) -> None:
     """Load stations, tokens or certificates.
 
@@ -87,7 +86,8 @@ def import_command(
     hashed); JSON Lines, or a listing of the API; OCPI tokens (2.1.1, 2.2.1 or 2.3.0) as a list, the
     replies of one or several pages, or one in each line (default_profile_type and energy_contract
     are left out); a PEM file, or a directory of PEM files; '-' for standard input. The records go
-    to redis.url; the embedded store is used whether or not the service runs.
+    to redis.url; the embedded store is used whether or not the service runs. With --server they go
+    to a service over HTTP, many at a time, which checks each row again.
 
     What a row does not say, it does not change: without a password, or with an empty cell, a
     station keeps the one it has, and so on. NULL (in JSON null) removes an optional property. With
@@ -107,7 +107,7 @@ def import_command(
     \b
     Exit codes:
       0  all rows are written; in a dry run, all are good
-      1  settings, a file or Redis ended it early
+      1  settings, a file, Redis or the service ended it early
       2  the command line is wrong
       3  rows were rejected
     """
@@ -147,9 +147,9 @@ def import_command(
         only_new=only_new,
         replace=replace,
     )
-    settings = read_settings(config)
-    work = import_records(KINDS[kind], opened, settings, options)
-    result = run_or_exit(work if dry_run else _audited(kind, sources, settings, options, work))
+    place = where.place()
+    work = import_records(KINDS[kind], opened, place, options)
+    result = run_or_exit(work if dry_run else _audited(kind, sources, place, options, work))
     _summarise(kind, result, written=not (dry_run or (all_or_nothing and result.rejected)))
     sys.exit(ROWS_LEFT_OUT if result.rejected else 0)
 
@@ -157,12 +157,12 @@ def import_command(
 async def _audited(
     kind: str,
     sources: tuple[Path, ...],
-    settings: Settings,
+    place: Place,
     options: ImportOptions,
     work: Coroutine[Any, Any, ImportResult],
 ) -> ImportResult:
     """Import, with one line of the log for the whole import."""
-    with audited(settings, "import", "import") as line:
+    with place.audited("import", "import") as line:
         line.update(kind=kind, sources=[str(source) for source in sources])
         try:
             result = await work

@@ -10,9 +10,9 @@ import click
 
 from csms_redis.commands.exits import run_or_exit
 from csms_redis.commands.inputs import Command
+from csms_redis.commands.places import Place
 from csms_redis.commands.records import RecordKind, all_records
 from csms_redis.commands.tables import Table, cell, flat
-from csms_redis.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +72,20 @@ def list_options(columns: Sequence[str]) -> Callable[[Command], Command]:
 
 
 def list_records(
-    kind: RecordKind, settings: Settings, filters: Mapping[str, Any], listed: Listed
+    kind: RecordKind, place: Place, filters: Mapping[str, Any], listed: Listed
 ) -> None:
     """Print the records that filters let through: as a table, or as JSON Lines.
 
     Args:
         kind: of the records.
-        settings: say where Redis is.
+        place: where the records are.
         filters: the API's, by name; None means that a filter is not set.
         listed: how they are printed.
     """
     printed = Printed(kind.columns, kind.spared, as_json=listed.as_json)
 
     async def work() -> None:
-        async with kind.opened(settings.redis) as records:
+        async with kind.opened(place) as records:
             found = all_records(kind, records, filters)
             if listed.sort is not None:
                 property_ = listed.sort

@@ -4,25 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import click
 import orjson
 
-from csms_redis.commands.audit import audited
 from csms_redis.commands.doubts import warn
 from csms_redis.commands.exits import AlreadyThere, run_or_exit
 from csms_redis.commands.ids import DASH_HELP
+from csms_redis.commands.places import Place, Records, Registry
 from csms_redis.commands.tables import flat, print_properties
 from csms_redis.contract.doubts import Doubt
 from csms_redis.contract.errors import Gone, NotFound, Problem, Unavailable
 from csms_redis.contract.queries import MAX_LIMIT, Query
-from csms_redis.redis.client import RedisClient
 from csms_redis.redis.retries import Retries
-from csms_redis.registry.connected import connected
-from csms_redis.registry.listing import Page
-from csms_redis.registry.resource import Record, Resource, Written, store, store_all
-from csms_redis.settings import RedisSettings, Settings
+from csms_redis.registry.resource import Record, Resource, Written
+from csms_redis.rows.kinds import Kind
 
 _AT_ONCE = 50  # records that are changed together
 _MOST_LOGGED = 200  # characters of a malformed id
@@ -31,7 +28,7 @@ EXIT_CODES = """
 \b
 Exit codes:
   0  it is done
-  1  settings or Redis do not let it be done
+  1  settings, Redis or the service do not let it be done
   2  the command line or a value is wrong
   3  there is no such record
   4  there is one already (add without --replace)
@@ -44,19 +41,6 @@ replace_option = click.option(
 )
 
 
-class Records(Protocol):
-    """The records of one kind in Redis: `registry`'s Stations, Tokens or Certificates."""
-
-    async def get(self, record_id: str, /) -> bytes | None:
-        """Read a record as JSON; None if there is none."""
-
-    async def page(self, query: Any, /) -> Page:
-        """Read one page of a listing."""
-
-    async def delete(self, record_id: str, /) -> bool:
-        """Remove a record; return whether there was one."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordKind:
     """A kind of record, and how it is named and shown on the command line.
@@ -64,7 +48,8 @@ class RecordKind:
     Attributes:
         name: the command group's, as `station`.
         resource: how the kind is stored.
-        records: opens the records of this kind, below a key prefix.
+        rows: how rows of this kind are checked and stored.
+        records: the records of this kind, of what is asked.
         id_property: the property that is a record's id, as `csId`.
         parse_id: an id in the form that its key has; None for a text that cannot be an id.
         query: checks the filters of a listing, as the API checks a query string.
@@ -75,7 +60,8 @@ class RecordKind:
 
     name: str
     resource: Resource
-    records: Callable[[RedisClient, bytes], Records]
+    rows: Kind
+    records: Callable[[Registry], Records]
     id_property: str
     parse_id: Callable[[str], str | None]
     query: type[Query]
@@ -84,10 +70,10 @@ class RecordKind:
     logs_malformed_ids: bool = True
 
     @asynccontextmanager
-    async def opened(self, settings: RedisSettings) -> AsyncIterator[Records]:
-        """Connect to Redis until the block ends, see `connected`; its records of this kind."""
-        async with connected(settings) as redis:
-            yield self.records(redis, settings.key_prefix.encode())
+    async def opened(self, place: Place) -> AsyncIterator[Records]:
+        """Connect until the block ends; the records of this kind there."""
+        async with place.opened() as registry:
+            yield self.records(registry)
 
     def audited_id(self, given: str) -> dict[str, str]:
         """What a line of the audit has to name the record: its id, else what was given for it."""
@@ -113,14 +99,15 @@ def record_group(name: str, purpose: str) -> click.Group:
 
     The records are those of redis.url; the embedded store is used whether or not the service runs.
     Each change, and each change that is refused, is a line of the log: on standard error, or in the
-    system's log (syslog) if that is a terminal.
+    system's log (syslog) if that is a terminal. With --server a service is asked over HTTP instead,
+    and such a line is in that service's log.
     """
     return click.Group(name, help=text, epilog=EXIT_CODES)
 
 
 def add_record(
     kind: RecordKind,
-    settings: Settings,
+    place: Place,
     operation: str,
     given_id: str,
     make: Callable[[], Record],
@@ -131,7 +118,7 @@ def add_record(
 
     Args:
         kind: of the record.
-        settings: say where Redis is.
+        place: where the records are.
         operation: the API's, for the audit.
         given_id: as it was typed.
         make: checks what was given and makes the record; raises BadRequest.
@@ -139,25 +126,34 @@ def add_record(
     """
 
     async def add() -> Written:
-        with audited(settings, f"{kind.name} add", operation) as line:
+        with place.audited(f"{kind.name} add", operation) as line:
             line.update(kind.audited_id(given_id))
             record = make()
-            async with connected(settings.redis) as redis:
-                if replacing:
-                    return await store(redis, record)
-                (written,) = await store_all(redis, [record], only_new=True)
-                if isinstance(written, Problem):
-                    raise written
-                if not written.stored:
-                    raise AlreadyThere("There is one already; --replace puts this in its place.")
-                return written
+            return await store_record(kind, place, record, replacing=replacing)
 
     return run_or_exit(add())
 
 
+async def store_record(
+    kind: RecordKind, place: Place, record: Record, *, replacing: bool
+) -> Written:
+    """Store a record; what became of it.
+
+    Raises:
+        Problem: it was not stored.
+    """
+    async with place.opened() as registry:
+        (written,) = await registry.store_all(kind.rows, [record], only_new=not replacing)
+        if isinstance(written, Problem):
+            raise written
+        if not written.stored:
+            raise AlreadyThere("There is one already; --replace puts this in its place.")
+        return written
+
+
 def show_record(
     kind: RecordKind,
-    settings: Settings,
+    place: Place,
     given_id: str,
     *,
     as_json: bool,
@@ -167,7 +163,7 @@ def show_record(
 
     Args:
         kind: of the record.
-        settings: say where Redis is.
+        place: where the records are.
         given_id: as it was typed.
         as_json: JSON instead of a table.
         doubts: reads what is doubtful about the record with an id, to warn of it.
@@ -176,7 +172,7 @@ def show_record(
     async def read() -> bytes:
         record_id = kind.parse_id(given_id)
         if record_id is not None:
-            async with kind.opened(settings.redis) as records:
+            async with kind.opened(place) as records:
                 found = await records.get(record_id)
                 if found is not None:
                     if doubts is not None:
@@ -193,7 +189,7 @@ def show_record(
 
 def change_record(
     kind: RecordKind,
-    settings: Settings,
+    place: Place,
     verb: str,
     operation: str,
     given_id: str,
@@ -204,7 +200,7 @@ def change_record(
 
     Args:
         kind: of the record.
-        settings: say where Redis is.
+        place: where the records are.
         verb: the command's.
         operation: the API's, for the audit.
         given_id: as it was typed.
@@ -213,12 +209,12 @@ def change_record(
     """
 
     async def work() -> None:
-        with audited(settings, f"{kind.name} {verb}", operation) as line:
+        with place.audited(f"{kind.name} {verb}", operation) as line:
             line.update(kind.audited_id(given_id))
             line.update(audited_change or {})
             record_id = kind.parse_id(given_id)
             if record_id is not None:
-                async with kind.opened(settings.redis) as records:
+                async with kind.opened(place) as records:
                     if await change(records, record_id):
                         return
             raise NotFound(kind.resource.not_found)
@@ -226,11 +222,11 @@ def change_record(
     run_or_exit(work())
 
 
-def find_ids(kind: RecordKind, settings: Settings, filters: Mapping[str, Any]) -> tuple[str, ...]:
+def find_ids(kind: RecordKind, place: Place, filters: Mapping[str, Any]) -> tuple[str, ...]:
     """The ids of the records that filters let through."""
 
     async def work() -> tuple[str, ...]:
-        async with kind.opened(settings.redis) as records:
+        async with kind.opened(place) as records:
             every = [record async for record in all_records(kind, records, filters)]
             return tuple(orjson.loads(record)[kind.id_property] for record in every)
 
@@ -239,7 +235,7 @@ def find_ids(kind: RecordKind, settings: Settings, filters: Mapping[str, Any]) -
 
 def change_records(
     kind: RecordKind,
-    settings: Settings,
+    place: Place,
     verb: str,
     operation: str,
     given_ids: Sequence[str],
@@ -252,7 +248,7 @@ def change_records(
 
     Args:
         kind: of the records.
-        settings: say where Redis is.
+        place: where the records are.
         verb: the command's.
         operation: the API's, for the audit.
         given_ids: as they were typed.
@@ -265,7 +261,7 @@ def change_records(
     changed = 0
 
     async def one(records: Records, given_id: str) -> bool:
-        with audited(settings, f"{kind.name} {verb}", operation) as line:
+        with place.audited(f"{kind.name} {verb}", operation) as line:
             line.update(kind.audited_id(given_id))
             line.update(audited_change)
             record_id = kind.parse_id(given_id)
@@ -283,7 +279,7 @@ def change_records(
 
     async def work() -> None:
         nonlocal changed
-        async with kind.opened(settings.redis) as records:
+        async with kind.opened(place) as records:
             for start in range(0, len(given_ids), _AT_ONCE):
                 some = given_ids[start : start + _AT_ONCE]
                 done = await asyncio.gather(
@@ -299,11 +295,11 @@ def change_records(
     return changed
 
 
-def remove_record(kind: RecordKind, settings: Settings, operation: str, given_id: str) -> None:
+def remove_record(kind: RecordKind, place: Place, operation: str, given_id: str) -> None:
     """Remove a record that is there."""
     change_record(
         kind,
-        settings,
+        place,
         "remove",
         operation,
         given_id,

@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -13,16 +12,14 @@ from csms_redis.commands.ids import IdCommand
 from csms_redis.commands.inputs import (
     PROFILE_HELP,
     SECURITY_PROFILE,
-    config_option,
-    read_settings,
 )
 from csms_redis.commands.lists import Listed, list_options, list_records
 from csms_redis.commands.passwords import Password, password_options
+from csms_redis.commands.places import Place, Records, StationRecords
 from csms_redis.commands.records import (
     EXIT_CODES,
     EXIT_CODES_BY_ID,
     RecordKind,
-    Records,
     add_record,
     change_record,
     change_records,
@@ -37,6 +34,7 @@ from csms_redis.commands.records import (
 from csms_redis.commands.refused import find_refused
 from csms_redis.commands.selection import Selection, filter_options, selection_options
 from csms_redis.commands.tables import printable
+from csms_redis.commands.where import Where, where_options
 from csms_redis.contract.doubts import Doubt, refuse_any
 from csms_redis.contract.identifiers import station_id
 from csms_redis.contract.models import ChargeStationAuth, RegistrationStatus
@@ -44,13 +42,14 @@ from csms_redis.contract.queries import StationQuery
 from csms_redis.contract.shown import ChargeStation, ChargeStationSecurity
 from csms_redis.contract.station_ids import check_station_id
 from csms_redis.registry.resource import Record, Stored
-from csms_redis.registry.stations import STATION, Stations, station_record
-from csms_redis.settings import Settings
+from csms_redis.registry.stations import STATION, station_record
+from csms_redis.rows.kinds import KINDS
 
 _STATIONS = RecordKind(
     name="station",
     resource=STATION,
-    records=Stations,
+    rows=KINDS["stations"],
+    records=lambda registry: registry.stations,
     id_property="csId",
     parse_id=station_id,
     query=StationQuery,
@@ -84,7 +83,7 @@ station = record_group("station", "Add, show, list, change, block, allow or remo
 @click.option("--invalid-username-allowed", is_flag=True, default=None)
 @replace_option
 @json_option
-@config_option
+@where_options
 def station_add(
     cs_id: str | None,
     from_refused: bool,
@@ -93,7 +92,7 @@ def station_add(
     invalid_username_allowed: bool | None,
     replace: bool,
     as_json: bool,
-    config: Path | None,
+    where: Where,
 ) -> None:
     """Register a station.
 
@@ -101,31 +100,29 @@ def station_add(
     --replace the record is exactly what this command says: without a password it has none, and it
     becomes Pending, but a blocked one stays Rejected.
     """
-    settings = read_settings(config)
+    place = where.place()
     if from_refused:
-        cs_id = _choose_refused(settings, cs_id)
+        cs_id = _choose_refused(place, cs_id)
     elif cs_id is None:
         raise click.UsageError("say the station's id as CS_ID, or use --from-refused")
 
     def make() -> Record:
         about_id = check_station_id(
-            cs_id, strict=settings.api.strict, any_station_id=settings.api.any_station_id
+            cs_id, strict=place.api.strict, any_station_id=place.api.any_station_id
         )
         about_password = [] if password is None else list(password.doubts())
-        if settings.api.strict:
+        if place.api.strict:
             refuse_any(about_password)
         properties = {
             "securityProfile": security_profile,
             "base64SHA256Password": password.hashed if password else None,
             "invalidUsernameAllowed": invalid_username_allowed,
         }
-        auth = ChargeStationAuth.check(properties, strict=settings.api.strict)
+        auth = ChargeStationAuth.check(properties, strict=place.api.strict)
         warn((*about_id, *about_password, *auth.doubts()))
-        return station_record(settings.redis.key_prefix.encode(), cs_id, auth)
+        return station_record(place.prefix, cs_id, auth, updated=place.now())
 
-    written = add_record(
-        _STATIONS, settings, "registerChargeStation", cs_id, make, replacing=replace
-    )
+    written = add_record(_STATIONS, place, "registerChargeStation", cs_id, make, replacing=replace)
     text, status = f"station {printable(cs_id)} is added", "Pending"
     if written.stored is Stored.WITH_KEPT:
         text += "; it was blocked, and stays Rejected: to let it work, use csms-redis station allow"
@@ -140,34 +137,31 @@ def station_add(
 @station.command("show", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @click.argument("cs_id")
 @json_option
-@config_option
-def station_show(cs_id: str, as_json: bool, config: Path | None) -> None:
+@where_options
+def station_show(cs_id: str, as_json: bool, where: Where) -> None:
     """Show a station, without its password."""
 
     async def doubts(records: Records, record_id: str) -> list[Doubt]:
-        assert isinstance(records, Stations)  # noqa: S101 the kind's own
-        return await records.doubts(record_id)
+        return await cast("StationRecords", records).doubts(record_id)
 
-    show_record(_STATIONS, read_settings(config), cs_id, as_json=as_json, doubts=doubts)
+    show_record(_STATIONS, where.place(), cs_id, as_json=as_json, doubts=doubts)
 
 
 @station.command("list", epilog=EXIT_CODES)
 @filter_options
 @list_options(_STATIONS.columns)
-@config_option
-def station_list(filters: Mapping[str, Any], listed: Listed, config: Path | None) -> None:
+@where_options
+def station_list(filters: Mapping[str, Any], listed: Listed, where: Where) -> None:
     """List stations, without their passwords."""
-    list_records(_STATIONS, read_settings(config), filters, listed)
+    list_records(_STATIONS, where.place(), filters, listed)
 
 
 @station.command("set-password", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @click.argument("cs_id")
 @password_options(asked_for=True)
 @json_option
-@config_option
-def station_set_password(
-    cs_id: str, password: Password, as_json: bool, config: Path | None
-) -> None:
+@where_options
+def station_set_password(cs_id: str, password: Password, as_json: bool, where: Where) -> None:
     """Give a station a new password, and change nothing else.
 
     Without an option the password is asked for. Only its hash is kept. A station that is connected
@@ -175,18 +169,17 @@ def station_set_password(
     password first, over the connection that it has, and then use this command at once. If the
     station is not connected, or does not accept the new password, leave the old one.
     """
-    settings = read_settings(config)
+    place = where.place()
     doubts = list(password.doubts())
-    if settings.api.strict:
+    if place.api.strict:
         run_or_exit(_refuse_any(doubts))
     warn(doubts)
 
     async def change(records: Records, record_id: str) -> bool:
-        assert isinstance(records, Stations)  # noqa: S101 the kind's own
-        return await records.set_password(record_id, password.hashed)
+        return await cast("StationRecords", records).set_password(record_id, password.hashed)
 
     operation = "setChargeStationPassword"
-    change_record(_STATIONS, settings, "set-password", operation, cs_id, change)
+    change_record(_STATIONS, place, "set-password", operation, cs_id, change)
     text = f"station {printable(cs_id)} has its new password"
     _print_with_password(text, {"csId": cs_id}, password, as_json=as_json)
 
@@ -194,36 +187,36 @@ def station_set_password(
 @station.command("block", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @selection_options
 @json_option
-@config_option
-def station_block(selection: Selection, as_json: bool, config: Path | None) -> None:
+@where_options
+def station_block(selection: Selection, as_json: bool, where: Where) -> None:
     """Let no gateway find a station any more.
 
     Its registrationStatus becomes Rejected. Only allow, or the API, lifts the block. Many stations
     are blocked at once by their ids, by --from a file, or by filters, as --prefix depot-7-.
     """
-    _set_status(selection, "Rejected", "block", config, as_json=as_json)
+    _set_status(selection, "Rejected", "block", where, as_json=as_json)
 
 
 @station.command("allow", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @selection_options
 @json_option
-@config_option
-def station_allow(selection: Selection, as_json: bool, config: Path | None) -> None:
+@where_options
+def station_allow(selection: Selection, as_json: bool, where: Where) -> None:
     """Let a station work, even one that is blocked.
 
     Its registrationStatus becomes Accepted: OCPP's answer to the BootNotification of a station
     that may work. Many stations are allowed at once by their ids, by --from a file, or by filters.
     """
-    _set_status(selection, "Accepted", "allow", config, as_json=as_json)
+    _set_status(selection, "Accepted", "allow", where, as_json=as_json)
 
 
 @station.command("remove", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @click.argument("cs_id")
 @json_option
-@config_option
-def station_remove(cs_id: str, as_json: bool, config: Path | None) -> None:
+@where_options
+def station_remove(cs_id: str, as_json: bool, where: Where) -> None:
     """Remove a station and its password."""
-    remove_record(_STATIONS, read_settings(config), "deleteChargeStation", cs_id)
+    remove_record(_STATIONS, where.place(), "deleteChargeStation", cs_id)
     print_result(f"station {printable(cs_id)} is removed", {"csId": cs_id}, as_json=as_json)
 
 
@@ -231,29 +224,28 @@ def _set_status(
     selection: Selection,
     status: RegistrationStatus,
     verb: str,
-    config: Path | None,
+    where: Where,
     *,
     as_json: bool,
 ) -> None:
-    settings = read_settings(config)
+    place = where.place()
 
     async def change(records: Records, record_id: str) -> bool:
-        assert isinstance(records, Stations)  # noqa: S101 the kind's own
-        return await records.set_status(record_id, status)
+        return await cast("StationRecords", records).set_status(record_id, status)
 
     operation, audited_change = "setRegistrationStatus", {"registrationStatus": status}
     if selection.is_one and selection.ids:
         (cs_id,) = selection.ids
-        change_record(_STATIONS, settings, verb, operation, cs_id, change, audited_change)
+        change_record(_STATIONS, place, verb, operation, cs_id, change, audited_change)
         result = {"csId": cs_id, "registrationStatus": status}
         print_result(f"station {printable(cs_id)} is {status}", result, as_json=as_json)
         return
     ids = selection.ids
     if ids is None:
-        ids = find_ids(_STATIONS, settings, selection.filters)
+        ids = find_ids(_STATIONS, place, selection.filters)
         if not selection.yes:
             _ask(f"{verb} {len(ids)} stations?")
-    changed = change_records(_STATIONS, settings, verb, operation, ids, change, audited_change)
+    changed = change_records(_STATIONS, place, verb, operation, ids, change, audited_change)
     missing = len(ids) - changed
     text = f"{changed} stations are {status}"
     print_result(
@@ -279,12 +271,10 @@ async def _refuse_any(doubts: list[Doubt]) -> None:
     refuse_any(doubts)
 
 
-def _choose_refused(settings: Settings, cs_id: str | None) -> str:
+def _choose_refused(place: Place, cs_id: str | None) -> str:
     """Find an id among those that were refused as unknown; ask for it, where none is given."""
     found = [
-        one
-        for one in run_or_exit(find_refused(settings))
-        if one.get("reason", "unknown") == "unknown"
+        one for one in run_or_exit(find_refused(place)) if one.get("reason", "unknown") == "unknown"
     ]
     ids = [str(one["csId"]) for one in found]
     if cs_id in ids:

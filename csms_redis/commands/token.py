@@ -1,13 +1,11 @@
 """`csms-redis token`: authorization tokens, one at a time."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from csms_redis.commands.doubts import warn
 from csms_redis.commands.ids import IdCommand
-from csms_redis.commands.inputs import config_option, read_settings
 from csms_redis.commands.lists import Listed, list_options, list_records
 from csms_redis.commands.records import (
     EXIT_CODES,
@@ -22,16 +20,19 @@ from csms_redis.commands.records import (
     show_record,
 )
 from csms_redis.commands.tables import printable
+from csms_redis.commands.where import Where, where_options
 from csms_redis.contract.identifiers import token_uid
 from csms_redis.contract.models import Token
 from csms_redis.contract.queries import TokenQuery
 from csms_redis.registry.resource import Record
-from csms_redis.registry.tokens import TOKEN, Tokens, token_record
+from csms_redis.registry.tokens import TOKEN, token_record
+from csms_redis.rows.kinds import KINDS
 
 _TOKENS = RecordKind(
     name="token",
     resource=TOKEN,
-    records=Tokens,
+    rows=KINDS["tokens"],
+    records=lambda registry: registry.tokens,
     id_property="uid",
     parse_id=token_uid,
     query=TokenQuery,
@@ -56,24 +57,22 @@ token = record_group("token", "Add, show, list or remove tokens.")
 @click.option("--language-code")
 @replace_option
 @json_option
-@config_option
-def token_add(
-    uid: str, replace: bool, as_json: bool, config: Path | None, **properties: Any
-) -> None:
+@where_options
+def token_add(uid: str, replace: bool, as_json: bool, where: Where, **properties: Any) -> None:
     """Set a token.
 
     A token that is there already is not changed. With --replace the record is exactly what this
     command says.
     """
-    settings = read_settings(config)
+    place = where.place()
 
     def make() -> Record:
         given = {_camel_case(name): value for name, value in properties.items()} | {"uid": uid}
-        checked = Token.check(given, strict=settings.api.strict)
+        checked = Token.check(given, strict=place.api.strict)
         warn(checked.doubts())
-        return token_record(settings.redis.key_prefix.encode(), checked)
+        return token_record(place.prefix, checked, updated=place.now())
 
-    written = add_record(_TOKENS, settings, "setToken", uid, make, replacing=replace)
+    written = add_record(_TOKENS, place, "setToken", uid, make, replacing=replace)
     text = f"token {printable(uid)} is added"
     result: dict[str, Any] = {"uid": uid}
     if written.removed:
@@ -85,10 +84,10 @@ def token_add(
 @token.command("show", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @click.argument("uid")
 @json_option
-@config_option
-def token_show(uid: str, as_json: bool, config: Path | None) -> None:
+@where_options
+def token_show(uid: str, as_json: bool, where: Where) -> None:
     """Show a token; the case of its UID does not matter."""
-    show_record(_TOKENS, read_settings(config), uid, as_json=as_json)
+    show_record(_TOKENS, where.place(), uid, as_json=as_json)
 
 
 @token.command("list", epilog=EXIT_CODES)
@@ -96,26 +95,26 @@ def token_show(uid: str, as_json: bool, config: Path | None) -> None:
 @click.option("--contract-id")
 @click.option("--valid/--not-valid", default=None)
 @list_options(_TOKENS.columns)
-@config_option
+@where_options
 def token_list(
     group_id: str | None,
     contract_id: str | None,
     valid: bool | None,
     listed: Listed,
-    config: Path | None,
+    where: Where,
 ) -> None:
     """List tokens."""
     filters = {"groupId": group_id, "contractId": contract_id, "valid": valid}
-    list_records(_TOKENS, read_settings(config), filters, listed)
+    list_records(_TOKENS, where.place(), filters, listed)
 
 
 @token.command("remove", cls=IdCommand, epilog=EXIT_CODES_BY_ID)
 @click.argument("uid")
 @json_option
-@config_option
-def token_remove(uid: str, as_json: bool, config: Path | None) -> None:
+@where_options
+def token_remove(uid: str, as_json: bool, where: Where) -> None:
     """Remove a token; the case of its UID does not matter."""
-    remove_record(_TOKENS, read_settings(config), "deleteToken", uid)
+    remove_record(_TOKENS, where.place(), "deleteToken", uid)
     print_result(f"token {printable(uid)} is removed", {"uid": uid}, as_json=as_json)
 
 

@@ -12,6 +12,9 @@ from typing import Self
 from csms_redis.contract.blanks import BLANKS
 from csms_redis.contract.errors import BadRequest
 
+DOUBTS_HEADER = "X-Doubts"
+"""The header that has the names of the doubts about the station that an answer tells of."""
+
 # OCPP 2.0.1 part 2, A: security profiles 1 to 3; the contract has 0 to 2
 PROFILE_NUMBERS = (
     "securityProfile is OCPP's number minus one: 0 is plain text with a password (OCPP's 1), "

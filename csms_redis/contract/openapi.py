@@ -6,11 +6,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from csms_redis.contract.doubts import DOUBTS_HEADER
 from csms_redis.contract.models import ADDITION, Status
 from csms_redis.contract.operations import BASE_PATH, OPERATIONS, Operation, Parameter
 from csms_redis.contract.queries import QueryString
 
 _JSON = "application/json"
+_LINES = "application/jsonl"
 _OPERATIONS = ("operations", "What an operator looks at")
 _TAGS = {
     "cs": ("stations", "Charge stations, and what they prove themselves with"),
@@ -19,6 +21,9 @@ _TAGS = {
     "refused": _OPERATIONS,
     "audit": _OPERATIONS,
     "client": _OPERATIONS,
+    "rules": _OPERATIONS,
+    "check": _OPERATIONS,
+    "bulk": ("bulk", "Many records at once, as JSON Lines"),
 }
 """The group of an operation by the first segment of its path, and what the group is."""
 
@@ -48,6 +53,7 @@ def document(version: str) -> dict[str, Any]:
         version: of this service; the contract calls itself v0.0.0.
     """
     paths: dict[str, dict[str, Any]] = {}
+    tags = dict(_TAGS.values())
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
@@ -60,9 +66,7 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": BASE_PATH}],
-        "tags": [
-            {"name": name, "description": said} for name, said in dict(_TAGS.values()).items()
-        ],
+        "tags": [{"name": name, "description": said} for name, said in tags.items()],
         "paths": paths,
         "components": {"schemas": _schemas(), "securitySchemes": _SECURITY_SCHEMES},
     }
@@ -88,6 +92,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = _query_parameters(operation.query)
     if operation.request:
         described["requestBody"] = {"required": True, "content": _content(operation.request)}
+    if operation.takes_lines:
+        rows = {_LINES: {"schema": {"type": "string"}}}
+        described["requestBody"] = {"required": True, "content": rows}
     described["security"] = _SECURITY
     return described | marks | {"responses": _responses(operation)}
 
@@ -126,9 +133,12 @@ def _query_parameters(query: type[QueryString]) -> list[dict[str, Any]]:
 def _responses(operation: Operation) -> dict[str, Any]:
     success = _response(operation.answer, operation.response)
     responses: dict[str, Any] = {str(int(operation.status)): success}
-    if operation.query:
+    if operation.lines:
+        success["content"] = {_LINES: success["content"][_JSON]}
+    if operation.is_list:
         content = success["content"][_JSON]
         content["schema"] = {"type": "array", "items": content["schema"]}
+    if operation.query:
         responses["400"] = _response("A parameter is wrong, or the cursor is none", Status)
     if operation.has_pages:
         success["headers"] = {
@@ -140,6 +150,13 @@ def _responses(operation: Operation) -> dict[str, Any]:
         responses["410"] = _response(
             "What the cursor goes on from is no more, as after a failover: start again", Status
         )
+    if operation.tells_doubts:
+        success["headers"] = {
+            DOUBTS_HEADER: {
+                "description": "What is doubtful about the record: names, as in the log",
+                "schema": {"type": "string"},
+            }
+        }
     if operation.not_found:
         responses["404"] = _response(operation.not_found, Status)
     if operation.status == HTTPStatus.CREATED:

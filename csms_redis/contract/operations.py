@@ -19,6 +19,8 @@ from csms_redis.contract.models import (
 from csms_redis.contract.queries import (
     AuditQuery,
     CertificateQuery,
+    ExportQuery,
+    ImportQuery,
     Query,
     QueryString,
     RefusedQuery,
@@ -30,7 +32,11 @@ from csms_redis.contract.shown import (
     CallingClient,
     CertificateSummary,
     ChargeStation,
+    CheckFinding,
+    ExportedRow,
     RefusedStation,
+    RowResult,
+    Rules,
 )
 
 BASE_PATH = "/api/v0"
@@ -56,18 +62,26 @@ class Operation:
     summary: str
     description: str
     parameter: Parameter | None = None
-    query: type[QueryString] | None = None  # of an operation that answers a list
+    query: type[QueryString] | None = None
     request: type[ContractModel] | None = None
+    lines: bool = False  # whether it answers JSON Lines, each a response, as they become known
+    takes_lines: bool = False  # whether its request is JSON Lines as well
     status: HTTPStatus
     answer: str  # what the success means
     response: type[BaseModel] | None = None
     not_found: str | None = None  # what a 404 means; None where there is none
+    tells_doubts: bool = False  # whether a header of the answer tells what is doubtful
     addition: bool = False  # whether MaEVe's own document does not have it
 
     @property
     def has_pages(self) -> bool:
         """Whether the operation answers page by page, with a cursor to the next page."""
         return self.query is not None and issubclass(self.query, Query)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it answers a list of its response."""
+        return self.query is not None and not self.lines
 
     @property
     def is_lookup(self) -> bool:
@@ -100,6 +114,66 @@ _CERTIFICATE_HASH = Parameter(
     "not, or 64 hex digits",
     pattern=r"^([A-Za-z0-9+/_-]{43}=?|[0-9A-Fa-f]{64})$",
     example="TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak=",
+)
+
+_TAKEN = {
+    "stations": "`csId` and `securityProfile`, and may have `base64SHA256Password`, or instead of "
+    "it a `password` or an OCPP 1.6 `authorizationKey` in hexadecimal, which are hashed; "
+    "`invalidUsernameAllowed`, `registrationStatus` and `lastUpdated`",
+    "tokens": "the properties of a Token",
+    "certificates": "`certificate`, and may have `lastUpdated`",
+}
+_CALLED = {
+    "stations": "ChargeStations",
+    "tokens": "Tokens",
+    "certificates": "Certificates",
+}
+_NAMED = {
+    "stations": "charge stations",
+    "tokens": "authorization tokens",
+    "certificates": "client certificates",
+}
+_BULK = tuple(
+    operation
+    for kind in _TAKEN
+    for operation in (
+        Operation(
+            id=f"import{_CALLED[kind]}",
+            method="POST",
+            path=f"/bulk/{kind}",
+            summary=f"Write many {_NAMED[kind]}",
+            description="JSON Lines in and out, both streamed (`application/jsonl`). Each line is "
+            f"an object: it has {_TAKEN[kind]}. What a row does not say, it does not change; null "
+            "takes an optional property away. Rows are written in their order, many at a time, "
+            "and what became of them is answered meanwhile: a line for each of which there is "
+            "something to say, and how far the import is. A bad row is refused and the rest goes "
+            "on. An import without a last line with `counts` was cut off; it may be repeated as a "
+            "whole. Rows that do not arrive within `server.request_timeout`, and answers that are "
+            "not read within `server.keepalive_timeout`, end it.",
+            query=ImportQuery,
+            takes_lines=True,
+            lines=True,
+            status=HTTPStatus.OK,
+            answer="What became of the rows",
+            response=RowResult,
+            addition=True,
+        ),
+        Operation(
+            id=f"export{_CALLED[kind]}",
+            method="GET",
+            path=f"/bulk/{kind}",
+            summary=f"Read all {_NAMED[kind]}",
+            description="Answers JSON Lines (`application/jsonl`), as an import takes them, one "
+            "for each record. Records that come or go meanwhile may be among them or not. Without "
+            "a last line with `counts` it was cut off.",
+            query=ExportQuery if kind == "stations" else None,
+            lines=True,
+            status=HTTPStatus.OK,
+            answer="All records",
+            response=ExportedRow,
+            addition=True,
+        ),
+    )
 )
 
 OPERATIONS = (
@@ -212,6 +286,7 @@ OPERATIONS = (
         status=HTTPStatus.OK,
         answer="Charge station details",
         response=ChargeStation,
+        tells_doubts=True,
         not_found="Unknown charge station",
         addition=True,
     ),
@@ -336,4 +411,30 @@ OPERATIONS = (
         response=CallingClient,
         addition=True,
     ),
+    Operation(
+        id="getRules",
+        method="GET",
+        path="/rules",
+        summary="Returns how strict the service is",
+        description="Tells which settings of `[api]` the service has, so that a client can check "
+        "records as the service does.",
+        status=HTTPStatus.OK,
+        answer="The rules",
+        response=Rules,
+        addition=True,
+    ),
+    Operation(
+        id="checkService",
+        method="GET",
+        path="/check",
+        summary="Check the service's settings and its Redis",
+        description="Does what `csms-redis check` does, where the service runs. No record is "
+        "changed. JSON Lines: a finding is a line, as soon as it is known.",
+        lines=True,
+        status=HTTPStatus.OK,
+        answer="Findings",
+        response=CheckFinding,
+        addition=True,
+    ),
+    *_BULK,
 )

@@ -16,8 +16,9 @@ from pydantic import (
 )
 
 from csms_redis.contract import emaid
+from csms_redis.contract.certificates import certificate_hash
 from csms_redis.contract.errors import BadRequest
-from csms_redis.contract.identifiers import station_id
+from csms_redis.contract.identifiers import station_id, token_uid
 from csms_redis.contract.models import DateTime, RegistrationStatus, explain, moment
 
 MAX_LIMIT = 100  # records of one page
@@ -51,6 +52,20 @@ def _prefix(text: str) -> str:
     if station_id(text) is None:
         raise ValueError("must be 1 to 48 characters, none a control character")
     return text
+
+
+def _hash(text: str) -> str:
+    found = certificate_hash(text)
+    if found is None:
+        raise ValueError("must be a SHA-256 hash as base64, base64url or hex digits")
+    return found
+
+
+def _uid(text: str) -> str:
+    found = token_uid(text)
+    if found is None:
+        raise ValueError("must be 1 to 36 printable ASCII characters")
+    return found
 
 
 def unknown_parameter(name: str, known: Collection[str]) -> BadRequest:
@@ -171,6 +186,11 @@ class TokenQuery(Query):
         ),
         BeforeValidator(_integer),
     ] = 0
+    uid: Annotated[
+        Annotated[str, AfterValidator(_uid), Field(json_schema_extra={"pattern": "^[ -~]{1,36}$"})]
+        | None,
+        Field(description="Only the token with this uid, in any case"),
+    ] = None
     groupId: Annotated[
         str | None, Field(max_length=36, description="Only tokens of this group")
     ] = None
@@ -196,6 +216,8 @@ class TokenQuery(Query):
     def _one_beginning(self) -> Self:
         if self.cursor is not None and "offset" in self.model_fields_set:
             raise BadRequest("A cursor has its own beginning; send it without offset.")
+        if self.uid is not None and len(self.filters) > 1:
+            raise BadRequest("A uid names one token; send it without other filters.")
         return self
 
 
@@ -223,13 +245,60 @@ class AuditQuery(QueryString):
     ] = 100
 
 
+class ImportQuery(QueryString):
+    """How rows become records."""
+
+    onlyNew: Annotated[
+        bool,
+        Field(description="Leave records alone that are there already"),
+        BeforeValidator(_flag),
+    ] = False
+    replace: Annotated[
+        bool,
+        Field(
+            description="Make each record exactly what its row says: what the row does not say "
+            "goes, also a password. Only a block stays."
+        ),
+        BeforeValidator(_flag),
+    ] = False
+
+
+class ExportQuery(QueryString):
+    """What of stations is exported."""
+
+    credentials: Annotated[
+        bool,
+        Field(
+            description="With the stations' password hashes, which needs the role `gateway` as well"
+        ),
+        BeforeValidator(_flag),
+    ] = False
+
+
 class CertificateQuery(Query):
     """The query parameters that choose which certificates are listed."""
 
+    certificateHash: Annotated[
+        Annotated[
+            str,
+            AfterValidator(_hash),
+            Field(
+                json_schema_extra={"pattern": "^([A-Za-z0-9+/_-]{43}=?|[0-9A-Fa-f]{64})$"},
+            ),
+        ]
+        | None,
+        Field(description="Only the certificate with this hash, in any spelling"),
+    ] = None
     expiresBefore: Annotated[
         DateTime | None,
         Field(description="Only certificates that run out before this (their `notAfter`)"),
     ] = None
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if self.certificateHash is not None and self.expiresBefore is not None:
+            raise BadRequest("A certificateHash names one certificate; send it without filters.")
+        return self
 
     @property
     def expires_before(self) -> datetime | None:

@@ -1,6 +1,6 @@
 """The schemas of our own additions: details and lists, which can only be read."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -119,6 +119,16 @@ class AuditLine(BaseModel):
     registrationStatus: Annotated[
         str | None, Field(description="What the charge station's status was to be")
     ] = None
+    kind: Annotated[str | None, Field(description="Of an import: the kind of its records")] = None
+    rows: Annotated[int | None, Field(description="Of an import: how many rows came")] = None
+    written: Annotated[int | None, Field(description="How many of them were written")] = None
+    existing: Annotated[
+        int | None, Field(description="How many were left alone, for a record was there")
+    ] = None
+    refused: Annotated[int | None, Field(description="How many were refused")] = None
+    failed: Annotated[
+        int | None, Field(description="How many may not have been written, for Redis was away")
+    ] = None
     status: Annotated[
         int | None, Field(description="The answer's status; left out where there was none")
     ] = None
@@ -172,3 +182,87 @@ class CertificateSummary(BaseModel):
     lastUpdated: Annotated[
         DateTime | None, Field(description="The date the record was last updated")
     ] = None
+
+
+class RowResult(BaseModel):
+    """A line of what an import answers: of one row, of how far it is, or of its end.
+
+    A row without a line of its own was written, and nothing has to be said of it, as soon as `done`
+    is its line or a later one.
+    """
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    line: Annotated[int | None, Field(description="The row's line, from 1")] = None
+    outcome: Annotated[
+        Literal["written", "existing", "refused", "failed"] | None,
+        Field(
+            description="What became of the row: `existing` - with onlyNew, a record was there and "
+            "was left alone, `refused` - it breaks a rule, `failed` - Redis was away: it may have "
+            "been written, send it again"
+        ),
+    ] = None
+    error: Annotated[
+        str | None,
+        Field(description="What is wrong and what to do, of a row or of the whole import"),
+    ] = None
+    stays: Annotated[
+        RegistrationStatus | None,
+        Field(description="The status that the station keeps against its row, as it was blocked"),
+    ] = None
+    removed: Annotated[
+        list[str] | None,
+        Field(description="What was taken away, or set back, because the row does not say it"),
+    ] = None
+    doubts: Annotated[list[str] | None, Field(description="What is doubtful about the row")] = None
+    done: Annotated[
+        int | None, Field(description="All rows up to this line are dealt with, in this order")
+    ] = None
+    counts: Annotated[
+        dict[str, int] | None,
+        Field(
+            description="The last line of an import that came to its end: how many rows there "
+            "were, and how many had each outcome"
+        ),
+    ] = None
+
+
+class ExportedRow(BaseModel):
+    """A line of an export: a record as an import takes it, or the last line of a whole export."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION | {"additionalProperties": True})
+
+    counts: Annotated[
+        dict[str, int] | None,
+        Field(
+            description="The last line of a whole export: how many records were written, and how "
+            "many were left out because another program stored them (leftOut)"
+        ),
+    ] = None
+    error: Annotated[
+        str | None, Field(description="The last line where the export cannot go on, and why")
+    ] = None
+
+
+class Rules(BaseModel):
+    """How far the settings `[api]` take the contract."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    strict: Annotated[bool, Field(description="Whether doubtful records are refused")]
+    anyStationId: Annotated[
+        bool, Field(description="Whether a station's identifier may have a + or a #")
+    ]
+
+
+class CheckFinding(BaseModel):
+    """A line of what `csms-redis check` says."""
+
+    model_config = ConfigDict(json_schema_extra=ADDITION)
+
+    level: Annotated[
+        Literal["ok", "warning", "error"],
+        Field(description="What is to be done: nothing, something soon, something first"),
+    ]
+    about: Annotated[str, Field(description="What it is about, one word")]
+    text: Annotated[str, Field(description="What was found, and what to do")]

@@ -10,11 +10,11 @@ from csms_redis.fleet.formats import (
     target_format,
 )
 from csms_redis.fleet.importing import import_records
-from csms_redis.fleet.kinds import KINDS
-from csms_redis.fleet.ocpi import Emsp
 from csms_redis.fleet.rejects import UnusableRejects, check_rejects
 from csms_redis.fleet.results import ImportOptions, ImportResult
 from csms_redis.fleet.sources import Source
+from csms_redis.rows.kinds import KINDS
+from csms_redis.rows.ocpi import Emsp
 
 __all__ = [
     "KINDS",

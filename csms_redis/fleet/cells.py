@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final, TypeAlias
 
 from csms_redis.contract.blanks import BLANKS
-from csms_redis.fleet.kinds import PASSWORD, UPDATED, Kind
+from csms_redis.rows.kinds import PASSWORD, UPDATED, Kind
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _DIGITS = frozenset("0123456789")

@@ -5,9 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from csms_redis.fleet import pem_rows
-from csms_redis.fleet.kinds import KINDS, Kind
 from csms_redis.fleet.names import folded
 from csms_redis.fleet.rows import BOM, UTF_16_BOMS
+from csms_redis.rows.kinds import KINDS, Kind
 
 STDIN = Path("-")
 

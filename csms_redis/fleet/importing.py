@@ -4,29 +4,25 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from csms_redis.contract.doubts import Doubt, Doubtful, refuse_any
-from csms_redis.contract.errors import BadRequest, Conflict, Unavailable
+from csms_redis.contract.errors import BadRequest, Problem, Unavailable
 from csms_redis.fleet.failure import TransferFailed, UnusableSource
-from csms_redis.fleet.kinds import Checked, Kind
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.rejects import Rejects
 from csms_redis.fleet.results import DoubtfulRows, ImportOptions, ImportResult
 from csms_redis.fleet.rows import Row, Unreadable
 from csms_redis.fleet.sources import Source
-from csms_redis.redis.client import RedisClient
 from csms_redis.redis.retries import Retries
-from csms_redis.registry.connected import connected
-from csms_redis.registry.data_set import DataSet
-from csms_redis.registry.resource import Record, Stored, Written, now, store_all
-from csms_redis.settings import Settings
+from csms_redis.registry.resource import Record, Stored, Written
+from csms_redis.rows.kinds import Checked, Kind
+from csms_redis.settings import ApiSettings
 
-_BATCH = 500  # records
 _BATCH_BYTES = 2**20
 _STORED_AT_ONCE = 4  # batches
 _READ_AHEAD = 2  # batches
@@ -50,8 +46,47 @@ class _Batch:
     rows: dict[bytes, tuple[Row, Rejects]] = field(default_factory=dict)
 
 
+class Writable(Protocol):
+    """Where many records can be stored."""
+
+    async def store_all(
+        self, kind: Kind, records: Sequence[Record], *, only_new: bool
+    ) -> Sequence[Written | Problem]:
+        """Store records, no two of them with one key.
+
+        Returns:
+            For each what became of it, or why it was not stored; `Unavailable` where it is not
+            known, and may be tried again.
+        """
+
+
+class Registry(Protocol):
+    """Where the records of an import go.
+
+    Attributes:
+        api: what is allowed there.
+        prefix: of the keys of records that are made for it.
+        together: how many records are best stored at once.
+    """
+
+    @property
+    def api(self) -> ApiSettings: ...
+
+    @property
+    def prefix(self) -> bytes: ...
+
+    @property
+    def together(self) -> int: ...
+
+    def now(self) -> bytes:
+        """The `lastUpdated`, as JSON, of a row that has none."""
+
+    def importing(self) -> AbstractAsyncContextManager[Writable]:
+        """Open it for an import, until the block ends."""
+
+
 async def import_records(
-    kind: Kind, sources: Sequence[Source], settings: Settings, options: ImportOptions
+    kind: Kind, sources: Sequence[Source], registry: Registry, options: ImportOptions
 ) -> ImportResult:
     """Check all rows of the sources, and store the records of those that pass.
 
@@ -60,15 +95,14 @@ async def import_records(
     Args:
         kind: of the records.
         sources: what is read, in order.
-        settings: say where Redis is, and what the API allows.
+        registry: where the records go.
         options: how to import.
 
     Raises:
-        BadSettings, EmbeddedError, UnusableRedis: Redis cannot be used.
         TransferFailed: a source cannot be read, or changed after it was checked, or Redis cannot
             be written. What was stored stays.
     """
-    run = _Run(kind, sources, settings, options)
+    run = _Run(kind, sources, registry, options)
     began = monotonic()
     try:
         for source in sources:
@@ -78,10 +112,8 @@ async def import_records(
             await run.check("checking")
         if not (options.dry_run or (options.all_or_nothing and run.result.rejected)):
             checked = run.result.read
-            async with connected(settings.redis) as redis:
-                # A copy of a data set that is imported into is a data set of its own.
-                await DataSet(redis, settings.redis.key_prefix.encode()).renew()
-                await run.store(redis)
+            async with registry.importing() as writable:
+                await run.store(writable)
             if options.all_or_nothing and (run.result.read != checked or run.result.rejected):
                 raise TransferFailed(
                     f"a source changed after its {checked} rows were checked: {run.result.read} "
@@ -99,7 +131,7 @@ async def import_records(
 
 
 class _GaveUp(Exception):
-    """Redis stayed away too long, or refuses what is written."""
+    """The registry stayed away too long, or refuses what is written."""
 
 
 class _Run:
@@ -113,13 +145,15 @@ class _Run:
     """
 
     def __init__(
-        self, kind: Kind, sources: Sequence[Source], settings: Settings, options: ImportOptions
+        self, kind: Kind, sources: Sequence[Source], registry: Registry, options: ImportOptions
     ) -> None:
         self.result = ImportResult()
         self._kind = kind
         self._sources = sources
-        self._api = settings.api
-        self._prefix = settings.redis.key_prefix.encode()
+        self._api = registry.api
+        self._prefix = registry.prefix
+        self._now = registry.now
+        self._together = registry.together
         self._options = options
         self._rejects: list[Rejects] = []
         self._newest: dict[bytes, bytes] = {}  # by key: when a token was updated, and whose it is
@@ -137,11 +171,12 @@ class _Run:
             async for _ in in_thread(self._batches):
                 meter.show()
 
-    async def store(self, redis: RedisClient) -> None:
+    async def store(self, writable: Writable) -> None:
         """Check all rows, and store the records of those that pass.
 
         Raises:
-            _GaveUp: Redis stayed away too long, or refuses what is written until an operator acts.
+            _GaveUp: the registry stayed away too long, or refuses what is written until an operator
+                acts.
         """
         storing: set[asyncio.Task[None]] = set()
         keys_under_way: set[bytes] = set()
@@ -154,7 +189,7 @@ class _Run:
                     task.result()
 
         async def write(batch: _Batch) -> None:
-            await self._write(redis, batch)
+            await self._write(writable, batch)
             keys_under_way.difference_update(batch.records)
 
         meter = Meter("importing", lambda: (self.result.read, self._share_read))
@@ -191,19 +226,17 @@ class _Run:
             for name, line in source.names.unknown.items():
                 self.result.unknown.setdefault(name, f"{source.name}:{line}")
 
-    async def _write(self, redis: RedisClient, batch: _Batch) -> None:
+    async def _write(self, writable: Writable, batch: _Batch) -> None:
         records = list(batch.records.values())
         retries = Retries()
         while True:
-            replies = await store_all(
-                redis, records, only_new=self._options.only_new, strict=self._api.strict
-            )
+            replies = await writable.store_all(self._kind, records, only_new=self._options.only_new)
             failed, failure = [], Unavailable("")
             for record, reply in zip(records, replies, strict=True):
                 if isinstance(reply, Unavailable):
                     failed.append(record)
                     failure = failure if failure.lasting else reply
-                elif isinstance(reply, Conflict):
+                elif isinstance(reply, Problem):
                     self._reject_stored(batch, record, reply.error)
                 elif reply.stored:
                     self._count(reply, batch.rows[record.key][0])
@@ -278,7 +311,7 @@ class _Run:
         result = self.result
         batch = _Batch()
         size = 0
-        updated = now()
+        updated = self._now()
         for row in source.rows():
             result.read += 1
             if isinstance(row, Unreadable):
@@ -298,10 +331,14 @@ class _Run:
                 self._doubt(row, _NO_PASSWORD)  # unless the station is there with one
             if row.whole and record.key in batch.records:
                 size -= sum(map(len, batch.records.pop(record.key).fields.values()))
-            if record.key in batch.records or len(batch.records) == _BATCH or size > _BATCH_BYTES:
+            if (
+                record.key in batch.records
+                or len(batch.records) == self._together
+                or size > _BATCH_BYTES
+            ):
                 yield batch
                 batch, size = _Batch(), 0
-                updated = now()
+                updated = self._now()
             batch.records[record.key] = record
             batch.rows[record.key] = row, rejects
             size += sum(map(len, record.fields.values()))

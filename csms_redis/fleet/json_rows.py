@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, NoReturn, TypeAlias
 import orjson
 
 from csms_redis.fleet.names import folded
-from csms_redis.fleet.ocpi import NO_EMSP, Emsp, NoParty, SaidTwice, from_ocpi, is_ocpi
 from csms_redis.fleet.rows import (
     BOM,
     MAX_RECORD,
@@ -26,6 +25,7 @@ from csms_redis.fleet.rows import (
     Row,
     Unreadable,
 )
+from csms_redis.rows.ocpi import NO_EMSP, Emsp, NoParty, SaidTwice, from_ocpi, is_ocpi
 
 _NO_OBJECT = "is not a JSON object"
 _NO_DATA = "there is no list called data, as OCPI's replies have it"

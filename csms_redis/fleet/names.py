@@ -8,8 +8,8 @@ from typing import Any
 from csms_redis.contract.blanks import BLANKS
 from csms_redis.contract.errors import BadRequest
 from csms_redis.fleet.failure import UnusableSource
-from csms_redis.fleet.kinds import Kind
 from csms_redis.fleet.rows import TWICE
+from csms_redis.rows.kinds import Kind
 
 _BETWEEN = re.compile(f"[{re.escape(BLANKS)}_-]")
 _NEAR = 0.82  # of difflib's ratio: passwort, registrationstate; not country, validity

@@ -11,10 +11,10 @@ from csms_redis.fleet import csv_rows, json_rows, pem_rows
 from csms_redis.fleet.csv_lines import TextLines
 from csms_redis.fleet.failure import UnusableSource
 from csms_redis.fleet.formats import STDIN, Format, sniff
-from csms_redis.fleet.kinds import KINDS, Kind
 from csms_redis.fleet.names import Names
-from csms_redis.fleet.ocpi import NO_EMSP, Emsp
 from csms_redis.fleet.rows import Row, Unreadable
+from csms_redis.rows.kinds import KINDS, Kind
+from csms_redis.rows.ocpi import NO_EMSP, Emsp
 
 _LOOK_AHEAD = 2**13  # bytes, from which the format is found
 _ROWS_A_POSITION = 100  # to ask after each row where the file is takes an eighth of an import

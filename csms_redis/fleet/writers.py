@@ -16,7 +16,7 @@ import orjson
 from csms_redis.fleet.cells import write_cell
 from csms_redis.fleet.failure import TransferFailed
 from csms_redis.fleet.formats import STDIN, Format
-from csms_redis.fleet.ocpi import to_ocpi
+from csms_redis.rows.ocpi import to_ocpi
 
 
 class ForeignRecord(Exception):
@@ -115,7 +115,7 @@ class _Pem(Writer):
 
     def write(self, record_id: str, record: dict[str, Any]) -> None:
         pem = record.get("certificate")
-        if not isinstance(pem, str):
+        if not (record_id and isinstance(pem, str)):
             raise ForeignRecord
         with _replaced(self._directory / f"{record_id}.pem") as file:
             file.write(pem.encode())

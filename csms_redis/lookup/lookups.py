@@ -17,7 +17,7 @@ known.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
@@ -272,6 +272,26 @@ class Lookups:
             if not unchanged:
                 target = targets.wanted(resource, record_id)[2]
                 self.events.forget(target, resource.key(self._prefix, record_id))
+
+    @contextmanager
+    def changing_all(self, keys: Iterable[bytes]) -> Iterator[set[bytes]]:
+        """Around a write of many records: as `changing`, of each.
+
+        Args:
+            keys: of the records, each as `Resource.key` makes it.
+
+        Yields:
+            A set for the keys at which certainly nothing was changed.
+        """
+        unchanged: set[bytes] = set()
+        written = [*keys]
+        try:
+            yield unchanged
+        finally:
+            for key in written:
+                target = targets.of_key(key, self._prefix)
+                if target is not None and key not in unchanged:
+                    self.events.forget(target, key)
 
     def preload(self, has_started: Callable[[], bool]) -> Preload | None:
         """Make what reads all records and follows them; None if that is switched off.

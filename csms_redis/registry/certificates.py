@@ -129,6 +129,9 @@ class Certificates:
             Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
+        if query.certificateHash is not None:
+            found = await self.get(query.certificateHash)
+            return Page([] if found is None else [found], None)
         before = query.expires_before
 
         def show(hash_: str, values: Values) -> bytes | None:

@@ -8,9 +8,10 @@ from csms_redis.contract.errors import Unavailable
 from csms_redis.redis.address import Address
 from csms_redis.redis.client import RedisClient
 from csms_redis.redis.deployment import client, plain_client, running
-from csms_redis.redis.embedded import DataDirectoryInUse, EmbeddedValkey
+from csms_redis.redis.embedded import DataDirectoryInUse, EmbeddedValkey, has_store, no_store
 from csms_redis.redis.standalone import Standalone
 from csms_redis.redis.topology import Topology
+from csms_redis.redis.url import EMBEDDED
 from csms_redis.registry.layout import Layout, UnknownLayout
 from csms_redis.settings import RedisSettings
 
@@ -27,13 +28,15 @@ async def connected(settings: RedisSettings) -> AsyncIterator[RedisClient]:
     """Connect to Redis, and follow its failovers until the block ends.
 
     The embedded server is shared with the service while the service runs; otherwise it is started
-    for as long as the block takes.
+    for as long as the block takes. Only the service makes a new store.
 
     Raises:
         BadSettings: a setting cannot be used.
         EmbeddedError: the embedded server cannot be started.
         UnusableRedis: Redis cannot be reached, or its records have an unknown layout.
     """
+    if settings.url.get_secret_value() == EMBEDDED and not has_store(settings.data_dir):
+        raise UnusableRedis(no_store(settings.data_dir))
     async with AsyncExitStack() as stack:
         topology: Topology
         try:

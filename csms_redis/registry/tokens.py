@@ -93,6 +93,9 @@ class Tokens:
             Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
+        if query.uid is not None:
+            found = await self.get(query.uid)
+            return Page([] if found is None else [found], None)
         filters = [
             (
                 TOKEN.asked.index(name.encode()),

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from redis import Redis
 
 from tests.conftest import Valkey
@@ -26,13 +27,40 @@ def test_redis_is_away(tmp_path: Path) -> None:
 def test_beside_the_service(tmp_path: Path) -> None:
     """On its embedded store, without a restart; and on that store when it does not run."""
     settings = {"CSMS_REDIS__DATA_DIR": str(tmp_path / "data")}
-    first = command(tmp_path, settings, "station", "add", "cs1", "--security-profile", "2")
-    assert first.returncode == 0, first.stderr
     with Service(tmp_path, settings) as service:
         service.ready()
+        first = command(tmp_path, settings, "station", "add", "cs1", "--security-profile", "2")
+        assert first.returncode == 0, first.stderr
         assert service.request("GET", "/api/v0/cs/cs1/auth").status == 200
         assert command(tmp_path, settings, "station", "block", "cs1").returncode == 0
         assert service.request("GET", "/api/v0/cs/cs1/auth").status == 404
+    assert command(tmp_path, settings, "station", "remove", "cs1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["station", "list"],
+        ["station", "add", "cs1"],
+        ["token", "show", "t1"],
+        ["certificate", "list"],
+        ["refused", "list"],
+        ["import", "stations", "fleet.csv"],
+        ["export", "stations", "-"],
+        ["check"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_store(tmp_path: Path, words: list[str]) -> None:
+    """Only serve makes one; one line says how to name a service or a Redis."""
+    (tmp_path / "fleet.csv").write_text("csId,securityProfile\ncs1,2\n")
+    done = command(tmp_path, {}, *words)
+    assert done.returncode == 1
+    said = (done.stdout if words == ["check"] else done.stderr).splitlines()[-1]
+    assert "there is no store in data" in said
+    assert "--server URL" in said
+    assert "redis.url" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fleet.csv"]
 
 
 class TestForeign:

@@ -6,9 +6,9 @@ import pytest
 
 from csms_redis.fleet import csv_rows
 from csms_redis.fleet.failure import UnusableSource
-from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
+from csms_redis.rows.kinds import KINDS
 from tests.support.csv_files import STATIONS, TOKEN, TOKENS, read, records
 
 

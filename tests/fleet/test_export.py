@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from redis import Redis
 
 from csms_redis.cli import main
+from csms_redis.commands.places import RedisPlace
 from csms_redis.fleet import (
     KINDS,
     ExportResult,
@@ -38,13 +39,14 @@ def redis(valkey: Valkey) -> Iterator[Redis]:
 
 async def exported(valkey: Valkey, kind: str, target: Path, format_: Format) -> ExportResult:
     settings = load(flags={"redis": {"url": valkey.url}})
-    return await export_records(KINDS[kind], target, format_, settings, with_credentials=True)
+    opened = RedisPlace(settings).opened()
+    return await export_records(KINDS[kind], target, format_, opened, with_credentials=True)
 
 
 async def imported(valkey: Valkey, kind: str, path: Path, format_: Format) -> ImportResult:
     settings = load(flags={"redis": {"url": valkey.url}})
     return await import_records(
-        KINDS[kind], [Source(path, KINDS[kind], format_)], settings, ImportOptions()
+        KINDS[kind], [Source(path, KINDS[kind], format_)], RedisPlace(settings), ImportOptions()
     )
 
 

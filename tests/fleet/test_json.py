@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms_redis.fleet import json_rows
-from csms_redis.fleet.ocpi import NO_EMSP, Emsp, from_ocpi, is_ocpi, to_ocpi
 from csms_redis.fleet.rows import Row, Unreadable
+from csms_redis.rows.ocpi import NO_EMSP, Emsp, from_ocpi, is_ocpi, to_ocpi
 from tests.support.json_files import PAGE, ocpi, read, uids
 from tests.support.ocpi import TOKEN
 

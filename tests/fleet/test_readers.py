@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from csms_redis.contract.errors import BadRequest
 from csms_redis.fleet import csv_rows, json_rows, pem_rows
 from csms_redis.fleet.failure import UnusableSource
-from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import MAX_RECORD, Row, Unreadable
+from csms_redis.rows.kinds import KINDS
 from csms_redis.settings import ApiSettings
 from tests.support.ocpi import TOKEN
 

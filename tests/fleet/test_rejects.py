@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from csms_redis.cli import main
+from csms_redis.commands.places import RedisPlace
 from csms_redis.fleet import (
     KINDS,
     ImportOptions,
@@ -169,6 +170,6 @@ class TestAllOrNothing:
         (tmp_path / "a").write_text(FLEET)
         source = _Changing(tmp_path / "a", STATIONS, None)
         source.second = second
-        settings = load(flags={"redis": {"url": valkey.url}})
+        place = RedisPlace(load(flags={"redis": {"url": valkey.url}}))
         with pytest.raises(TransferFailed, match="changed after its 1 rows were checked"):
-            await import_records(STATIONS, [source], settings, ImportOptions(all_or_nothing=True))
+            await import_records(STATIONS, [source], place, ImportOptions(all_or_nothing=True))

@@ -4,9 +4,9 @@ import io
 from typing import Any
 
 from csms_redis.fleet import csv_rows
-from csms_redis.fleet.kinds import KINDS
 from csms_redis.fleet.names import Names
 from csms_redis.fleet.rows import Row, Unreadable
+from csms_redis.rows.kinds import KINDS
 
 STATIONS, TOKENS = KINDS["stations"], KINDS["tokens"]
 HEADER = "csId,securityProfile,password\n"

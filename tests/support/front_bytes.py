@@ -79,6 +79,10 @@ def answers(received: bytes) -> list[Answer]:
         headers = [
             (name.lower(), value) for name, _, value in (each.partition(": ") for each in lines)
         ]
+        if "content-length" not in dict(headers):  # JSON Lines
+            whole, received = _chunks(rest)
+            found.append(Answer(line, frozenset(h for h in headers if h[0] in _MATTER), whole))
+            continue
         length = 0 if rest.startswith(b"HTTP/1.") else int(dict(headers)["content-length"])
         assert not line.endswith("500 Internal Server Error")
         assert len({name for name, _ in headers}) == len(headers), headers
@@ -88,6 +92,19 @@ def answers(received: bytes) -> list[Answer]:
         found.append(Answer(line, matter, rest[:length]))
         received = rest[length:]
     return found
+
+
+def _chunks(received: bytes) -> tuple[bytes, bytes]:
+    """A body that came in chunks (RFC 9112, 7.1), and what follows; none where none was wanted."""
+    body = b""
+    while received:
+        size, _, rest = received.partition(b"\r\n")
+        length = int(size, 16)
+        body += rest[:length]
+        received = rest[length + 2 :]
+        if length == 0:
+            break
+    return body, received
 
 
 def get(target: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:

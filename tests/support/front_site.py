@@ -15,6 +15,7 @@ from csms_redis.access.control import AccessControl
 from csms_redis.api.app import make_app
 from csms_redis.api.health import Component
 from csms_redis.api.protocol import LINGERING, StatusRequestHandler
+from csms_redis.check import Finding, Level
 from csms_redis.contract.certificates import ClientCertificate
 from csms_redis.contract.models import ChargeStationAuth, RefusedReason, RegistrationStatus, Token
 from csms_redis.contract.queries import CertificateQuery, StationQuery, TokenQuery
@@ -30,6 +31,7 @@ from csms_redis.lookup.targets import Wanted
 from csms_redis.redis.standalone import Standalone
 from csms_redis.registry.certificates import CERTIFICATE, Certificates
 from csms_redis.registry.listing import Page
+from csms_redis.registry.records import RecordStore
 from csms_redis.registry.refused import RefusedId, RefusedStore
 from csms_redis.registry.resource import Resource
 from csms_redis.registry.stations import STATION, Stations
@@ -165,6 +167,21 @@ class _Certificates(Certificates):
         return Page([], None)
 
 
+class _Store(RecordStore):
+    def __init__(self) -> None:
+        self.prefix = b""
+
+    async def every(
+        self, resource: Resource, names: Sequence[str]
+    ) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+        del resource, names
+        yield None
+
+
+async def _no_findings() -> AsyncIterator[Finding]:
+    yield Finding(Level.OK, "settings", "valid")
+
+
 class _Refused(RefusedStore):
     def __init__(self) -> None:
         pass
@@ -239,6 +256,8 @@ async def running_site(
         access_control=access_control,
         refused=refused,
         refused_store=_Refused(),
+        store=_Store(),
+        check=_no_findings,
         api=ApiSettings(),
         max_body=MAX_BODY,
         request_timeout=REQUEST_TIMEOUT,

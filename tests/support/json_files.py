@@ -8,8 +8,8 @@ from typing import Any
 from redis import Redis
 
 from csms_redis.fleet import json_rows
-from csms_redis.fleet.ocpi import NO_EMSP, Emsp
 from csms_redis.fleet.rows import Row, Unreadable
+from csms_redis.rows.ocpi import NO_EMSP, Emsp
 from tests.conftest import DATA
 
 CASES = DATA / "imports"

@@ -6,7 +6,8 @@ data directory to one service or command; `former_servers` ends what a killed ow
 `server_log` keeps Valkey's log and reads in it why Valkey ended.
 """
 
+from csms_redis.redis.embedded.directory import has_store, no_store
 from csms_redis.redis.embedded.errors import DataDirectoryInUse, EmbeddedError
 from csms_redis.redis.embedded.server import EmbeddedValkey
 
-__all__ = ["DataDirectoryInUse", "EmbeddedError", "EmbeddedValkey"]
+__all__ = ["DataDirectoryInUse", "EmbeddedError", "EmbeddedValkey", "has_store", "no_store"]

@@ -45,6 +45,20 @@ def check_length(data_dir: Path, socket: str) -> None:
         )
 
 
+def has_store(data_dir: Path) -> bool:
+    """Whether a service or a command has ever had its store in a directory."""
+    return any((data_dir / name).exists() for name in (OWNER_LOCK, APPEND_ONLY))
+
+
+def no_store(data_dir: Path) -> str:
+    """What is said where there is no store, and the ways to name one."""
+    return (
+        f"there is no store in {data_dir}, and no redis.url is set: name a service by --server URL "
+        "(or CSMS_SERVER_URL), or a Redis by redis.url (in --config FILE, or CSMS_REDIS__URL); "
+        "only csms-redis serve makes a store"
+    )
+
+
 def _length(socket: str) -> int:
     return len(os.fsencode(socket))
 

@@ -24,11 +24,11 @@ from csms_redis.contract.models import (
 from csms_redis.contract.passwords import base64_sha256, bytes_of_hex
 from csms_redis.contract.shown import CertificateSummary
 from csms_redis.contract.station_ids import check_station_id
-from csms_redis.fleet import ocpi
 from csms_redis.registry.certificates import CERTIFICATE, certificate_record
 from csms_redis.registry.resource import Record, Resource
 from csms_redis.registry.stations import STATION, station_record
 from csms_redis.registry.tokens import TOKEN, token_record
+from csms_redis.rows import ocpi
 from csms_redis.settings import ApiSettings
 
 CREDENTIAL = "base64SHA256Password"

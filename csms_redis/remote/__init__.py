@@ -1,0 +1,1 @@
+"""A service's records over its HTTP API, as they are had from Redis elsewhere."""
