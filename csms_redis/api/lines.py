@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import StreamReader, web
 
+from csms_redis.api.protocol import StatusRequestHandler
 from csms_redis.lookup.front.response_heads import CACHING
 
 JSON_LINES = "application/jsonl"
@@ -74,6 +75,9 @@ class LineStream:
                 "Cache-Control": CACHING,
             }
         )
+        protocol = request.protocol
+        if isinstance(protocol, StatusRequestHandler) and protocol.closes:
+            response.force_close()  # its head says so
         await response.prepare(request)
         return cls(response, has_body=request.method != "HEAD")
 

@@ -94,7 +94,7 @@ class RemoteRegistry:
         self, kind: Kind, rows: Sequence[tuple[Record, bytes]], *, only_new: bool, replace: bool
     ) -> dict[bytes, Written | Problem]:
         query = {name: "true" for name, on in (("onlyNew", only_new), ("replace", replace)) if on}
-        body = b"\n".join(row for _, row in rows)
+        body = b"".join(row + b"\n" for _, row in rows)
         said: list[Written | Problem] = [OutcomeUnknown(_BROKE_OFF)] * len(rows)
         try:
             answer = await self.session.send(

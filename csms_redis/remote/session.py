@@ -183,6 +183,8 @@ async def open_session(address: ServiceAddress) -> AsyncIterator[Session]:
         raise UnusableService(str(bad)) from None
     timeout = ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENT)
     async with ClientSession(connector=connector, headers=headers, timeout=timeout) as http:
+        # else a DELETE or PUT without an answer is sent twice, and the second finds nothing
+        http._retry_connection = False  # noqa: SLF001 there is no other way
         yield Session(address, http)
 
 
