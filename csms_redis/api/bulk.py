@@ -25,10 +25,11 @@ from csms_redis.contract.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from csms_redis.contract.models import ChargeStationAuth
 from csms_redis.contract.queries import ExportQuery, ImportQuery
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.registry.certificates import CERTIFICATE
-from csms_redis.registry.records import RecordStore
+from csms_redis.registry.records import CS_ID, RecordStore
 from csms_redis.registry.resource import Stored, Written, now
 from csms_redis.registry.stations import STATION
 from csms_redis.registry.tokens import TOKEN
@@ -155,7 +156,7 @@ class BulkHandlers:
                             left_out += 1
                             continue
                         written += 1
-                        await stream.write(orjson.dumps(found[1]))
+                        await stream.write(orjson.dumps(_shown(kind, found[1])))
                 await stream.end(
                     orjson.dumps({"counts": {"written": written, "leftOut": left_out}})
                 )
@@ -322,6 +323,15 @@ class _Import:
         if isinstance(problem, Doubtful):
             self.doubts[problem.doubt] += 1
         batch.told.append((line, {"outcome": "refused", "error": problem.error}))
+
+
+def _shown(kind: Kind, record: dict[str, Any]) -> dict[str, Any]:
+    """A record as a line: of a station, what a gateway could take for its auth is in `auth`."""
+    if kind.resource is not STATION:
+        return record
+    auth = {name: record[name] for name in ChargeStationAuth.model_fields if name in record}
+    rest = {name: value for name, value in record.items() if name not in auth and name != CS_ID}
+    return {CS_ID: record[CS_ID], "auth": auth, **rest}
 
 
 def _changed_nothing(reply: Written | Conflict | Unavailable) -> bool:

@@ -66,7 +66,8 @@ class RemoteRegistry:
                 return
             if "error" in line:
                 raise Unavailable(str(line["error"]))
-            yield _id_of(kind, line), line
+            flat = line | line.get("auth", {})
+            yield _id_of(kind, flat), {name: flat[name] for name in names if name in flat}
         raise Unavailable(_BROKE_OFF)
 
     async def store_all(

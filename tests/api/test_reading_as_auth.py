@@ -133,7 +133,8 @@ def test_a_success_of_each_operation(own: Service, operation: Operation) -> None
     own.post("/certificate", {"certificate": CERTIFICATE})
     body = json.dumps(BODIES[operation.id]) if operation.request else None
 
-    reply = own.request(operation.method, API + path, body, JSON)
+    headers = {"Content-Type": "application/jsonl"} if operation.takes_lines else JSON
+    reply = own.request(operation.method, API + path, body, headers)
 
     assert reply.status == operation.status
     is_auth = operation.id == "lookupChargeStationAuth"
