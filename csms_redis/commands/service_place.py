@@ -16,7 +16,7 @@ class ServicePlace(Place):
     """A service, over HTTP. It checks what it is sent, and writes the audit itself."""
 
     prefix = b""
-    together = 4000  # in one request, which is one line of the service's log
+    together = 1000  # in one request, which is one line of the service's log
 
     def __init__(self, address: ServiceAddress) -> None:
         self._address = address

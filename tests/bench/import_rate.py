@@ -2,8 +2,10 @@
 
     .venv/bin/python -m tests.bench.import_rate
 
-Both write a CSV file's stations, each round into a new embedded store of its own, in turn. It exits
-with 1 when the import has less than a quarter of the other's rate, or more memory than is wanted.
+The import writes into Redis itself, and over HTTP through a service (`--server`). All write a CSV
+file's stations, each round into a new embedded store of its own, in turn. It exits with 1 when the
+import has less than a quarter of `redis-cli`'s rate, or more memory than is wanted, or over HTTP
+less than half of the direct import's rate.
 With `--beside DIRECTORY` another checkout of this project, as it was before a change, imports the
 same file in the same rounds, and this one must have 0.9 of its rate.
 """
@@ -37,9 +39,11 @@ STATIONS = 1_000_000
 ROUNDS = 3
 WANTED_SHARE = 0.25
 WANTED_MIB = 300.0
+WANTED_OVER_HTTP = 0.5  # of the direct import's rate
 WANTED_BESIDE = 0.9  # of another checkout's rate
 ROOT = Path(__file__).parent.parent.parent
 UPDATED = "2026-01-01T00:00:00Z"
+_START = 30.0  # seconds that a service has to start
 _INSTALL = "redis-cli is missing: apt-get install redis-tools"
 
 
@@ -99,10 +103,49 @@ def import_(valkey: EmbeddedValkey, directory: Path, *, checkout: Path = ROOT) -
     return _timed(command, directory, CSMS_REDIS__DATA_DIR=str(Path(valkey.socket).parent))
 
 
+def over_http(valkey: EmbeddedValkey, directory: Path) -> Run:
+    """By the import, through a service on that store; its start is not measured."""
+    settings = {"CSMS_REDIS__URL": f"unix://{valkey.socket}", "CSMS_SERVER__PORT": "0"}
+    environment = _environment(settings) | {"CSMS_TELEMETRY__LOG_FORMAT": "json"}
+    log = directory / "service.log"
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "csms_redis", "serve"],
+            cwd=directory,
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        ) as service,
+    ):
+        try:
+            url = _url(log)
+            command = [sys.executable, "-m", "csms_redis", "import", "stations", "fleet.csv"]
+            return _timed(command, directory, CSMS_SERVER_URL=url, PYTHONPATH=str(ROOT))
+        finally:
+            service.terminate()
+
+
+def _url(log: Path) -> str:
+    """Where the service listens, once it does."""
+    end = time.monotonic() + _START
+    while time.monotonic() < end:
+        for line in log.read_bytes().splitlines():
+            if line.startswith(b"{") and (said := orjson.loads(line))["event"] == "listening":
+                return str(said["url"])
+        time.sleep(0.05)
+    raise CannotRun(f"the service did not start; it said:\n{log.read_text()}")
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("CSMS_")} | settings
+
+
 def _timed(
     command: Sequence[str], directory: Path, *, stdin: IO[bytes] | None = None, **settings: str
 ) -> Run:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CSMS_")} | settings
+    environment = _environment(settings)
     began = time.monotonic()
     with subprocess.Popen(
         command,
@@ -173,6 +216,7 @@ def main(stations: int, rounds: int, beside: Path | None) -> None:
     writers: dict[str, Callable[[EmbeddedValkey, Path], Run]] = {
         "import": import_,
         "redis-cli --pipe": pipe,
+        "over HTTP": over_http,
     }
     if beside:
         writers["the other import"] = partial(import_, checkout=beside)
@@ -190,8 +234,11 @@ def main(stations: int, rounds: int, beside: Path | None) -> None:
         f"at most {most:.0f} MiB, wanted at most {WANTED_MIB:.0f}"
     )
     failed = share < WANTED_SHARE or most > WANTED_MIB
+    share = median(imported.seconds / remote.seconds for imported, _, remote, *_ in found)
+    click.echo(f"over HTTP {share:.2f} of the rate, wanted at least {WANTED_OVER_HTTP}")
+    failed |= share < WANTED_OVER_HTTP
     if beside:
-        share = median(other.seconds / imported.seconds for imported, _, other in found)
+        share = median(other.seconds / imported.seconds for imported, _, _, other in found)
         click.echo(f"{share:.2f} of the other's rate, wanted at least {WANTED_BESIDE}")
         failed |= share < WANTED_BESIDE
     sys.exit(failed)
