@@ -99,6 +99,9 @@ def test_the_page_and_all_it_needs_is_served(service: Service) -> None:
         if name != "LICENSE"
     }
     assert {path for path in paths if "/vendor/" in path} == vendored
+    page = paths["/console"].decode()
+    asked_early = set(re.findall(r'(?:src|modulepreload" href)="([^"]+)"', page))
+    assert asked_early == {path for path in paths if path.endswith("js")}
 
 
 def test_nothing_is_in_line_and_no_other_host_is_named(service: Service) -> None:

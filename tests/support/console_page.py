@@ -33,6 +33,12 @@ _ROWS = """const rows = document.querySelectorAll(`main [aria-label="${arguments
 return [...rows].map((row) => [...row.cells].filter((cell) => !cell.classList.contains('choice'))
     .map((cell) => cell.innerText.trim()));"""
 
+_GO = """return new Promise((done) => {
+  addEventListener('hashchange', () => requestAnimationFrame(() => setTimeout(done)), {once: true});
+  location.hash = '#/elsewhere';
+  location.hash = arguments[0];
+});"""
+
 
 class ConsolePage:
     """The page at one service."""
@@ -42,9 +48,11 @@ class ConsolePage:
         self.url = url
 
     def open(self, view: str, title: str) -> None:
-        """Load the page anew, at a view."""
-        self.browser.get("about:blank")
-        self.browser.get(f"{self.url}/console#/{view}")
+        """Go to a view, as it is when one comes to it; load the page where it is not there."""
+        if self.browser.current_url.startswith(f"{self.url}/console"):
+            self.run(_GO, f"#/{view}")
+        else:
+            self.browser.get(f"{self.url}/console#/{view}")
         self.until(lambda: self.text("h1") == title, f"the view {title}")
 
     def until(self, condition: Callable[[], Found], what: str) -> Found:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from selenium.webdriver.common.keys import Keys
 
 from tests.conftest import password_hash
 from tests.support.browser import elsewhere, needs_chromium, sent
 from tests.support.console_page import ConsolePage
-from tests.support.listed import signed
+from tests.support.listed import add_all, signed
 from tests.support.made import TOKEN
 from tests.support.service import Service
 
@@ -77,8 +78,9 @@ def test_stations_are_found_as_one_types(fleet: ConsolePage) -> None:
 
 
 def test_a_long_list_is_shown_page_by_page(page: ConsolePage, service: Service) -> None:
-    for number in range(120):
-        service.request("POST", f"{API}/cs/many-{number:03}", {"securityProfile": 2})
+    records = {f"cs:many-{number:03}": {"securityProfile": 2} for number in range(120)}
+    with Redis(unix_socket_path=str(service.data_dir / "valkey.sock")) as redis:
+        add_all(redis, records)
     page.open("stations", "Stations")
     page.until(lambda: "there may be more" in page.text(".foot"), "the first page")
     assert 50 <= len(page.rows("Stations")) < 120
