@@ -6,6 +6,7 @@ without decoding anything.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from csms_redis.contract.identifiers import encode_segment
@@ -105,6 +106,25 @@ def of_key(key: bytes, prefix: bytes) -> bytes | None:
         return None
     record_id = by_name.resource.id_of(prefix, key)
     return None if record_id is None else by_name.target(record_id)
+
+
+def of_keys(keys: Sequence[bytes], resource: Resource, prefix: bytes) -> list[bytes | None]:
+    """What `of_key` gives for each of many keys that begin as those of one kind of record do.
+
+    Args:
+        keys: that SCAN has named.
+        resource: the kind of record.
+        prefix: of every key.
+    """
+    route = _BY_RESOURCE[resource]
+    start = resource.key(prefix, "")
+    plain = re.escape(start) + route.plain
+    # nearly always all are plain, and one look at all of them takes a third of a look at each
+    lines = b"\n".join(keys)
+    if lines.count(b"\n") == len(keys) - 1 and re.fullmatch(b"%b(?:\n%b)*" % (plain, plain), lines):
+        before, after, length = route.before, route.after, len(start)
+        return [before + key[length:] + after for key in keys]
+    return [of_key(key, prefix) for key in keys]
 
 
 def key_of(target: bytes, prefix: bytes) -> bytes:

@@ -52,7 +52,9 @@ class Resource:
         self.asked = fields + hidden  # the fields of the lookup's HMGET, in order
         self.not_found = f"There is no such {called}."  # what a lookup of an unknown one is told
         self._canonical = canonical
-        self._names = tuple(b'"%b":' % name for name in fields)
+        first, *others = fields
+        self._first = b'{"%b":' % first
+        self._others = tuple(b',"%b":' % name for name in others)
         self._refused = refused
 
     def key(self, prefix: bytes, record_id: str) -> bytes:
@@ -78,12 +80,15 @@ class Resource:
         Args:
             values: of the `asked` fields, None for one that is not set.
         """
-        names = self._names
-        if values[0] is None or (self._refused is not None and values[-1] == self._refused):
+        first, *others = values
+        if first is None or (self._refused is not None and values[-1] == self._refused):
             return None
+        answer = self._first + first
         # zip(…, strict=False) would take twice as long: a tenth of a lookup that Redis answers
-        shown = [name + value for name, value in zip(names, values) if value is not None]  # noqa: B905
-        return b"{%b}" % b",".join(shown)
+        for name, value in zip(self._others, others):  # noqa: B905
+            if value is not None:
+                answer += name + value
+        return answer + b"}"
 
 
 def lookup_fields(model: type[BaseModel]) -> tuple[bytes, ...]:

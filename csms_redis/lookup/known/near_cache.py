@@ -15,6 +15,7 @@ from typing import TypeAlias
 # the two tables at their average load.
 _ENTRY = 144
 _SMALL = 512  # bytes; up to this CPython packs objects without gaps
+_BYTES = getsizeof(b"")  # what a bytes object takes beside its bytes
 _END = 264  # bytes of an end: its time, and its places in a dictionary and in a heap
 _MAX_OLD = 8
 FILLED = 0.9
@@ -320,8 +321,8 @@ class NearCache:
 
 
 def _size(target: bytes, tail: bytes) -> int:
-    size = getsizeof(tail)
+    size = _BYTES + len(tail)
     if size > _SMALL:
         # from the C library's heap, where freed blocks leave gaps that the next do not quite fill
         size += size >> 3
-    return getsizeof(target) + size + _ENTRY
+    return _BYTES + len(target) + size + _ENTRY

@@ -143,6 +143,13 @@ class ReadConnection(asyncio.Protocol):
         self._outbox.append(command)
         self.pending.append(waiting)
 
+    def send_all(self, commands: Sequence[bytes], waiting: Waiting) -> None:
+        """Send many encoded commands as `send` does; one waits for all the replies."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox += commands
+        self.pending.extend([waiting] * len(commands))
+
     async def call(self, *words: bytes | str | int) -> Any:
         """Send one command and wait for its reply.
 

@@ -174,11 +174,11 @@ class RecordScan:
 
     def _to_be_read(self, keys: Sequence[bytes]) -> list[_Read]:
         """Those of a scan's keys that a lookup may read here, and that are not held by now."""
-        fresh, is_open, prefix = self._source.fresh, self._whole.open, self._prefix
+        fresh, is_open = self._source.fresh, self._whole.open
         clustered = self._topology.clustered
         found = []
-        for key in keys:
-            target = targets.of_key(key, prefix)
+        of_keys = targets.of_keys(keys, self._resource, self._prefix)
+        for key, target in zip(keys, of_keys, strict=True):
             if target is None or target in is_open or (clustered and not self._is_here(key)):
                 continue
             if target in fresh:
@@ -209,8 +209,7 @@ class RecordScan:
         send, command = self._source.connection.send, self._command
         lifetimes = self._source.lifetimes
         if lifetimes is None or not (lifetimes.volatile or lifetimes.changed_keys):
-            for key, _ in some:
-                send(command(key), batch)
+            self._source.connection.send_all([command(key) for key, _ in some], batch)
             return
         for key, _ in some:
             if not lifetimes.must_ask(key):
@@ -307,10 +306,7 @@ class _Batch:
         self._number = self._to_come = len(some)
         source.unasked += self._number
 
-    def replied(self, reply: Any) -> None:
-        self.take(reply, inf)
-
-    def take(self, reply: Any, end: float) -> None:
+    def replied(self, reply: Any, end: float = inf) -> None:
         key, target = next(self._some)
         self._to_come -= 1
         # what an ended scan had open is not known any more
@@ -332,4 +328,4 @@ class _Timed:
         self.end = inf
 
     def replied(self, reply: Any) -> None:
-        self._batch.take(reply, self.end)
+        self._batch.replied(reply, self.end)
