@@ -101,8 +101,8 @@ def import_command(
     key in Redis; with --all-or-nothing, that ends the import. An import that was interrupted may be
     repeated: the result is the same. A Rejected station stays Rejected. Otherwise the
     registrationStatus and lastUpdated in a file are kept, as an export has them. If two rows have
-    one id, the later row counts; with --only-new, the earlier; of tokens with a lastUpdated, the
-    newest.
+    one id, the later row counts, and of tokens with a lastUpdated the newest; with --only-new, the
+    row that is stored first.
 
     \b
     Exit codes:

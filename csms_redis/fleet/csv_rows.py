@@ -196,10 +196,11 @@ def _records(
         careful.begin()
         try:
             row = next(cells)
-            if ' "' in careful.text:
-                row = _blanks_before_quotes_skipped(row, careful.text, header.delimiter)
-            if _NULL.search(careful.text):
-                row = _quoted_nulls_marked(row, careful.text, header.delimiter)
+            text = careful.text
+            if ' "' in text:
+                row = _blanks_before_quotes_skipped(row, text, header.delimiter)
+            if _NULL.search(text):
+                row = _quoted_nulls_marked(row, text, header.delimiter)
             yield [(careful.line, row)], header.data
         except StopIteration:
             return
