@@ -328,3 +328,54 @@ class TestRedis:
 def about_redis(service: Service) -> list[dict[str, Any]]:
     """What was logged of Redis itself."""
     return [line for line in service.log if line["event"].startswith("Redis ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CSMS_REDIS_URL", "CSMS_REDIS__URL"),
+        ("csms_redis_url", "CSMS_REDIS__URL"),
+        ("CSMS_SERVER_HOST", "CSMS_SERVER__HOST"),
+        ("CSMS_SERVER_PORT", "CSMS_SERVER__PORT"),
+        ("CSMS_AUTH_CLIENTS", "CSMS_AUTH__CLIENTS"),
+        ("CSMS_REDIS_KEY_PREFIX", "CSMS_REDIS__KEY_PREFIX"),
+        ("CSMS_LOOKUP_STALE_IF_ERROR", "CSMS_LOOKUP__STALE_IF_ERROR"),
+        ("CSMS__REDIS__URL", "CSMS_REDIS__URL"),
+        ("CSMS_CONFIGS", "CSMS_CONFIG"),
+        ("CSMS_SERVER__URL", "CSMS_SERVER_URL"),
+        ("CSMS_SERVER_URLS", "CSMS_SERVER_URL"),
+        ("CSMS_SERVER_SECRETS_FILE", "CSMS_SERVER_SECRET_FILE"),
+    ],
+)
+def test_a_variable_that_is_nearly_known(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    """It would have no effect, and nobody would see why."""
+    monkeypatch.setenv(name, "secret")
+    with pytest.raises(BadSettings) as raised:
+        load()
+    assert str(raised.value) == f"{name}: is not known; is {meant} meant?"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CSMS_REDIS_SERVICE_HOST", "10.0.0.1"),
+        ("CSMS_REDIS_SERVICE_PORT", "9410"),
+        ("CSMS_REDIS_SERVICE_PORT_HTTP", "9410"),
+        ("CSMS_REDIS_PORT", "tcp://10.0.0.1:9410"),
+        ("CSMS_REDIS_PORT_9410_TCP_ADDR", "10.0.0.1"),
+        ("CSMS_SERVER_PORT", "tcp://10.0.0.1:9410"),
+        ("CSMS_SERVER_PORT_9410_TCP", "tcp://10.0.0.1:9410"),
+        ("CSMS_SERVER_URL", "http://127.0.0.1:9410"),
+        ("CSMS_SERVER_SECRET", "secret"),
+        ("CSMS_NAMESPACE", "x"),
+        ("CSMS_ENVIRONMENT", "x"),
+    ],
+)
+def test_others_variables_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Those that Kubernetes sets for a Service, and those of commands."""
+    monkeypatch.setenv(name, value)
+    load()

@@ -257,6 +257,7 @@ class TestStreaming:
 
     def test_a_client_that_stops_sending(self, service: Service, redis: Redis) -> None:
         """It is told so and ended, what it has sent is written, and the audit says all this."""
+        before = len(service.events("write"))
         upload = Upload(service)
         with upload.socket:
             upload.send(b'{"csId":"s1","securityProfile":2}\n{"csId":')
@@ -264,6 +265,7 @@ class TestStreaming:
         assert b"did not arrive in time" in received
         assert b"counts" not in received
         assert redis.exists("cs:s1")
+        wait_for(lambda: len(service.events("write")) > before, "the audit has its line")
         line = service.events("write")[-1]
         assert (line["outcome"], line["written"]) == ("refused", 1)
         assert "in time" in line["reason"]

@@ -17,7 +17,7 @@ from redis import Redis
 
 from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.cli import main
-from tests.conftest import DATA, Service, Valkey, running_service, running_valkey
+from tests.conftest import DATA, Service, Valkey, running_service, running_valkey, wait_for
 from tests.support.commands import TOKEN, Done
 
 CERTIFICATE = str(DATA / "certificates" / "root-V2G-cert.pem")
@@ -284,6 +284,8 @@ class TestWhoMay:
         done = ran(tmp_path, settings, "import", "stations", "fleet.csv", *url)
         assert done.returncode == 0, done.stderr
         assert '"command"' not in done.stderr  # the line is the service's
+        # a streamed answer ends before its line is written
+        wait_for(lambda: len(guarded.service.events("write")) == 3, "the audit has its lines")
         lines = guarded.service.events("write")
         assert {line["client"] for line in lines} == {"ops"}
         assert [(line["operation"], line.get("csId"), line["outcome"]) for line in lines] == [
