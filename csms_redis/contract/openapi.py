@@ -93,8 +93,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.request:
         described["requestBody"] = {"required": True, "content": _content(operation.request)}
     if operation.takes_lines:
-        rows = {_LINES: {"schema": {"type": "string"}}}
-        described["requestBody"] = {"required": True, "content": rows}
+        rows: dict[str, Any] = {_LINES: {"schema": {}}}  # each line is looked at by itself
+        described["requestBody"] = {"required": False, "content": rows}
     described["security"] = _SECURITY
     return described | marks | {"responses": _responses(operation)}
 

@@ -29,6 +29,7 @@ MAX_CURSOR = 4096  # characters
 _MOST_SHOWN = 64  # characters of a parameter's name
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
+_HASH = re.compile(r"[A-Za-z0-9+/_-]{43}=?|[0-9A-Fa-f]{64}", re.ASCII)
 _FLAGS = {"true": True, "false": False}
 
 
@@ -55,10 +56,9 @@ def _prefix(text: str) -> str:
 
 
 def _hash(text: str) -> str:
-    found = certificate_hash(text)
-    if found is None:
+    if not _HASH.fullmatch(text):
         raise ValueError("must be a SHA-256 hash as base64, base64url or hex digits")
-    return found
+    return certificate_hash(text) or text  # by which no certificate is found
 
 
 def _uid(text: str) -> str:
@@ -216,8 +216,6 @@ class TokenQuery(Query):
     def _one_beginning(self) -> Self:
         if self.cursor is not None and "offset" in self.model_fields_set:
             raise BadRequest("A cursor has its own beginning; send it without offset.")
-        if self.uid is not None and len(self.filters) > 1:
-            raise BadRequest("A uid names one token; send it without other filters.")
         return self
 
 
@@ -293,12 +291,6 @@ class CertificateQuery(Query):
         DateTime | None,
         Field(description="Only certificates that run out before this (their `notAfter`)"),
     ] = None
-
-    @model_validator(mode="after")
-    def _one_certificate(self) -> Self:
-        if self.certificateHash is not None and self.expiresBefore is not None:
-            raise BadRequest("A certificateHash names one certificate; send it without filters.")
-        return self
 
     @property
     def expires_before(self) -> datetime | None:

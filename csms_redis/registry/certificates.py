@@ -129,10 +129,11 @@ class Certificates:
             Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
+        before = query.expires_before
         if query.certificateHash is not None:
             found = await self.get(query.certificateHash)
-            return Page([] if found is None else [found], None)
-        before = query.expires_before
+            is_one = found is not None and (before is None or _runs_out_before(found, before))
+            return Page([found] if found is not None and is_one else [], None)
 
         def show(hash_: str, values: Values) -> bytes | None:
             if before is not None and not _expires_before(values, before):
@@ -230,6 +231,14 @@ def _parse(pem: bytes | None) -> dict[bytes, bytes]:
 
 def _details(certificate: ClientCertificate) -> dict[bytes, bytes]:
     return {name.encode(): orjson.dumps(value) for name, value in certificate.details.items()}
+
+
+def _runs_out_before(details: bytes, before: datetime) -> bool:
+    """Whether a certificate, whose details are JSON, runs out before a moment."""
+    try:
+        return moment(orjson.loads(details)["notAfter"]) < before
+    except (KeyError, ValueError, TypeError):
+        return False  # not written by this service
 
 
 def _expires_before(values: Values, before: datetime) -> bool:

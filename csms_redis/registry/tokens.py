@@ -93,9 +93,6 @@ class Tokens:
             Gone: the masters that the cursor refers to have changed.
             Unavailable: Redis cannot be read.
         """
-        if query.uid is not None:
-            found = await self.get(query.uid)
-            return Page([] if found is None else [found], None)
         filters = [
             (
                 TOKEN.asked.index(name.encode()),
@@ -103,7 +100,7 @@ class Tokens:
                 _is_contract if name == "contractId" else is_value,
             )
             for name, of in query.filters.items()
-            if name != "uidPrefix"
+            if name not in {"uid", "uidPrefix"}
         ]
 
         def show(uid: str, values: Values) -> bytes | None:
@@ -113,6 +110,13 @@ class Tokens:
             return None
 
         start = (query.uidPrefix or "").upper()
+        if query.uid is not None:
+            key = TOKEN.key(self._prefix, query.uid)
+            found = if_json(
+                show(query.uid, await self._redis.read(key, "HMGET", key, *TOKEN.asked))
+            )
+            is_one = query.uid.startswith(start) and not query.offset
+            return Page([found] if found is not None and is_one else [], None)
         return await self._listing.page(query, show, start=start, offset=query.offset)
 
 

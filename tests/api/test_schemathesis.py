@@ -6,6 +6,7 @@ digit or a text that is no eMAID, `cursor` one that a page has given. (So even t
 data holds for them.)
 """
 
+import json
 import random
 import re
 import zlib
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis import Case, GenerationMode, HookContext
+from schemathesis import Case, GenerationMode, HookContext, SerializationContext
 
 from csms_redis import __version__
 from csms_redis.contract.emaid import check_digit
@@ -58,6 +59,14 @@ def contract_id(chooser: random.Random) -> str:
 
 
 GENERATORS = {"certificate": certificate, "contractId": contract_id}
+
+
+@schemathesis.serializer("application/jsonl")
+def lines(context: SerializationContext, value: object) -> bytes | None:
+    """Rows as they are sent: whatever is given, and each element of a list in a line."""
+    del context
+    rows = value if isinstance(value, list) else [value]
+    return "\n".join(map(json.dumps, rows)).encode()
 
 
 @schema.hook
