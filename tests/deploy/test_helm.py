@@ -19,7 +19,7 @@ from tests.deploy.custom import validate
 from tests.deploy.document import section
 from tests.deploy.helm import CHART, PRODUCTION, Helm, Release, Rendered, helm
 from tests.deploy.kustomize import Manifest, Manifests, build
-from tests.deploy.overlays import COMPONENTS, KUBERNETES, built, with_components
+from tests.deploy.overlays import COMPONENTS, DEPLOY, built, with_components
 from tests.deploy.pod_security import violations
 from tests.deploy.written_out import unwritten
 
@@ -40,6 +40,8 @@ OFF = {
     "NetworkPolicy": "networkPolicy",
 }
 SWITCHES = [*VALUES.values(), *OFF.values()]
+PLAIN = [name for name in COMPONENTS if name not in {"backend-tls", "certificate"}]
+"""Those that make sense without TLS at the service."""
 VERSION = "1.37"  # of Kubernetes
 
 
@@ -62,6 +64,8 @@ RELEASES = {
     "base": Release(),
     "production": Release(PRODUCTION),
     **{f"+{name}": Release(merged(PRODUCTION, with_all(name))) for name in COMPONENTS},
+    **{f"base+{name}": Release(with_all(name)) for name in PLAIN},
+    "base+all": Release(with_all(*PLAIN)),
     "+all": Release(merged(PRODUCTION, with_all(*COMPONENTS))),
     "other": Release(
         merged(PRODUCTION, with_all(*COMPONENTS)), name="registry", namespace="charging"
@@ -162,18 +166,22 @@ def differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
 class TestAsKustomize:
     """Object by object."""
 
-    def test_base(self, rendered: Helm, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("components", [[], *([one] for one in PLAIN), PLAIN])
+    def test_base(self, components: list[str], rendered: Helm, tmp_path: Path) -> None:
+        """Without TLS and without known clients."""
+        case = {0: "base", 1: f"base+{''.join(components)}"}.get(len(components), "base+all")
         kustomization = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": "csms-redis",
-            "resources": ["../kubernetes/base"],
+            "resources": ["../deploy/kubernetes/base"],
+            "components": [f"../deploy/kubernetes/components/{one}" for one in components],
         }
-        (tmp_path / "kubernetes").symlink_to(KUBERNETES)
+        (tmp_path / "deploy").symlink_to(DEPLOY)
         (tmp_path / "over").mkdir()
         (tmp_path / "over/kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
 
-        assert_same(rendered.releases["base"], build(tmp_path / "over"))
+        assert_same(rendered.releases[case], build(tmp_path / "over"))
 
     def test_production(self, rendered: Helm) -> None:
         assert_same(rendered.releases["production"], built("production"))
