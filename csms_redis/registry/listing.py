@@ -41,6 +41,7 @@ _LEFT_OUT = 2  # and for a record that an offset leaves out
 _LONGEST = 3.0  # seconds after which a page ends anyway, where Redis or this process has much to do
 _PAUSE = 0.001  # seconds after a step that found nothing, for the lookups
 _STEP = 300  # keys that one SCAN of a page looks at: lookups wait for 0.1 ms, and not for 0.4
+_STEP_OF_A_SEARCH = MOST_AT_ONCE  # where ids are to start with something: a person waits for it
 _FEW = 40  # records, of which a page may look for all at once: a cursor names those beyond
 _MOST_SEEN = 200  # keys that a cursor names, 8 bytes each
 
@@ -148,7 +149,7 @@ class Listing:
                 after = None
             # as many keys as there were for each record until now
             count = _count(limit - len(records), skip) * count // max(1, len(found))
-            count = min(max(1, count), _STEP)
+            count = min(max(1, count), _STEP_OF_A_SEARCH if start else _STEP)
             if not keys:
                 await asyncio.sleep(_PAUSE)
         for number in masters:

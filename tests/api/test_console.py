@@ -28,6 +28,7 @@ CSP = (
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 JSON = {"Content-Type": "application/json"}
+LINES = {"Content-Type": "application/jsonl"}
 TOKEN = {
     "countryCode": "GB",
     "partyId": "TWK",
@@ -211,7 +212,7 @@ def test_every_write_of_a_browser_needs_the_header(
     before = own.get("/cs/written").json
     headers = {name: value.replace("{url}", own.url) for name, value in by_browser.items()}
     body = json.dumps(BODIES[operation.id]) if operation.request else None
-    for kind in (JSON, {"Content-Type": "text/plain"}):
+    for kind in (JSON, LINES, {"Content-Type": "text/plain"}):
         reply = own.request(operation.method, target(operation), body, headers | kind)
         assert reply.status == 403
         assert "X-Requested-By" in reply.error
@@ -242,7 +243,8 @@ def test_programs_need_none_and_pages_send_it(
     own.post("/certificate", {"certificate": CERTIFICATE})
     body = json.dumps(BODIES[operation.id]) if operation.request else None
     sent = {name: value.replace("{url}", own.url) for name, value in headers.items()}
-    reply = own.request(operation.method, target(operation), body, JSON | sent)
+    kind = LINES if operation.takes_lines else JSON
+    reply = own.request(operation.method, target(operation), body, kind | sent)
     assert reply.status == operation.status
 
 

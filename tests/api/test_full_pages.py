@@ -55,3 +55,13 @@ def test_what_redis_does_for_a_page_is_bounded(service: Service, redis: Any) -> 
     assert service.get("/cs?limit=100").json == []
 
     assert 160 <= redis.info("commandstats")["cmdstat_scan"]["calls"] < 200  # 300 keys each
+
+
+@pytest.mark.usefixtures("many_tokens")
+def test_a_search_by_prefix_takes_larger_steps(service: Service, redis: Any) -> None:
+    """A person waits for it: a million records are a thousand steps."""
+    redis.config_resetstat()
+
+    assert service.get("/cs?limit=100&csIdPrefix=none").json == []
+
+    assert 50 <= redis.info("commandstats")["cmdstat_scan"]["calls"] < 70  # 1,000 keys each
