@@ -44,17 +44,17 @@ class Helm:
         engine: its version.
         objections: what its linter says of the chart, strictly.
         releases: by the names that they were asked for by.
-        packaged: the same, from the chart's archive.
+        packaged: the first of them, from the chart's archive.
     """
 
     engine: str
     objections: list[dict[str, Any]]
     releases: dict[str, Rendered]
-    packaged: dict[str, Rendered]
+    packaged: Rendered
 
 
 def helm(releases: dict[str, Release], archive: Path) -> Helm:
-    """Render releases of the chart, from its directory and from an archive of it.
+    """Render releases of the chart, the first of them from an archive of it as well.
 
     Args:
         releases: by a name.
@@ -80,7 +80,7 @@ def helm(releases: dict[str, Release], archive: Path) -> Helm:
         engine=answer["engine"],
         objections=answer["lint"]["messages"],
         releases={name: _rendered(one) for name, one in answer["releases"].items()},
-        packaged={name: _rendered(one) for name, one in answer["packaged"].items()},
+        packaged=_rendered(*answer["packaged"].values()),
     )
 
 

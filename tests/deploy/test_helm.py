@@ -61,12 +61,12 @@ def with_all(*components: str) -> dict[str, Any]:
 
 
 RELEASES = {
+    "+all": Release(merged(PRODUCTION, with_all(*COMPONENTS))),
     "base": Release(),
     "production": Release(PRODUCTION),
     **{f"+{name}": Release(merged(PRODUCTION, with_all(name))) for name in COMPONENTS},
     **{f"base+{name}": Release(with_all(name)) for name in PLAIN},
     "base+all": Release(with_all(*PLAIN)),
-    "+all": Release(merged(PRODUCTION, with_all(*COMPONENTS))),
     "other": Release(
         merged(PRODUCTION, with_all(*COMPONENTS)), name="registry", namespace="charging"
     ),
@@ -166,7 +166,10 @@ def differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
 class TestAsKustomize:
     """Object by object."""
 
-    @pytest.mark.parametrize("components", [[], *([one] for one in PLAIN), PLAIN])
+    @pytest.mark.parametrize(
+        "components",
+        [[], PLAIN, *(pytest.param([one], marks=pytest.mark.slow) for one in PLAIN)],
+    )
     def test_base(self, components: list[str], rendered: Helm, tmp_path: Path) -> None:
         """Without TLS and without known clients."""
         case = {0: "base", 1: f"base+{''.join(components)}"}.get(len(components), "base+all")
@@ -186,6 +189,7 @@ class TestAsKustomize:
     def test_production(self, rendered: Helm) -> None:
         assert_same(rendered.releases["production"], built("production"))
 
+    @pytest.mark.slow  # `test_all_components` has them together
     @pytest.mark.parametrize("component", COMPONENTS)
     def test_a_component(self, component: str, rendered: Helm, tmp_path: Path) -> None:
         made = rendered.releases[f"+{component}"]
@@ -222,7 +226,7 @@ def test_pods_are_restricted(rendered: Helm) -> None:
 
 def test_an_archive_has_the_files_that_are_links(rendered: Helm) -> None:
     """`helm package` puts in what they lead to."""
-    assert rendered.packaged == rendered.releases
+    assert rendered.packaged == rendered.releases["+all"]
 
 
 class TestNames:

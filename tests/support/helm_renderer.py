@@ -39,9 +39,9 @@ def main() -> None:
         "lint": helm_python.lint(asked["chart"], strict=True),
         "releases": render(asked["chart"], asked["releases"]),
     }
-    if "package" in asked:
-        archive = helm_python.package(asked["chart"], destination=asked["package"])
-        answer["packaged"] = render(str(archive), asked["releases"])
+    archive = helm_python.package(asked["chart"], destination=asked["package"])
+    first = dict([*asked["releases"].items()][:1])
+    answer["packaged"] = render(str(archive), first)
     json.dump(answer, answers)
     answers.close()
 
