@@ -33,7 +33,9 @@ def starting(service: Service) -> Iterator[Service]:
 
 @contextmanager
 def slow_import(home: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A command that has the embedded store for as long as its input is open."""
+    """A command that has the embedded store, which serve has made, while its input is open."""
+    with Service(home):
+        pass
     with subprocess.Popen(
         [PROGRAM, "import", "stations", "-", "--format", "jsonl"],
         cwd=home,
