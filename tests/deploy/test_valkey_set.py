@@ -16,6 +16,7 @@ from typing import Self
 import pytest
 import yaml
 
+from csms_redis.redis.url import parse
 from tests.conftest import Service, password_hash, running_service, wait_for
 from tests.deploy.document import page
 from tests.deploy.kustomize import KUBECTL, Manifests, build
@@ -100,6 +101,30 @@ def test_users_are_as_documented(manifests: Manifests) -> None:
     assert "user default off" in on_sentinels.splitlines()
 
 
+def test_certificates_are_for_the_names_that_pods_have(manifests: Manifests) -> None:
+    """Those that they announce, and the one that the service is given."""
+    names = manifests.get("Certificate", "valkey")["spec"]["dnsNames"]
+    environment = manifests.get("ConfigMap", "csms-redis-environment")["data"]
+    url = parse(environment["CSMS_REDIS__URL"])
+    pods = []
+    for kind in ("valkey", "sentinel"):
+        workload = manifests.get("StatefulSet", kind)
+        service = manifests.get("Service", workload["spec"]["serviceName"])
+        selected = workload["spec"]["template"]["metadata"]["labels"]
+        assert service["spec"]["selector"].items() <= selected.items()
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        numbers = range(workload["spec"]["replicas"])
+        pods += [f"{kind}-{number}.{service['metadata']['name']}" for number in numbers]
+
+    assert set(pods) <= set(names)
+    assert {host for host, _ in url.hosts} <= set(names)
+    assert (url.kind, url.tls) == ("sentinel", True)
+    for script in OVERLAY.glob("start-*.sh"):
+        for loop in re.findall(r"for number in ([\d ]+);", script.read_text("utf-8")):
+            assert loop.split() == [f"{number}" for number in range(3)]
+    assert len(pods) == 6
+
+
 class TestSet:
     """Three Valkeys and three sentinels, started by their scripts."""
 
@@ -144,6 +169,21 @@ class TestFaults:
         assert set(lookups.statuses) == {200}
         assert running.wait_until_settled() is new
         assert service.get("/cs/after/auth").json == STATION
+
+    def test_lookups_go_on_while_all_are_replaced_one_by_one(
+        self, running: ValkeySet, service: Service
+    ) -> None:
+        """As after a change of the image: the last of each set first."""
+        running.wait_until_settled()
+        with Lookups(service, "kept") as lookups:
+            for pod in [*reversed(running.sentinels), *reversed(running.valkeys)]:
+                pod.end()
+                running.start(pod)
+                running.wait_until_settled()
+            wait_for(lambda: registered(service, "replaced"), "writes go on", seconds=60)
+
+        assert set(lookups.statuses) == {200}
+        assert service.get("/cs/replaced/auth").json == STATION
 
     def test_a_master_that_lost_its_volume_takes_no_record_with_it(
         self, running: ValkeySet, service: Service

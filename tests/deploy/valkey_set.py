@@ -93,6 +93,12 @@ class Pod:
             self._process.kill()
             self._process.wait()
 
+    def end(self) -> None:
+        """SIGTERM it, as the kubelet does, and wait for its end."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(60)
+
     def lose_volume(self) -> None:
         """Begin with an empty volume."""
         shutil.rmtree(self._home / "data")
