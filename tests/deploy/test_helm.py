@@ -5,7 +5,7 @@ The engine is Helm's Go library as the wheel `helm-python-sdk` carries it.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import yaml
 
 from csms_redis import __version__
 from csms_redis.settings import Role
+from tests.deploy.alike import assert_same
 from tests.deploy.custom import validate
 from tests.deploy.document import section
-from tests.deploy.helm import CHART, PRODUCTION, Helm, Release, Rendered, helm
-from tests.deploy.kustomize import Manifest, Manifests, build
+from tests.deploy.helm import CHART, PRODUCTION, Helm, Release, helm
+from tests.deploy.kustomize import build
 from tests.deploy.overlays import COMPONENTS, DEPLOY, built, with_components
 from tests.deploy.pod_security import violations
 from tests.deploy.written_out import unwritten
@@ -96,71 +97,6 @@ RELEASES = {
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """All of it, in one run of the engine."""
     return helm(RELEASES, tmp_path_factory.mktemp("archive"))
-
-
-def same(manifests: Manifests) -> dict[str, Manifest]:
-    """Objects by kind and name, without what must differ.
-
-    That is what Helm marks its objects with, kustomize's hash in a ConfigMap's name (and the
-    chart's checksum in its place), and how the JSON of one setting is laid out.
-    """
-    return {
-        f"{one['kind']}/{_unhashed(one['metadata']['name'])}": _plain(one) for one in manifests.all
-    }
-
-
-def _unhashed(name: str) -> str:
-    return re.sub(r"^(csms-redis(?:-environment|-backup)?)-[a-z0-9]{10}$", r"\1", name)
-
-
-MARKS = {
-    "app.kubernetes.io/instance",
-    "app.kubernetes.io/managed-by",
-    "app.kubernetes.io/version",
-    "checksum/settings",
-    "helm.sh/chart",
-    "helm.sh/resource-policy",
-}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        plain = {key: _plain(item) for key, item in value.items() if key not in MARKS}
-        for key in ("labels", "matchLabels", "annotations"):
-            if plain.get(key) == {}:
-                del plain[key]
-        if "CSMS_AUTH__CLIENTS" in plain:
-            plain["CSMS_AUTH__CLIENTS"] = json.loads(plain["CSMS_AUTH__CLIENTS"])
-        return plain
-    if isinstance(value, list):
-        plain_items = [_plain(item) for item in value]
-        by = next((key for key in ("mountPath", "name") if _each_has(value, key)), None)
-        return sorted(plain_items, key=lambda item: item[by]) if by else plain_items
-    return _unhashed(value) if isinstance(value, str) else value
-
-
-def _each_has(items: list[Any], key: str) -> bool:
-    """Whether items are told apart by it, as volumes are, so that their order means nothing."""
-    return all(isinstance(item, dict) and key in item for item in items)
-
-
-def assert_same(made: Rendered, expected: Manifests) -> None:
-    assert made.error == ""
-    ours, theirs = same(made.manifests), same(expected)
-    assert set(ours) == set(theirs)
-    assert [each for name in theirs for each in differences(ours[name], theirs[name], name)] == []
-
-
-def differences(ours: Any, theirs: Any, path: str) -> Iterator[str]:
-    """Where two objects are not the same."""
-    if isinstance(ours, dict) and isinstance(theirs, dict) and set(ours) == set(theirs):
-        for key, value in theirs.items():
-            yield from differences(ours[key], value, f"{path}.{key}")
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for number, value in enumerate(theirs):
-            yield from differences(ours[number], value, f"{path}[{number}]")
-    elif (type(ours), ours) != (type(theirs), theirs):
-        yield f"{path}: {ours!r}, but {theirs!r} of kustomize"
 
 
 class TestAsKustomize:
