@@ -40,7 +40,7 @@ export class Audit extends Component {
 
   render(_, { lines, problem }) {
     return html`<p>The last requests to change something that this process has answered. The log of each process has all of them, those of commands too.</p>
-      ${lines?.length > 0 && html`<${Table} caption="The last writes" columns=${COLUMNS} records=${lines} idOf=${({ requestId, time }) => `${time} ${requestId}`} />`}
+      ${lines?.length > 0 && html`<${Table} caption="The last writes" stacked columns=${COLUMNS} records=${lines} idOf=${({ requestId, time }) => `${time} ${requestId}`} />`}
       <div class="foot">
         ${problem && html`<p class="problem" role="alert">${problem}</p>`}
         <p>${lines === null ? "Reading…" : lines.length ? `${several(lines.length, "line")}.` : "Nothing was changed yet."}</p>

@@ -26,7 +26,7 @@ const MASTER_COLUMNS = [
 const KIND_COLUMNS = [
   { title: "Records", show: ({ kind }) => KINDS[kind] ?? kind },
   { title: "All known", show: ({ whole }) => (whole ? YES("whole") : NO("not whole")) },
-  { title: "Number", show: ({ records }) => count(records) },
+  { title: "Read by the last scan", show: ({ records }) => count(records) },
   { title: "Ask Redis", spared: true, show: ({ open }) => count(open) },
   { title: "Redis", spared: true, show: ({ redis }) => html`<span class="code">${redis}</span>` },
 ];

@@ -4,13 +4,13 @@ import { html } from "./html.js";
 
 /**
  * Properties: `caption`; `columns`, each `{title, show(record), spared}`, where a narrow page leaves
- * out what is spared; `records`; `idOf(record)`; and `selection`, a `{chosen: Set, toggle(ids, on)}`
- * where rows can be chosen.
+ * out what is spared; `stacked`, whether a narrow page has no columns at all; `records`;
+ * `idOf(record)`; and `selection`, a `{chosen: Set, toggle(ids, on)}` where rows can be chosen.
  */
-export function Table({ caption, columns, records, idOf, selection }) {
+export function Table({ caption, columns, records, idOf, selection, stacked }) {
   const ids = records.map(idOf);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
-    <table>
+    <table class=${stacked ? "stacked" : ""}>
       <caption class="hidden">${caption}</caption>
       <thead>
         <tr>
