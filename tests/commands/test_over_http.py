@@ -19,6 +19,7 @@ from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.cli import main
 from tests.conftest import DATA, Service, Valkey, running_service, running_valkey, wait_for
 from tests.support.commands import TOKEN, Done
+from tests.support.topologies.authority import Authority
 
 CERTIFICATE = str(DATA / "certificates" / "root-V2G-cert.pem")
 HASH = "TgW4ki1DkjzfILICzdDYSXcLUAOMOfEE9QbX8QMP-Ak="
@@ -368,6 +369,31 @@ def test_a_wrong_command_line(tmp_path: Path, words: list[str], told_of: str) ->
     assert (done.returncode, done.stdout) == (2, "")
     assert told_of in done.stderr
     assert "pass@" not in done.stderr
+
+
+def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
+    """The service's is checked, and this client shows its own; else one line says what is wrong."""
+    servers, clients = (Authority(tmp_path / name, name) for name in ("servers", "clients"))
+    theirs = servers.issue("service", "localhost", "127.0.0.1")
+    ours = clients.issue("client")
+    with running_service(
+        server__tls__certificate_file=str(theirs.certificate),
+        server__tls__key_file=str(theirs.key),
+        server__tls__client_ca_file=str(clients.ca),
+    ) as service:
+        listing = ("station", "list", "--server", service.url)
+        trusting = (*listing, "--ca-file", str(servers.ca))
+        pair = ("--cert-file", str(ours.certificate), "--key-file", str(ours.key))
+        done = ran(tmp_path, {}, *trusting, *pair)
+        assert done.returncode == 0, done.stderr
+        unknown = ran(tmp_path, {}, *listing, *pair)
+        assert (unknown.returncode, unknown.stdout) == (1, "")
+        assert "its certificate is not trusted" in unknown.stderr
+        nobody = ran(tmp_path, {}, *trusting)
+        assert (nobody.returncode, nobody.stdout) == (1, "")
+        wrong = ran(tmp_path, {}, *trusting, *pair[:3], str(theirs.key))
+        assert wrong.returncode == 2
+        assert "another certificate's" in wrong.stderr
 
 
 def test_a_settings_file_wins_over_the_environment(valkey: Valkey, tmp_path: Path) -> None:
