@@ -48,6 +48,7 @@ _MEDIA = frozenset(["application/jsonl", "application/x-ndjson", "application/js
 _NOT_JSON = "is not JSON (RFC 8259, UTF-8)"
 _NO_OBJECT = "is not a JSON object"
 _BROKEN_OFF = "The rows broke off; those before are dealt with. Send them again."
+_FAILED = "Some rows may not have been written, for Redis was away."
 _TOO_LATE = "The rows did not arrive in time; those before are dealt with. Send them again."
 
 
@@ -137,6 +138,8 @@ class BulkHandlers:
             request[COUNTS] = dict(importing.counts)
             if importing.counts["rows"] == 1:  # the log names one record, and counts many
                 request[RECORD] |= importing.last
+        if problem is None and importing.counts["failed"]:
+            problem = OutcomeUnknown(_FAILED)
         if problem is not None:
             request[PROBLEM] = problem
         return stream.response

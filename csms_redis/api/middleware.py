@@ -92,7 +92,8 @@ async def errors_and_log(request: web.Request, handler: Handler) -> web.StreamRe
     if wrote or failed or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         response.headers[_REQUEST_ID] = request_id
         outcome = _outcome(request, response.status) if wrote else None
-        level = _level(response.status)
+        # an answer that was begun with 200 may have ended as it should not
+        level = max(_level(response.status), logging.WARNING if reason else logging.INFO)
         _log_request(
             request, started, level, status=response.status, outcome=outcome, reason=reason
         )
@@ -243,9 +244,9 @@ async def _answer(
 def _outcome(request: web.Request, status: int) -> str:
     """How a write ended: one of `telemetry.metrics.OUTCOMES`."""
     problem = request.get(PROBLEM)
-    if status < HTTPStatus.BAD_REQUEST:
-        return "done" if problem is None else "refused"
-    if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if problem is None and status < HTTPStatus.BAD_REQUEST:
+        return "done"
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(problem, Unavailable):
         return "refused"
     if isinstance(problem, OutcomeUnknown):
         return "unknown"

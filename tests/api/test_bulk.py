@@ -313,12 +313,15 @@ class TestAway:
     def test_rows_that_could_not_be_stored(self, service: Service, behind: Valkey) -> None:
         """They are told of as failed, each by its line, and the import goes on."""
         rows = [{"csId": f"s{n}", "securityProfile": 2} for n in range(2)]
+        before = len(service.events("write"))
         behind.freeze()
         try:
             found = sent(service, *rows)
         finally:
             behind.thaw()
         assert found[-1] == counts(rows=2, failed=2)
+        wait_for(lambda: len(service.events("write")) > before, "the audit has its line")
+        assert service.events("write")[before]["outcome"] == "unknown"
         assert {row["outcome"] for row in found if "line" in row} == {"failed"}
         wait_for(
             lambda: sent(service, *rows)[-1] == counts(rows=2, written=2), "Redis answers again"
