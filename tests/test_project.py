@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*"))
-PYTHONS = ["3.11", "3.12", "3.13"]
+CI_RUN = (ROOT / ".ci/run").read_text("utf-8")
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
 def locked(file: str) -> dict[str, str]:
@@ -73,6 +74,7 @@ class TestPackages:
         assert PROJECT["project"]["requires-python"] == f">={promised[0]}"
         assert PROJECT["tool"]["ruff"]["target-version"] == f"py{promised[0].replace('.', '')}"
         assert PROJECT["tool"]["mypy"]["python_version"] == promised[0]
+        assert re.findall(r"mypy --python-version ([\d.]+)", CI_RUN) == [promised[-1]]
 
     def test_the_sdist_has_all_that_is_in_the_repository(self) -> None:
         """Whatever is added at the top is in it too."""
@@ -130,13 +132,13 @@ class TestPreCommit:
         assert pinned == {"ruff": f"v{versions['ruff']}"}
 
     def test_none_is_left_out(self) -> None:
-        steps = re.findall(r"(?m)^step '(.*)'$", (ROOT / ".ci/run").read_text("utf-8"))
+        steps = re.findall(r"(?m)^step '(.*?)'$", CI_RUN)
         hooks = {
             hook.get("entry", hook["id"].replace("ruff-check", ".venv/bin/ruff check"))
             for repo in self.CONFIG["repos"]
             for hook in repo["hooks"]
         }
-        assert {step.removesuffix(" --check") for step in steps} == {
+        assert {step.removesuffix(" --check").partition(" --python")[0] for step in steps} == {
             hook.replace("ruff-format", ".venv/bin/ruff format") for hook in hooks
         }
 

@@ -105,6 +105,7 @@ class TestCommands:
             "ruff check",
             "ruff format --check",
             "mypy ",
+            "mypy --python-version 3.14",
             "lint-imports ",
         ]
         assert good.stdout.splitlines()[0] == f"$ {TEST}"

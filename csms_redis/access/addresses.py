@@ -40,7 +40,7 @@ def plain_networks(networks: Iterable[Network]) -> list[Network]:
 
 
 def _plain_network(network: Network) -> Network:
-    if network.version == 4 or network.prefixlen < _MAPPED_BITS:
+    if isinstance(network, IPv4Network) or network.prefixlen < _MAPPED_BITS:
         return network
     mapped = network.network_address.ipv4_mapped
     return network if mapped is None else IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))

@@ -61,7 +61,11 @@ def test_what_openssl_reads_is_taken(odd: Odd) -> None:
         warnings.simplefilter("error")
         certificate = read_pem(block(odd.der))
 
-    assert certificate.hash == judged(block(odd.der)) == der_hash(odd.der)
+    read_by_openssl = judged(block(odd.der))
+    if not (odd.kind == "a date without seconds" and ssl.OPENSSL_VERSION_INFO > (3, 1)):
+        # OpenSSL 3.0 reads it, 3.6 does not
+        assert read_by_openssl == der_hash(odd.der)
+    assert certificate.hash == der_hash(odd.der)
     assert certificate.pem == block(odd.der)
     assert certificate.doubts == ()
 
