@@ -1,6 +1,7 @@
 """`/bulk`: many records at once, as JSON Lines that are streamed both ways."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ _NOT_JSON = "is not JSON (RFC 8259, UTF-8)"
 _NO_OBJECT = "is not a JSON object"
 _BROKEN_OFF = "The rows broke off; those before are dealt with. Send them again."
 _FAILED = "Some rows may not have been written, for Redis was away."
+_UNREAD = "The client went away and read no more; the rows that are counted are dealt with."
 _TOO_LATE = "The rows did not arrive in time; those before are dealt with. Send them again."
 
 
@@ -131,8 +133,8 @@ class BulkHandlers:
             else:
                 stream.response.force_close()
                 await stream.end(orjson.dumps({"error": problem.error}))
-        except ConnectionError:  # nobody reads the answer
-            problem = BadRequest(_BROKEN_OFF)
+        except ConnectionError:
+            problem = BadRequest(_UNREAD)
         finally:
             request.app[DOUBTS].update(importing.doubts)
             request[COUNTS] = dict(importing.counts)
@@ -227,9 +229,17 @@ class _Import:
         async for lines in rows:
             batch = _Batch()
             for line in lines:
+                if perf_counter() - began > _TURN:
+                    await asyncio.sleep(0)
+                    began = perf_counter()
                 self._line += 1
+                if self._line == 1 and line is not None:
+                    line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 RFC 8259, 8.1 lets it be
                 if line is not None and not line.strip():
                     continue
+                if len(batch.told) >= _BATCH:  # refused ones, of which none is stored
+                    yield await self._stored(batch, self._line - 1)
+                    batch = _Batch()
                 self.counts["rows"] += 1
                 try:
                     checked = self._check(line)
@@ -245,9 +255,6 @@ class _Import:
                 if self.counts["rows"] == 1:
                     self.last = self._named(checked.record.key)
                 batch.size += size
-                if perf_counter() - began > _TURN:
-                    await asyncio.sleep(0)
-                    began = perf_counter()
             yield await self._stored(batch, self._line)
             began = perf_counter()
 

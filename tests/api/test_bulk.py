@@ -1,18 +1,23 @@
 """`/bulk`: many records at once, streamed both ways within bounds."""
 
+import asyncio
 import contextlib
 import http.client
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis
 
-from csms_redis.api.bulk import MOST_IMPORTS
+from csms_redis.api.bulk import MOST_IMPORTS, _Import
+from csms_redis.contract.queries import ImportQuery
+from csms_redis.rows.kinds import KINDS
+from csms_redis.settings import ApiSettings
 from tests.conftest import DATA, Service, Valkey, running_service, running_valkey, wait_for
 from tests.support.listed import HASHED, TOKEN
 
@@ -104,6 +109,14 @@ class TestRows:
         assert "secret" not in json.dumps(found)
         assert redis.keys("cs:*") == ["cs:s3"]
 
+    def test_a_byte_order_mark_is_no_part_of_the_first_row(
+        self, service: Service, redis: Redis
+    ) -> None:
+        """Programs on Windows write one before a text (RFC 8259, 8.1)."""
+        found = answered(service, b'\xef\xbb\xbf{"csId": "s1", "securityProfile": 2}\n')
+        assert found == [{"done": 1}, counts(rows=1, written=1)]
+        assert redis.keys("cs:*") == ["cs:s1"]
+
     def test_a_row_that_is_too_long(self, service: Service, redis: Redis) -> None:
         """It is left out, wherever it is, and however long."""
         long = json.dumps({"csId": "x" * 5000, "securityProfile": 2})
@@ -170,6 +183,29 @@ class TestRows:
             found = service.request("GET", "/api/v0/cs/s1/auth").json
             assert found["securityProfile"] == profile
         assert redis.exists("cs:s1")
+
+
+async def test_others_have_their_turn_while_rows_are_refused() -> None:
+    """Refusing takes time as storing does, and what is told of it takes memory."""
+    registry: Any = SimpleNamespace(prefix=b"")  # no row gets farther
+    importing = _Import(registry, registry, ApiSettings(), KINDS["stations"], ImportQuery())
+    turns = 0
+
+    async def rows() -> AsyncIterator[list[bytes | None]]:
+        yield [b"{}"] * 20_000
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(others())
+    told = [len(lines.splitlines()) async for lines in importing.run(rows())]
+    watching.cancel()
+    assert (sum(told) - len(told), importing.counts["refused"]) == (20_000, 20_000)
+    assert max(told) <= 501
+    assert turns > 5
 
 
 def test_nothing_is_there_to_import(service: Service) -> None:
