@@ -27,7 +27,8 @@ def add_console(router: web.UrlDispatcher) -> None:
     """Add the routes of the page and of its files."""
     folder = files("csms_redis.api") / "console"
     page = (folder / "page.html").read_bytes()
-    router.add_route("*", "/", _lead_to_console)
+    for path in ("/", "/console/"):
+        router.add_route("*", path, _lead_to_console)
     router.add_get("/console", constant(page, "text/html", _HEADERS), name="console")
     lock = orjson.loads((folder / "vendor" / "lock.json").read_bytes())
     names = [file.name for file in folder.iterdir()]

@@ -241,7 +241,7 @@ def change_records(
     given_ids: Sequence[str],
     change: Callable[[Records, str], Awaitable[bool]],
     audited_change: Mapping[str, str],
-) -> int:
+) -> list[str]:
     """Change many records, those that are there; each is a line of the audit.
 
     A change that failed because Redis was away is made again: it must do no harm twice.
@@ -256,9 +256,10 @@ def change_records(
         audited_change: what the audit's line has besides the id.
 
     Returns:
-        How many there are, and so were changed.
+        The ids of which there is no record.
     """
     changed = 0
+    missing: list[str] = []
 
     async def one(records: Records, given_id: str) -> bool:
         with place.audited(f"{kind.name} {verb}", operation) as line:
@@ -286,13 +287,16 @@ def change_records(
                     *(one(records, given_id) for given_id in some), return_exceptions=True
                 )
                 changed += sum(each is True for each in done)
+                missing.extend(
+                    given_id for given_id, there in zip(some, done, strict=True) if there is False
+                )
                 for failure in done:
                     if isinstance(failure, BaseException):
                         click.echo(f"{changed} of {len(given_ids)} were changed", err=True)
                         raise failure
 
     run_or_exit(work())
-    return changed
+    return missing
 
 
 def remove_record(kind: RecordKind, place: Place, operation: str, given_id: str) -> None:

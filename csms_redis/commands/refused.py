@@ -10,6 +10,7 @@ from csms_redis.commands.where import Where, where_options
 from csms_redis.contract.shown import RefusedStation
 
 _COLUMNS = list(RefusedStation.model_fields)
+_MOST_CHARACTERS = 48  # of a malformed id in the table; no station has a longer one
 _SPARED = ["firstRefused", "client", "lastRefused", "count"]
 
 
@@ -38,6 +39,13 @@ def refused_list(listed: Listed, where: Where) -> None:
         found.sort(key=lambda one: one.get(name, ""), reverse=listed.reverse)
     printed = Printed(_COLUMNS, _SPARED, as_json=listed.as_json)
     for one in found[: listed.limit]:
+        cs_id = str(one["csId"])
+        if (
+            one.get("reason") == "malformed"
+            and len(cs_id) > _MOST_CHARACTERS
+            and not listed.as_json
+        ):
+            one["csId"] = cs_id[:_MOST_CHARACTERS] + "…"  # else one of them takes all columns' room
         printed.add(orjson.dumps(one))
     printed.end()
 

@@ -45,6 +45,7 @@ from csms_redis.registry.resource import Record, Stored
 from csms_redis.registry.stations import STATION, station_record
 from csms_redis.rows.kinds import KINDS
 
+_MOST_NAMED = 20  # ids in a sentence
 _STATIONS = RecordKind(
     name="station",
     resource=STATION,
@@ -245,14 +246,20 @@ def _set_status(
         ids = find_ids(_STATIONS, place, selection.filters)
         if not selection.yes:
             _ask(f"{verb} {len(ids)} stations?")
-    changed = change_records(_STATIONS, place, verb, operation, ids, change, audited_change)
-    missing = len(ids) - changed
+    missing = change_records(_STATIONS, place, verb, operation, ids, change, audited_change)
+    changed = len(ids) - len(missing)
     text = f"{changed} stations are {status}"
-    print_result(
-        f"{text}; {missing} are not there" if missing else text,
-        {"registrationStatus": status, "changed": changed, "notFound": missing},
-        as_json=as_json,
-    )
+    told: dict[str, Any] = {
+        "registrationStatus": status,
+        "changed": changed,
+        "notFound": len(missing),
+    }
+    if missing:
+        named = [printable(cs_id) for cs_id in missing[:_MOST_NAMED]]
+        more = ", …" if len(missing) > len(named) else ""
+        text += f"; {len(missing)} are not there: {', '.join(named)}{more}"
+        told["missing"] = missing
+    print_result(text, told, as_json=as_json)
     if missing:
         sys.exit(NOT_FOUND)
 

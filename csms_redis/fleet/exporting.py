@@ -84,6 +84,8 @@ async def export_records(
                     meter.show()
     except Unavailable as away:
         raise TransferFailed(away.error) from None
+    except BrokenPipeError:
+        raise  # who reads standard output has seen enough, and click ends the process quietly
     except OSError as error:
         raise TransferFailed(f"{target}: {error.strerror or 'cannot be written'}") from None
     result.seconds = monotonic() - began

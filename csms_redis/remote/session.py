@@ -206,7 +206,9 @@ def _reason(error: ClientConnectorError) -> str:
         why = getattr(failed, "verify_message", None) or "it is not valid"
         return f"its certificate is not trusted: {why}; --ca-file names the authority"
     if isinstance(error, ClientConnectorSSLError):
-        return f"TLS failed ({getattr(error.os_error, 'reason', None) or 'no TLS there'})"
+        why = getattr(error.os_error, "reason", None) or "no TLS there"
+        hint = ": is it http:// there?" if why == "WRONG_VERSION_NUMBER" else ""
+        return f"TLS failed ({why}){hint}"
     cause = error.os_error
     if isinstance(cause, ssl.SSLError):
         return "TLS failed"

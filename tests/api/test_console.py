@@ -160,8 +160,9 @@ def test_a_browser_is_led_to_it(
     service: Service, accept: str, status: int, location: str | None
 ) -> None:
     """Who is no browser is told that there is no such path, as before."""
-    reply = service.request("GET", "/", headers={"Accept": accept})
-    assert (reply.status, reply.headers.get("Location")) == (status, location)
+    for path in ("/", "/console/"):
+        reply = service.request("GET", path, headers={"Accept": accept})
+        assert (reply.status, reply.headers.get("Location")) == (status, location)
 
 
 # A browser's writes

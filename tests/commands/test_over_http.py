@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from csms_redis.access.secret import hash_of, new_secret
 from csms_redis.cli import main
 from tests.conftest import DATA, Service, Valkey, running_service, running_valkey, wait_for
 from tests.support.commands import TOKEN, Done
+from tests.support.program import PROGRAM
 from tests.support.topologies.authority import Authority
 
 CERTIFICATE = str(DATA / "certificates" / "root-V2G-cert.pem")
@@ -242,6 +244,33 @@ def test_refused(both: Both) -> None:
     assert added.returncode == 0, added.stderr
     again = ran(both.home, settings, "station", "add", "knocks", "--from-refused")
     assert again.returncode == 3
+
+
+def test_a_long_malformed_id_takes_no_room_of_others(both: Both) -> None:
+    """It cannot be registered, so nobody has to copy it; JSON has it whole."""
+    both.service.request("GET", f"/api/v0/cs/{'m' * 150}/auth")
+    settings = {"CSMS_SERVER_URL": both.service.url}
+    table = ran(both.home, settings, "refused", "list").stdout
+    assert "m" * 48 + "…" in table
+    assert "m" * 49 not in table
+    assert "m" * 150 in ran(both.home, settings, "refused", "list", "--json").stdout
+
+
+def test_a_reader_that_has_seen_enough(both: Both) -> None:
+    """As with head: nothing is said, for nothing is wrong."""
+    both.run("station", "add", "s1", "--security-profile", "2")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        done = subprocess.run(
+            [PROGRAM, "export", "stations", "-", "--server", both.service.url],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            cwd=both.home,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_check(both: Both) -> None:
@@ -469,6 +498,13 @@ def test_a_write_is_sent_once(places: Places, tmp_path: Path) -> None:
     assert received == [b"GET", b"DELETE"]
     assert done.returncode == 1
     assert "The change may have been made" in done.stderr
+
+
+def test_tls_is_spoken_where_there_is_none(places: Places, tmp_path: Path) -> None:
+    url = places.service.url.replace("http:", "https:")
+    done = ran(tmp_path, {}, "station", "list", "--server", url)
+    assert done.returncode == 1
+    assert "TLS failed (WRONG_VERSION_NUMBER): is it http:// there?" in done.stderr
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:

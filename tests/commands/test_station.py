@@ -181,7 +181,7 @@ class TestStations:
             return {one["csId"] for one in records(found)}
 
         by_id = run("station", "block", "a1", "a2", "nobody", code=3)
-        assert by_id.stdout == "2 stations are Rejected; 1 are not there\n"
+        assert by_id.stdout == "2 stations are Rejected; 1 are not there: nobody\n"
         lines = [json.loads(line) for line in by_id.stderr.splitlines()]
         assert {line["csId"]: line["outcome"] for line in lines} == {
             "a1": "done",
