@@ -12,6 +12,7 @@ from aiohttp.web_protocol import ERROR, RequestHandler
 
 from csms_redis.access.addresses import plain
 from csms_redis.api.replies import http_error_reply, status_reply, without_body
+from csms_redis.lookup.front import other_protocols
 from csms_redis.lookup.front.bodiless import BY_DEFAULT, MOST, Bodiless
 from csms_redis.lookup.front.response_heads import CACHING
 
@@ -102,7 +103,9 @@ class StatusRequestHandler(RequestHandler):
             return http_error_reply(web.HTTPExpectationFailed())
         reason, remote = type(exc).__name__ if exc else None, plain(request.remote or "")
         if status == HTTPStatus.BAD_REQUEST:
-            _log.warning("bad request", status=status, reason=reason, remote=remote)
+            protocol = other_protocols.of_request(self.begun)
+            told = {} if protocol is None else {"speaks": protocol.name, "advice": protocol.advice}
+            _log.warning("bad request", status=status, reason=reason, remote=remote, **told)
             text = (
                 "A line of the request's head is too long."
                 if isinstance(exc, LineTooLong)

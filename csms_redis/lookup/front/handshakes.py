@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import structlog
 
+from csms_redis.access.addresses import plain
+from csms_redis.lookup.front import other_protocols
 from csms_redis.lookup.front.connections import LINGER, Connections
 from csms_redis.lookup.front.protocol import LookupProtocol
 
@@ -64,6 +66,7 @@ class Handshakes:
         protocol.shakes_hands(handshake)
 
     async def _run(self, protocol: LookupProtocol, accepted: socket.socket) -> None:
+        remote = _peer_of(accepted)  # now, for a handshake that fails closes the socket
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol,
@@ -74,4 +77,22 @@ class Handshakes:
             )
         except OSError as error:
             reason = getattr(error, "reason", None) or type(error).__name__
-            _log.debug("TLS handshake failed", reason=reason)
+            spoken = other_protocols.of_handshake(reason)
+            if spoken is None:
+                _log.debug("TLS handshake failed", reason=reason, remote=remote)
+            else:
+                _log.warning(
+                    "TLS handshake failed",
+                    reason=reason,
+                    remote=remote,
+                    speaks=spoken.name,
+                    advice=spoken.advice,
+                )
+
+
+def _peer_of(accepted: socket.socket) -> str:
+    try:
+        peer = accepted.getpeername()
+    except OSError:  # it has left
+        return ""
+    return plain(str(peer[0])) if isinstance(peer, tuple) else ""
