@@ -100,8 +100,12 @@ class ClientConnection(asyncio.Protocol, ABC):
         """Wait for a request; or go on, where a plain socket has become a transport."""
         former, self._transport = self._transport, cast("asyncio.Transport", transport)
         if isinstance(former, PlainTransport):
+            self._paused = False
             former.moved_to(self._transport)
-            self.resume_writing()
+            if (
+                not self._paused
+            ):  # else it was given more than it likes to keep, and says when to go on
+                self.resume_writing()
             return
         if self._handshake is None:
             self._connections.opened(self)

@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from csms_redis.lookup.answers import OK, tail
+from csms_redis.lookup.counts import ROUTE_AT
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
 from tests.support.front_bytes import HASH, HEALTH, REGISTER, SLOW, get, station
 from tests.support.front_corpus import CORPUS
@@ -192,6 +193,29 @@ def test_an_answer_that_the_kernel_does_not_take_whole(run: Run, request_: bytes
         assert await said(site, plain, [], before=request) == expected
         more = [request_.replace(AUTH, certificate), station("cs002")]
         assert await said(site, plain, more) == await said(site, transported, more)
+
+    run(test)
+
+
+def test_nothing_is_answered_to_a_client_that_does_not_read(run: Run) -> None:
+    """Not either after the event loop's transport was given more than it likes to keep."""
+    certificate = b"/api/v0/certificate/" + HASH.encode()
+
+    async def test(site: Site) -> None:
+        site.lookups.cache.put(site.lookups.source.generation, certificate, tail(BIG))
+        for connect in (transported, plain):
+            with ExitStack() as stack:
+                client, accepted = pair(stack)
+                client.sendall(get(certificate))
+                await connect(site, accepted)
+                await asyncio.sleep(QUIET)
+                client.sendall(get(certificate) * 3)
+                await asyncio.sleep(QUIET)
+                assert site.lookups.counts.hit[certificate[ROUTE_AT]] == 1
+                found, end = await received(client)
+                assert found.count(BIG) == 4
+                assert end == "open"
+            site.lookups.counts.hit[certificate[ROUTE_AT]] = 0
 
     run(test)
 
