@@ -257,3 +257,26 @@ class TestTheWheelAlone:
             timeout=60,
             check=False,
         )
+
+
+@pytest.mark.slow
+def test_uv_sync_gives_what_the_tests_need(made: Path, tmp_path: Path) -> None:
+    """With uv as it is locked; no file of the project is changed, and none is added."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "uv"], timeout=60, check=True)
+    [version] = re.findall(r"(?m)^uv==(\S+)", (ROOT / "deploy/release.lock").read_text("utf-8"))
+    subprocess.run(
+        [tmp_path / "uv/bin/pip", "install", "--quiet", f"uv=={version}"], timeout=LONG, check=True
+    )
+    own = environment({"UV_PROJECT_ENVIRONMENT": str(tmp_path / "e")})
+    subprocess.run(
+        [tmp_path / "uv/bin/uv", "sync", "--quiet", "--python", sys.executable],
+        cwd=made,
+        env=own,
+        timeout=LONG,
+        check=True,
+    )
+    words = ["-q", "tests/test_rules.py", "tests/contract/test_emaid.py"]
+    subprocess.run(
+        [tmp_path / "e/bin/python", "-m", "pytest", *words], cwd=made, timeout=LONG, check=True
+    )
+    assert git(made, "status", "--porcelain") == ""
