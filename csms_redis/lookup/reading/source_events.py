@@ -185,6 +185,8 @@ class SourceEvents:
         """
         owners = None if slots is None else self._topology.masters_of(slots)
         for source in self._sources.all:
+            # now, and not with what is looked through in pieces: a wrong 404 turns a station away
+            source.unknown.clear()
             if owners is None or source.master in owners:
                 source.doubt_wholes(MOVING)
 
@@ -213,7 +215,6 @@ class SourceEvents:
         time. Where the new master cannot be read yet, as in a failover, it becomes stale instead.
         """
         for source in self._sources.all:
-            source.unknown.clear()
             kept = list(source.fresh)
             for start in range(0, len(kept), _CHUNK):
                 if source not in self._sources.all or source.master not in self._topology.masters:

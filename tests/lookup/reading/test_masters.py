@@ -162,6 +162,18 @@ class TestMoves:
         assert turns > 9
         assert len(cluster.lookups.cache) == 48
 
+    async def test_that_there_was_none_is_forgotten_at_once(self, cluster: Cluster) -> None:
+        """The next master may have got it unseen, and to look through all that is known takes long.
+
+        So does every look before it, while a cluster is balanced anew.
+        """
+        assert await cluster.fill("a", cluster.a, NO_RECORD) == NOT_FOUND
+        assert await cluster.hit("a") == NOT_FOUND
+        cluster.topology.move(b"cs:a", B)
+        cluster.lookups.events.slots_changed({0})
+
+        assert await cluster.fill("a", cluster.b, record(1)) == FOUND[1]
+
     @pytest.mark.parametrize("how", ["its connection ended", "it is no master any more"])
     async def test_what_becomes_stale_meanwhile_is_kept(
         self, how: str, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
