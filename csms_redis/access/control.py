@@ -87,6 +87,11 @@ class AccessControl:
         """Whether everyone may call."""
         return self._clients is None
 
+    @property
+    def knows_by_address(self) -> bool:
+        """Whether the connection alone tells who sent a request: its headers need not be read."""
+        return self._clients is None and not self._trusted
+
     def roles_of(self, name: str | None) -> frozenset[Role]:
         """The roles that a client has; all of them while everyone may call.
 

@@ -6,15 +6,18 @@ looked at even in a flood, each for as many as were passed over.
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from itertools import repeat
 from random import randrange
 from time import monotonic, time
 from urllib.parse import quote
 
+from csms_redis.access.addresses import Forwarding
 from csms_redis.access.control import AccessControl
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.operations import BASE_PATH
+from csms_redis.lookup import targets
 from csms_redis.lookup.frequent import Frequent
 from csms_redis.lookup.front.request_heads import read_head
 from csms_redis.registry.refused import LATELY, RefusedId, RefusedStore, merged
@@ -32,6 +35,7 @@ _BUSY = 5.0  # seconds between two while refusals go on
 _FORGET = 600.0  # seconds after which what is counted of other ids is forgotten
 _MOST_ID = 200  # characters
 _BEFORE, _AFTER = f"GET {BASE_PATH}/cs/".encode(), b"/auth"
+_PLAIN = re.compile(targets.ROUTES[0].plain)  # ids that stand in a path as they are
 _MALFORMED = "\0"  # no id of a station begins with it
 
 
@@ -74,10 +78,13 @@ class RefusedStations:
         target = request[:target_end]
         if not target.startswith(_BEFORE) or not target.endswith(_AFTER):
             return
-        head = read_head(request)
-        if isinstance(head, str):  # the front has read it before
-            return
-        client = self._access_control.caller(head.authorization, transport, head.forwarding)
+        if self._access_control.knows_by_address:
+            client = self._access_control.caller(None, transport, Forwarding("", ""))
+        else:
+            head = read_head(request)
+            if isinstance(head, str):  # the front has read it before
+                return
+            client = self._access_control.caller(head.authorization, transport, head.forwarding)
         self.add(target[len(_BEFORE) : -len(_AFTER)], client, weight)
 
     def add(self, segment: bytes | str, client: str, weight: int = 1) -> None:
@@ -88,7 +95,10 @@ class RefusedStations:
             client: who asked.
             weight: for how many it stands.
         """
-        id_ = STATION.read_id(segment)
+        if type(segment) is bytes and _PLAIN.fullmatch(segment):  # a third of the time
+            id_: str | None = segment.decode()
+        else:
+            id_ = STATION.read_id(segment)
         if id_ is None:
             text = decode_segment(segment)
             raw = segment.decode("ascii", "replace") if isinstance(segment, bytes) else segment
