@@ -29,6 +29,7 @@ needs_programs = pytest.mark.skipif(
 SENTINEL, CLUSTER = map(examples, section("operate.md", "Failover drill").split("**Cluster.**"))
 UPGRADE = examples(page("upgrade.md"))
 BACKUP = examples(section("operate.md", "Backup and restore"))
+OVER_HTTP = examples(section("operate.md", "Commands over HTTP"))  # tests/commands types these
 STATION = {"securityProfile": 1, "base64SHA256Password": password_hash("secret")}
 PAUSE = 0.02  # seconds
 
@@ -113,14 +114,14 @@ def drill(
 
 
 def test_no_command_is_left_out() -> None:
-    """Whatever the pages show with its output is typed by a test below."""
+    """Whatever the pages show with its output is typed by a test."""
     shown = [
         example
         for path in sorted((ROOT / "deploy").rglob("*.md"))
         for example in examples(path.read_text("utf-8"))
     ]
-    assert Counter(shown) == Counter(SENTINEL + CLUSTER + UPGRADE + BACKUP)
-    assert min(map(len, (SENTINEL, CLUSTER, UPGRADE, BACKUP))) >= 2
+    assert Counter(shown) == Counter(SENTINEL + CLUSTER + UPGRADE + BACKUP + OVER_HTTP)
+    assert min(map(len, (SENTINEL, CLUSTER, UPGRADE, BACKUP, OVER_HTTP))) >= 2
 
 
 @needs_programs
