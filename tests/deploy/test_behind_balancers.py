@@ -12,18 +12,36 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.conftest import Valkey, short_directory, wait_for
-from tests.support.balancers import HAPROXY, NGINX, Balancer, running
+from tests.support.balancers import (
+    CADDY,
+    ENVOY,
+    HAPROXY,
+    NGINX,
+    Balancer,
+    environment,
+    running,
+)
 from tests.support.load import Load
 from tests.support.measure import say
 from tests.support.service import Reply, Service, free_port, request
 
-BALANCERS = pytest.mark.parametrize("balancer", [NGINX, HAPROXY], ids=lambda one: one.name)
+BALANCERS = pytest.mark.parametrize(
+    "balancer",
+    [
+        pytest.param(NGINX, id="nginx"),
+        pytest.param(HAPROXY, id="haproxy"),
+        pytest.param(ENVOY, id="envoy", marks=pytest.mark.slow),
+        pytest.param(CADDY, id="caddy", marks=pytest.mark.slow),
+    ],
+)
 HUNG = 6.0  # seconds; more than a client waits
 CALM = 1.5  # seconds before and after: HAProxy's checks come twice a second
 DRAIN = {
     # nginx asks no replica how it is: it only sees what becomes of requests
     "nginx": "0",
     "haproxy": "1",
+    "envoy": "1",
+    "caddy": "1",
 }
 
 
@@ -37,6 +55,7 @@ def test_configuration_is_right(balancer: Balancer) -> None:
             capture_output=True,
             timeout=20,
             check=False,
+            env=environment(home),
         )
     said = (done.stdout + done.stderr).decode().lower()
 
@@ -238,7 +257,7 @@ def test_what_balancers_say_themselves_is_a_status(balancer: Balancer) -> None:
         return str(reply.json["status"])
 
     with short_directory() as home, running(balancer, home, [free_port()] * 3) as port:
-        if balancer is HAPROXY:  # which knows of the replicas what its checks have told
+        if balancer is not NGINX:  # the others know of the replicas what their checks have told
             wait_for(lambda: request(port, "GET", "/api/v0/cs/a/auth").status == 503, "all down")
             gone = (503, "Service Unavailable")
         else:
