@@ -205,7 +205,7 @@ def script(work: str) -> str:
     """A script that never fails without saying whether it has changed something.
 
     Redis undoes nothing of a script that fails, and its own error does not tell how far it came.
-    So the error's first word is `UNCHANGED` or `CHANGED` (see `redis.node`).
+    So the error's first word is `UNCHANGED` or `CHANGED` (see `redis.outcomes`).
 
     Args:
         work: in Lua, a function's body; it sets `changed` as soon as it has changed something,
