@@ -1,6 +1,7 @@
 """The operations of the API. The router and the OpenAPI document are both made from this list.
 
-The descriptions of operations that MaEVe has begin with MaEVe's own words.
+The descriptions of operations that MaEVe has begin with MaEVe's own words. The list is one table,
+and so this file is longer than others.
 """
 
 from dataclasses import dataclass

@@ -3,16 +3,17 @@
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, closing, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from csms_redis.contract.doubts import Doubt, Doubtful, refuse_any
 from csms_redis.contract.errors import BadRequest, Problem, Unavailable
 from csms_redis.fleet.failure import TransferFailed, UnusableSource
+from csms_redis.fleet.in_thread import in_thread
 from csms_redis.fleet.progress import Meter
 from csms_redis.fleet.rejects import Rejects
 from csms_redis.fleet.results import DoubtfulRows, ImportOptions, ImportResult
@@ -25,12 +26,9 @@ from csms_redis.settings import ApiSettings
 
 _BATCH_BYTES = 2**20
 _STORED_AT_ONCE = 4  # batches
-_READ_AHEAD = 2  # batches
 
 _FRACTION = re.compile(r"\.(\d+)", re.ASCII)  # of a second
 _NO_PASSWORD = Doubt.PROFILE_WITHOUT_PASSWORD
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,37 +394,3 @@ def _moment(stored: bytes, given: Any) -> bytes:
         return b""
     fraction = _FRACTION.search(given) if "." in given else None
     return stored + fraction[1].rstrip("0").encode() if fraction else stored
-
-
-async def in_thread(items: Callable[[], Iterator[_T]]) -> AsyncIterator[_T]:
-    """Iterate in a thread, a little ahead, so that a slow source does not stop the event loop."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[tuple[_T] | BaseException | None] = asyncio.Queue()
-    room = threading.Semaphore(_READ_AHEAD)
-    abandoned = threading.Event()
-
-    def work() -> None:
-        end: BaseException | None = None
-        try:
-            with closing(items()) as iterator:  # type: ignore[type-var] # all are generators
-                for item in iterator:
-                    room.acquire()
-                    if abandoned.is_set():
-                        return
-                    loop.call_soon_threadsafe(queue.put_nowait, (item,))
-        except BaseException as error:  # noqa: BLE001 the event loop's thread raises it again
-            end = error
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-            loop.call_soon_threadsafe(queue.put_nowait, end)
-
-    # a daemon, so that Ctrl-C ends a thread that waits for standard input
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while isinstance(got := await queue.get(), tuple):
-            room.release()
-            yield got[0]
-        if got is not None:
-            raise got
-    finally:
-        abandoned.set()
-        room.release()
