@@ -23,6 +23,7 @@ from typing import Any, Self, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import pytest
+import structlog
 from redis import Redis
 
 from tests.support.program import Program
@@ -324,6 +325,14 @@ def running_valkey(*options: str, software: Software = CHOSEN) -> Iterator[Valke
     """A Valkey with options of its own, or another server; it ends with the block."""
     with short_directory() as home, Valkey(home, *options, software=software) as valkey:
         yield valkey
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command that runs in this process silences the log, but not for the next test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")

@@ -135,6 +135,8 @@ def test_a_head_that_is_known_but_for_what_was_added_is_one(
     """Wherever lines are put into it, well formed or not: it is not known, or it says the same."""
     expected = read_head(known)
     assume(isinstance(expected, RequestHead) and len(known) == expected.size < 1000)
+    # a head of as many headers as the narrow form has may have more once they are known
+    assume(known.count(b"\r\n") < 50)
     request = known
     for line in lines:
         places = [at for at in range(len(request)) if request.startswith(b"\r\n", at)]

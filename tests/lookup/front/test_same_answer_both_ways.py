@@ -31,7 +31,7 @@ from tests.support.front_requests import ADDED, STREAMS, cut, mutated
 from tests.support.front_site import Site, running_site
 
 LINGERING = 0.1  # seconds
-QUIET = 1.0  # seconds
+QUIET = 3.0  # seconds; all wait at once, on a machine that may be busy
 AUTH = b"/api/v0/cs/cs001/auth"
 _GENERATED = settings(
     deadline=None,
