@@ -34,7 +34,7 @@ CERTIFICATES = DATA / "certificates"
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[RedisClient]:
     """A client that follows its topology, as the service's does."""
-    settings = RedisSettings(url=SecretStr(url))
+    settings = RedisSettings(url=SecretStr(url), timeout=10)  # many write at once
     topology = configured(settings)
     assert topology is not None
     await topology.look()
