@@ -3,8 +3,10 @@
 import asyncio
 import http.server
 import signal
+import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -248,6 +250,23 @@ def test_what_fails_goes_to_another_replica_unless_it_deletes(
     assert asked.keys() == {*repeated, *deleted}
     assert all(asked[each] >= 3 for each in repeated)
     assert [asked[each] for each in deleted] == [1, 1]
+
+
+@BALANCERS
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_body_that_comes_after_its_head_is_repeated_too(
+    away: int, asked: Counter[str], method: str
+) -> None:
+    """Many clients send the two apart."""
+    path = "/api/v0/cs/a/registrationStatus"
+    head = f"{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", away), 20) as client:
+        client.sendall(head.encode())
+        time.sleep(0.1)
+        client.sendall(b"{}")
+        assert b" 503 " in client.makefile("rb").readline()
+
+    assert asked[f"{method} {path}"] >= 3
 
 
 @BALANCERS
