@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 
 import pytest
 
@@ -181,9 +182,10 @@ class Upstream(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, asked: Counter[str]) -> None:
+    def __init__(self, asked: Counter[str], callers: set[str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked = asked  # by method and target
+        self.callers = callers  # as X-Forwarded-For names them
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -197,6 +199,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             status = 503
             self.server.asked[f"{self.command} {self.path}"] += 1
+            self.server.callers.add(",".join(self.headers.get_all("X-Forwarded-For", [])))
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -214,11 +217,17 @@ def asked() -> Counter[str]:
 
 
 @pytest.fixture
-def away(balancer: Balancer, asked: Counter[str]) -> Iterator[int]:
+def callers() -> set[str]:
+    """Where the requests come from that the upstreams of `away` got."""
+    return set()
+
+
+@pytest.fixture
+def away(balancer: Balancer, asked: Counter[str], callers: set[str]) -> Iterator[int]:
     """A balancer's port; its upstreams answer 503."""
     balancer.need()
     with ExitStack() as stack:
-        upstreams = [stack.enter_context(Upstream(asked)) for _ in range(3)]
+        upstreams = [stack.enter_context(Upstream(asked, callers)) for _ in range(3)]
         for upstream in upstreams:
             thread = threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.05})
             thread.start()
@@ -267,6 +276,25 @@ def test_a_body_that_comes_after_its_head_is_repeated_too(
         assert b" 503 " in client.makefile("rb").readline()
 
     assert asked[f"{method} {path}"] >= 3
+
+
+@BALANCERS
+def test_who_calls_cannot_name_the_last_address_of_x_forwarded_for(
+    away: int, callers: set[str]
+) -> None:
+    """That is the balancer's word, which `server.trusted_proxies` believes.
+
+    In the place of a loopback address Envoy writes its machine's.
+    """
+    named = "198.51.100.7"
+    head = f"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: {named}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", away), 20) as client:
+        client.sendall(head.encode())
+        assert b" 503 " in client.makefile("rb").readline()
+
+    last = {ip_address(each.rpartition(",")[2].strip()) for each in callers}
+    assert len(last) == 1
+    assert last != {ip_address(named)}
 
 
 @BALANCERS

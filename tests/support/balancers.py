@@ -20,19 +20,24 @@ _SBIN = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/
 
 
 class Balancer:
-    """A load balancer: its program, its configuration, and how both become a process."""
+    """A load balancer: its program, its configuration, and how both become a process.
 
-    def __init__(self, program: str, configuration: str, how_to_install: str) -> None:
+    A configuration of `deploy/` is taken where `text` gives none.
+    """
+
+    def __init__(
+        self, program: str, configuration: str, how_to_install: str, text: str | None = None
+    ) -> None:
         self.program = shutil.which(program, path=_SBIN)
-        self.text = (DEPLOY / configuration).read_text("utf-8")
+        self.text = (DEPLOY / configuration).read_text("utf-8") if text is None else text
         self.name = program
         self._file = configuration
-        self._how_to_install = how_to_install
+        self.how_to_install = how_to_install
 
     def need(self) -> str:
         """Skip the test without its program."""
         if self.program is None:
-            pytest.skip(f"{self.name} is not installed: {self._how_to_install}")
+            pytest.skip(f"{self.name} is not installed: {self.how_to_install}")
         return self.program
 
     def render(self, home: Path, port: int, upstreams: Sequence[int]) -> Path:
@@ -40,11 +45,12 @@ class Balancer:
         text = self.text.replace("/tmp/", f"{home}/")
         for number, upstream in enumerate(upstreams, 1):
             text = re.sub(
-                rf"(?<= )registry-{number}(:|, port_value: )9410\b",
+                rf"(?<=[ /\"])registry-{number}(:|, port_value: )9410\b",
                 rf"127.0.0.1\g<1>{upstream}",
                 text,
             )
         text = re.sub(r"(?m)^(\s+(?:listen |bind :)|:)8080\b", rf"\g<1>{port}", text)
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
         text = text.replace("0.0.0.0, port_value: 8080", f"127.0.0.1, port_value: {port}")
         assert "9410" not in text
         assert "8080" not in text
@@ -67,6 +73,13 @@ class Balancer:
         if self.name == "caddy":
             does = "validate" if check else "run"
             return [program, does, "--config", str(configuration), "--adapter", "caddyfile"]
+        if self.name == "apache2":
+            return [program, "-D", "FOREGROUND", "-f", str(configuration)]
+        if self.name == "varnishd":
+            own = ("-n", str(home / "varnish"), "-j", "none", "-s", "malloc,16m")
+            address = re.search("(?m)^# listens on (.*)$", configuration.read_text())
+            assert address
+            return [program, "-F", *own, "-a", address[1], "-f", str(configuration)]
         return [program, *(["-c"] if check else ["-db"]), "-f", str(configuration)]
 
 
