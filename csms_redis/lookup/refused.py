@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from itertools import repeat
-from random import randrange
+from random import random
 from time import monotonic, time
 from urllib.parse import quote
 
@@ -164,5 +164,5 @@ class RefusedStations:
 
     def _begin_turns(self) -> None:
         # by chance, for who comes again and again in one order would be missed again and again
-        passed_over = randrange(2 * self._stride - 1)  # noqa: S311 nothing secret
+        passed_over = int(random() * (2 * self._stride - 1))  # noqa: S311 nothing secret
         self.turns = repeat(False, passed_over)  # noqa: FBT003 what each turn is
