@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -95,6 +96,15 @@ class Built:
         )
 
 
+def places_of_pip() -> list[str]:
+    """The files and folders of this machine that its pip is told to use, if any."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    named = {"/etc/pip.conf", *re.findall(r"(?:file://|[ '=])(/[^\s']+)", told)}
+    return sorted(name for name in named if Path(name).exists())
+
+
 @pytest.fixture(scope="module")
 def built() -> Iterator[Built]:
     """The image, built as deploy/install.md says for podman and buildah."""
@@ -106,11 +116,7 @@ def built() -> Iterator[Built]:
         path = "PATH=/usr/local/bin:/usr/bin:/bin"
         engine("config", "--env", path, "--env", "LD_LIBRARY_PATH=/usr/local/lib", empty)
         engine("commit", "--quiet", empty, BASE)
-        mounts = [
-            f"--volume={name}:{name}:ro"
-            for name in ("/etc/pip.conf", "/opt/pypi", "/opt/pypi-more", "/opt/wheels")
-            if Path(name).exists()
-        ]
+        mounts = [f"--volume={place}:{place}:ro" for place in places_of_pip()]
         engine(
             *("build", "--format", "docker", "--file", "deploy/Dockerfile", "--from", BASE),
             *mounts,
