@@ -1,11 +1,11 @@
 /** The last writes of this process. */
 
 import { call, query } from "./api.js";
-import { Component, html } from "./html.js";
+import { html } from "./html.js";
+import { Reread } from "./reread.js";
 import { Table } from "./table.js";
 import { Mark, Moment, several } from "./words.js";
 
-const EVERY = 5000; // milliseconds
 const MOST = 200;
 const KINDS = { done: "good", refused: "warning", unavailable: "bad", unknown: "bad", error: "bad" };
 
@@ -18,17 +18,8 @@ const COLUMNS = [
   { title: "From", spared: true, show: ({ remote }) => remote },
 ];
 
-export class Audit extends Component {
+export class Audit extends Reread {
   state = { lines: null, problem: null };
-
-  componentDidMount() {
-    this.read();
-    this.timer = setInterval(() => document.hidden || this.read(), EVERY);
-  }
-
-  componentWillUnmount() {
-    clearInterval(this.timer);
-  }
 
   read = async () => {
     try {

@@ -1,13 +1,13 @@
 /** The state of the process that answers this page, and of others that have answered it. */
 
 import { readiness } from "./api.js";
-import { Component, html } from "./html.js";
+import { html } from "./html.js";
 import { OUTCOMES, lookups, rates, shares } from "./metrics.js";
 import { Plot } from "./plot.js";
+import { Reread } from "./reread.js";
 import { Table } from "./table.js";
 import { Mark, count } from "./words.js";
 
-const EVERY = 5000; // milliseconds
 const KINDS = { cs: "stations", token: "tokens", certificate: "certificates" };
 
 const rate = (value) => (value >= 10 ? count(Math.round(value)) : value.toFixed(1));
@@ -38,18 +38,17 @@ const PROCESS_COLUMNS = [
   { title: "Version", spared: true, show: ({ latest }) => latest.version },
 ];
 
-export class Overview extends Component {
+export class Overview extends Reread {
   state = { health: null };
 
   componentDidMount() {
     this.props.history.changed = () => this.forceUpdate();
-    this.read();
-    this.timer = setInterval(() => document.hidden || this.read(), EVERY);
+    super.componentDidMount();
   }
 
   componentWillUnmount() {
     this.props.history.changed = () => {};
-    clearInterval(this.timer);
+    super.componentWillUnmount();
   }
 
   read = async () => this.setState({ health: await readiness() });

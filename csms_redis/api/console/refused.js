@@ -2,25 +2,16 @@
 
 import { call, path, query } from "./api.js";
 import { ActionDialog } from "./dialog.js";
-import { Component, html } from "./html.js";
+import { html } from "./html.js";
+import { Reread } from "./reread.js";
 import { Register } from "./station_one.js";
 import { Table } from "./table.js";
 import { Mark, Moment, count, several } from "./words.js";
 
-const EVERY = 5000; // milliseconds
 const MOST = 200;
 
-export class Refused extends Component {
+export class Refused extends Reread {
   state = { sort: this.props.parameters.sort ?? "count", refused: null, problem: null, open: null, doing: null };
-
-  componentDidMount() {
-    this.read();
-    this.timer = setInterval(() => document.hidden || this.read(), EVERY);
-  }
-
-  componentWillUnmount() {
-    clearInterval(this.timer);
-  }
 
   read = async () => {
     const { sort } = this.state;

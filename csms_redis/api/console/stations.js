@@ -1,28 +1,18 @@
 /** The stations: find, show, choose. */
 
 import { call, path } from "./api.js";
-import { Component, html } from "./html.js";
+import { html } from "./html.js";
 import { Pager } from "./pager.js";
 import { replaceParameters } from "./router.js";
+import { Searched } from "./searched.js";
 import { ForMany } from "./station_many.js";
 import { Register, ShowStation } from "./station_one.js";
 import { Foot, Table } from "./table.js";
 import { Mark, Moment, PROFILES, STATUSES, statusKind } from "./words.js";
 
-const PAUSE = 150; // milliseconds after the last key before it is searched
-
-export class Stations extends Component {
+export class Stations extends Searched {
   pager = new Pager("/cs", (station) => station.csId, () => this.forceUpdate());
   state = { filters: { csIdPrefix: "", registrationStatus: "", securityProfile: "", ...this.props.parameters }, chosen: new Set(), open: null };
-
-  componentDidMount() {
-    this.search();
-  }
-
-  componentWillUnmount() {
-    clearTimeout(this.waiting);
-    this.pager.stop();
-  }
 
   search = () => {
     clearTimeout(this.waiting);
@@ -48,13 +38,6 @@ export class Stations extends Component {
       (filters.securityProfile === "" || String(station.auth.securityProfile) === filters.securityProfile);
     if (fits && filters === this.state.filters) this.pager.put([station]);
   }
-
-  typed = (event) => {
-    const { name, value } = event.target;
-    clearTimeout(this.waiting);
-    this.setState({ filters: { ...this.state.filters, [name]: value } });
-    this.waiting = setTimeout(this.search, name === "csIdPrefix" ? PAUSE : 0);
-  };
 
   toggle = (ids, on) => {
     const chosen = new Set(this.state.chosen);

@@ -2,39 +2,22 @@
 
 import { call, path } from "./api.js";
 import { ActionDialog, Dialog } from "./dialog.js";
-import { Component, html } from "./html.js";
+import { html } from "./html.js";
 import { Pager } from "./pager.js";
 import { replaceParameters } from "./router.js";
+import { Searched } from "./searched.js";
 import { Details, Foot, Table } from "./table.js";
 import { TokenFields, tokenOf } from "./token_fields.js";
 import { Mark, Moment } from "./words.js";
 
-const PAUSE = 150; // milliseconds after the last key before it is searched
-
-export class Tokens extends Component {
+export class Tokens extends Searched {
   pager = new Pager("/token", (token) => token.uid.toUpperCase(), () => this.forceUpdate());
   state = { filters: { uidPrefix: "", contractId: "", groupId: "", valid: "", ...this.props.parameters }, open: null, doing: null };
-
-  componentDidMount() {
-    this.search();
-  }
-
-  componentWillUnmount() {
-    clearTimeout(this.waiting);
-    this.pager.stop();
-  }
 
   search = () => {
     clearTimeout(this.waiting);
     replaceParameters(this.state.filters);
     this.pager.start(this.state.filters);
-  };
-
-  typed = (event) => {
-    const { name, value, tagName } = event.target;
-    clearTimeout(this.waiting);
-    this.setState({ filters: { ...this.state.filters, [name]: value } });
-    this.waiting = setTimeout(this.search, tagName === "INPUT" ? PAUSE : 0);
   };
 
   close = () => this.setState({ open: null, doing: null });
