@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import orjson
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from csms_redis.access.control import AccessControl
 from csms_redis.api.doubts import DOUBTS
@@ -122,7 +122,8 @@ class BulkHandlers:
         problem: Problem | None = None
         try:
             try:
-                async for told in importing.run(self._rows(request.content)):
+                rows = read_lines(request.content, longest=self._longest, within=self._timeout)
+                async for told in importing.run(rows):
                     await stream.write(told, at_once=True)
             except TimeoutError:
                 problem = RequestTimeout(_TOO_LATE)
@@ -145,10 +146,6 @@ class BulkHandlers:
         if problem is not None:
             request[PROBLEM] = problem
         return stream.response
-
-    async def _rows(self, content: StreamReader) -> AsyncIterator[list[bytes | None]]:
-        async for lines in read_lines(content, longest=self._longest, within=self._timeout):
-            yield lines
 
     async def _give(self, request: web.Request, kind: Kind, names: list[str]) -> web.StreamResponse:
         stream = await LineStream.begin(request)

@@ -10,6 +10,7 @@ from csms_redis.contract.certificates import InvalidCertificate, read_pem
 from csms_redis.contract.doubts import Doubt
 from csms_redis.contract.errors import BadRequest, OutcomeUnknown, Problem, Unavailable
 from csms_redis.contract.queries import MAX_REFUSED
+from csms_redis.registry.records import CS_ID
 from csms_redis.registry.resource import Record, Stored, Written
 from csms_redis.remote.address import ServiceAddress
 from csms_redis.remote.failure import UnusableService
@@ -20,7 +21,6 @@ from csms_redis.settings import ApiSettings
 _LINES = "application/jsonl"
 _MOST_BYTES = 900_000  # of one request; nginx lets 1 MiB pass unless it is told otherwise
 _NAMES = {kind.resource: name for name, kind in KINDS.items()}
-_CS_ID = "csId"
 _UPDATED = b"lastUpdated"
 _BROKE_OFF = "The service broke off. Some rows may have been written."
 
@@ -168,7 +168,7 @@ def _result(row: Mapping[str, Any]) -> Written | Problem:
 def _row(kind: Kind, record: Record) -> bytes:
     """A record as a line: its fields are JSON already."""
     shown = []
-    if _CS_ID in kind.columns:
+    if CS_ID in kind.columns:
         cs_id = record.key.partition(b":")[2].decode()
         shown.append(b'"csId":' + orjson.dumps(cs_id))
     shown += [

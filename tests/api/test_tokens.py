@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from tests.conftest import API, Service, segment
+from tests.support.made import TOKEN
 
 # The Token object's example in OCPI 2.2.1, part 12.
 OCPI_EXAMPLE = {
@@ -23,16 +24,7 @@ OCPI_EXAMPLE = {
     "cacheMode": "ALWAYS",
     "lastUpdated": "2015-06-29T22:39:09Z",
 }
-REQUIRED = {
-    "countryCode": "GB",
-    "partyId": "TWK",
-    "type": "RFID",
-    "uid": "DEADBEEF",
-    "contractId": "GBTWK012345678V",
-    "issuer": "Thoughtworks",
-    "valid": True,
-    "cacheMode": "ALWAYS",
-}
+REQUIRED = TOKEN
 OPTIONAL = {
     "visualNumber": "GBTWK 012345678",
     "groupId": "group",

@@ -69,9 +69,12 @@ class HttpClient(asyncio.Protocol):
 
     def post(self, path: str, record: object) -> "asyncio.Future[Answer]":
         """`POST` a value as JSON to a path below /api/v0."""
-        body = orjson.dumps(record)
+        return self._send_json("POST", path, record)
+
+    def _send_json(self, method: str, path: str, value: object) -> "asyncio.Future[Answer]":
+        body = orjson.dumps(value)
         head = (
-            f"POST {API}{path} HTTP/1.1\r\nHost: registry\r\nContent-Type: application/json\r\n"
+            f"{method} {API}{path} HTTP/1.1\r\nHost: registry\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         return self._send(head.encode() + body)

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import orjson
-
 from tests.conftest import API
 from tests.support.http_client import Answer, HttpClient
 
@@ -23,12 +21,7 @@ class Client(HttpClient):
 
     def put(self, path: str, value: object) -> "asyncio.Future[Answer]":
         """`PUT` a value as JSON to a path below /api/v0."""
-        body = orjson.dumps(value)
-        head = (
-            f"PUT {API}{path} HTTP/1.1\r\nHost: registry\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        return self._send(head.encode() + body)
+        return self._send_json("PUT", path, value)
 
 
 class Pool:
