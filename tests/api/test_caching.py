@@ -104,6 +104,7 @@ def test_no_answer_may_be_stored(own: Service, what: str) -> None:
 def test_nor_one_while_redis_is_away(start_service: StartService, valkey: Valkey) -> None:
     service = start_service(redis__url=valkey.url, lookup__timeout="0.5")
     valkey.kill()
+    wait_for(lambda: service.get("/cs/nobody/auth").status == 503, "Redis is away")
     for reply in (
         service.get("/cs/nobody/auth"),
         service.request("GET", f"{API}/cs/nobody/auth", headers={"Content-Length": "0"}),
