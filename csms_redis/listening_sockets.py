@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from ipaddress import IPv6Address, ip_address
 
 import structlog
 
@@ -11,7 +12,7 @@ from csms_redis.access.addresses import plain
 from csms_redis.settings import ServerSettings
 
 _FIRST_INHERITED = 3
-_ANYWHERE = frozenset(["", "::"])  # every address of both families
+_UNSPECIFIED = IPv6Address("::")
 _NO_IPV6 = frozenset([errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
 _log = structlog.get_logger()
 
@@ -29,12 +30,13 @@ async def open_sockets(settings: ServerSettings) -> list[socket.socket]:
     where = f"{settings.host or '::'} port {settings.port}"
     sockets: list[socket.socket] = []
     try:
-        if settings.host in _ANYWHERE:
+        host = _unbracketed(settings.host)
+        if _is_anywhere(host):
             sockets.append(_listen_on_both_families(settings))
         else:
             found = await aside.run(
                 lambda: socket.getaddrinfo(
-                    plain(settings.host),
+                    plain(host),
                     settings.port,
                     type=socket.SOCK_STREAM,
                     flags=socket.AI_PASSIVE,
@@ -53,6 +55,19 @@ async def open_sockets(settings: ServerSettings) -> list[socket.socket]:
         reason = str(error.strerror) if own else os.strerror(error.errno or 0)
         raise CannotListen(f"cannot listen on {where}: {reason.lower()}") from None
     return sockets
+
+
+def _unbracketed(host: str) -> str:
+    """An IPv6 address may stand in brackets, as in a URL (RFC 3986, 3.2.2)."""
+    return host[1:-1] if ":" in host and host[0] + host[-1] == "[]" else host
+
+
+def _is_anywhere(host: str) -> bool:
+    """Whether a host is every address of both families, however it is written."""
+    try:
+        return not host or ip_address(host) == _UNSPECIFIED
+    except ValueError:
+        return False
 
 
 def _listen_on_both_families(settings: ServerSettings) -> socket.socket:

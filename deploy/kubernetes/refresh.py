@@ -17,6 +17,7 @@ metadata:
   name: csms-redis
   labels:
     app.kubernetes.io/name: csms-redis
+    app.kubernetes.io/instance: csms-redis
     app.kubernetes.io/part-of: csms
     release: kube-prometheus-stack
 spec:

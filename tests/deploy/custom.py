@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from tests.deploy.kustomize import Manifest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 Duration = Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
 
 
@@ -58,7 +59,7 @@ class RouteRule(Part):
 
 class RouteSpec(Part):
     parentRefs: list[Reference]
-    hostnames: list[Name]
+    hostnames: list[Host] = []
     rules: list[RouteRule]
 
 
@@ -195,6 +196,12 @@ class BasicAuth(Part):
     password: KeyReference
 
 
+class Relabeling(Part):
+    action: Literal["replace"]
+    targetLabel: str
+    replacement: str
+
+
 class Endpoint(Part):
     port: str
     path: str
@@ -202,6 +209,7 @@ class Endpoint(Part):
     scheme: Literal["http", "https"] = "http"
     tlsConfig: EndpointTls | None = None
     basicAuth: BasicAuth | None = None
+    relabelings: list[Relabeling] = []
 
 
 class Selector(Part):

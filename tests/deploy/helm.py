@@ -84,14 +84,29 @@ def helm(releases: dict[str, Release], archive: Path) -> Helm:
     )
 
 
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that is there twice: one of the two would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 as it is called
+        """Read a mapping.
+
+        Raises:
+            yaml.constructor.ConstructorError: it has a key twice.
+        """
+        made = super().construct_mapping(node, deep)
+        if len(made) < len(node.value):
+            raise yaml.constructor.ConstructorError(None, None, "a key twice", node.start_mark)
+        return made
+
+
 def _rendered(answer: dict[str, Any]) -> Rendered:
     files: dict[str, str] = answer.get("files", {})
-    manifests = [
-        manifest
-        for name, text in files.items()
-        if name.endswith(".yaml")
-        for manifest in yaml.safe_load_all(text)
-        if manifest
-    ]
     notes = "".join(text for name, text in files.items() if name.endswith("NOTES.txt"))
+    manifests: list[dict[str, Any]] = []
+    try:
+        for name, text in files.items():
+            if name.endswith(".yaml"):
+                manifests += filter(None, yaml.load_all(text, _Strict))
+    except yaml.YAMLError as error:
+        return Rendered(Manifests([]), notes, str(error))
     return Rendered(Manifests(manifests), notes, answer.get("error", ""))

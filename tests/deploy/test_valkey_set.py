@@ -237,7 +237,13 @@ def wait_for_another(running: ValkeySet, old: Pod) -> Pod:
 
 def test_the_page_makes_the_secrets_that_it_wants(manifests: Manifests, tmp_path: Path) -> None:
     """As deploy/install.md says; kubectl writes what it would create."""
-    [commands] = re.findall(r"(?s)^```sh\n(umask .*?)^```$", page("install.md"), re.MULTILINE)
+    commands = "".join(
+        re.findall(
+            r"(?s)^```sh\n((?:umask|kubectl \S+ \S+ create secret) .*?)^```$",
+            page("install.md"),
+            re.MULTILINE,
+        )
+    )
     commands = commands.replace("kubectl ", f"{KUBECTL} --dry-run=client -o json ")
     programs = {"PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
@@ -254,7 +260,10 @@ def test_the_page_makes_the_secrets_that_it_wants(manifests: Manifests, tmp_path
         secret["metadata"]["name"]: secret["data"]
         for secret in yaml.safe_load_all(done.stdout.replace("}\n{", "}\n---\n{"))
     }
-    wanted: dict[str, set[str]] = {"csms-redis": {"gateway", "operator", "metrics"}}
+    wanted: dict[str, set[str]] = {
+        "csms-redis": {"gateway", "operator", "metrics"},
+        "csms-redis-scrape": {"username", "password"},
+    }
     for pod in manifests.pods.values():
         for volume in pod["volumes"]:
             for source in volume.get("projected", {"sources": []})["sources"]:
@@ -266,6 +275,9 @@ def test_the_page_makes_the_secrets_that_it_wants(manifests: Manifests, tmp_path
         secret = (tmp_path / "secrets/clients" / role).read_text("ascii").strip()
         stored = b64decode(made["csms-redis"][role]).decode().strip()
         assert stored == sha256(secret.encode()).hexdigest()
+    scrape = {key: b64decode(value).decode() for key, value in made["csms-redis-scrape"].items()}
+    password = (tmp_path / "secrets/clients/metrics").read_text("ascii").strip()
+    assert scrape == {"username": "metrics", "password": password}  # Prometheus sends it as it is
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "secrets").rglob("*"))
 
 

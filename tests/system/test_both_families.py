@@ -52,9 +52,9 @@ def remotes(service: Service, event: str) -> list[str]:
 
 
 @needs_ipv6
-@pytest.mark.parametrize("host", ["::", ""])
+@pytest.mark.parametrize("host", ["::", "", "[::]", "0:0::0"])
 def test_both_families_reach_one_port(start_service: StartService, host: str) -> None:
-    """An empty host means the same."""
+    """An empty host means the same, and so does the address in each way to write it."""
     service = start_service(server__host=host)
     urls = [line["url"] for line in service.events("listening")]
     assert urls == [f"http://[::]:{service.port}"]
