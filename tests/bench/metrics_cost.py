@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from csms_redis.lookup.front.protocol import LookupProtocol
+from csms_redis.lookup.front.from_memory import Answer, FromMemory
 from tests.support.front_bytes import station
 from tests.support.front_site import Site, running_site
 
@@ -50,16 +50,16 @@ class _Uncounted(ast.NodeTransformer):
         return node
 
 
-def without_counting() -> Callable[..., bool]:
+def without_counting() -> Callable[..., Answer | None]:
     """The front protocol's hit, made anew without what counts it."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(LookupProtocol._answer_from_memory)))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(FromMemory.answer_to)))
     transformer = _Uncounted()
     tree = ast.fix_missing_locations(transformer.visit(tree))
     if transformer.removed != 2:
         raise AssertionError("a hit and a remembered 404 are counted once each")
     made: dict[str, Any] = {}
-    exec(compile(tree, "uncounted", "exec"), vars(sys.modules[LookupProtocol.__module__]), made)
-    hit: Callable[..., bool] = made["_answer_from_memory"]
+    exec(compile(tree, "uncounted", "exec"), vars(sys.modules[FromMemory.__module__]), made)
+    hit: Callable[..., Answer | None] = made["answer_to"]
     return hit
 
 
@@ -102,13 +102,13 @@ def alternated(
 
 async def measure() -> list[tuple[float, float]]:
     """Microseconds of CPU time for a hit, with counting and without, for each round."""
-    counted, uncounted = LookupProtocol._answer_from_memory, without_counting()
+    counted, uncounted = FromMemory.answer_to, without_counting()
     request = station("cs001")
 
     async with running_site() as site:
 
-        def round_of(hit: Callable[..., bool]) -> float:
-            LookupProtocol._answer_from_memory = hit  # type: ignore[method-assign]
+        def round_of(hit: Callable[..., Answer | None]) -> float:
+            FromMemory.answer_to = hit  # type: ignore[method-assign]
             return cpu_of_hits(site, [request] * HITS, counted=hit is counted)
 
         gc.disable()
@@ -116,7 +116,7 @@ async def measure() -> list[tuple[float, float]]:
             return alternated(ROUNDS, lambda: round_of(counted), lambda: round_of(uncounted))
         finally:
             gc.enable()
-            LookupProtocol._answer_from_memory = counted  # type: ignore[method-assign]
+            FromMemory.answer_to = counted  # type: ignore[method-assign]
 
 
 @click.command()

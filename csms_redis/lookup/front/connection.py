@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final, cast
 
 from csms_redis.lookup.front.connections import Connections, Queue
-from csms_redis.lookup.front.plain_sockets import PlainTransport
+from csms_redis.lookup.front.plain_transport import PlainTransport
 
 MAX_BUFFER: Final = 2**16
 """Bytes that may wait while a request is being answered; beyond it nothing more is read."""

@@ -70,7 +70,7 @@ class Connections:
     Attributes:
         max_connections: how many may be open; beyond it the longest waiting one is closed.
         draining: whether every connection is to end with its next answer.
-        accepted: how many connections there have been.
+        accepted: how many connections there have been, counted by who takes them.
         handshakes: the TLS handshakes under way; `Handshakes` keeps them.
         idle: queue of those that wait for a request, after an answer that may have been read.
         idle_after_404: queue of those that wait for a request, after one that nobody may read.
@@ -118,7 +118,6 @@ class Connections:
 
     def opened(self, connection: Connection) -> None:
         """Count a connection, and end the longest waiting one when there are too many."""
-        self.accepted += 1
         self._open.add(connection)
         if len(self._open) > self.max_connections:
             waiting = (self.idle, self.idle_after_404, self.reading, self.unread)

@@ -51,6 +51,7 @@ class Handshakes:
         """Begin the handshake of a connection; from now on it counts as open."""
         accepted = socket.socket(fileno=connection.detach())
         accepted.settimeout(0)
+        self._connections.accepted += 1
         handshakes = self._connections.handshakes
         protocol = self._new_protocol()
         handshake = asyncio.create_task(self._run(protocol, accepted))

@@ -1,272 +1,193 @@
-"""New connections on their plain socket, until they need a transport of the event loop.
+"""New connections, on their plain socket.
 
-A gateway opens a connection for nearly every lookup, and to make a transport of it costs more than
-the lookup. So a connection is read and answered on its plain socket, by the same protocol and with
-the same bytes, for as long as it asks for lookups. For whatever else (aiohttp's requests, an answer
-that the kernel does not take whole) the event loop makes a transport of it.
-
-The states of a `PlainTransport`:
-
-| state | its socket | what leads away |
-|---|---|---|
-| `NEW` | is read once | it is still open then: `READING`; `pause_reading`, or the client's end of stream while an answer is under way: `PAUSED`; `move`, or a write that is not taken whole: `MOVING`; `close`, `abort` or an error: `CLOSED` |
-| `READING` | is read as soon as something arrives | as above |
-| `PAUSED` | is not looked at | `resume_reading`: `READING`; and as above |
-| `MOVING` | becomes the event loop's transport; what is written meanwhile is kept for it | the transport is there: `MOVED` |
-| `MOVED` | is the event loop's | nothing: the protocol has the other transport |
-| `CLOSED` | is closed; the protocol was told, or is in a moment | nothing |
-"""  # noqa: E501 a row of a table is one line
+A gateway opens a connection for nearly every lookup, and what stands for a connection that can do
+everything (a transport and a protocol, each with a dozen attributes) costs more to make than the
+lookup. So a connection begins as a `PlainSocket`, which can do one thing: answer a request that
+memory can answer at once. Whatever else comes, a `PlainTransport` and a protocol take over.
+"""
 
 import asyncio
-import select
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from enum import Enum
-from typing import Any, Final
+from time import monotonic
+from typing import Any
 
-_AT_ONCE: Final = 65536  # bytes
-_IN_ONE_TURN: Final = 100  # sockets that are read in one turn of the event loop
-_DO_NOT_WAIT: Final = socket.MSG_DONTWAIT
-
-
-class State(Enum):
-    """What a plain socket does now; see the table above."""
-
-    NEW = "is read for the first time"
-    READING = "is read"
-    PAUSED = "is not read"
-    MOVING = "becomes the event loop's"
-    MOVED = "is the event loop's"
-    CLOSED = "is closed"
-
-
-NEW: Final = State.NEW
-READING: Final = State.READING
-PAUSED: Final = State.PAUSED
-MOVING: Final = State.MOVING
-MOVED: Final = State.MOVED
-CLOSED: Final = State.CLOSED
-_OURS: Final = (NEW, READING, PAUSED)  # a tuple, for an enumeration's members hash slowly
+from csms_redis.lookup.front.connections import SWEEP, Connections, Queue
+from csms_redis.lookup.front.from_memory import FromMemory
+from csms_redis.lookup.front.plain_transport import (
+    AT_ONCE,
+    DO_NOT_WAIT,
+    PlainTransport,
+    request_fails,
+)
+from csms_redis.lookup.front.socket_set import SocketSet
 
 
 class PlainSockets:
-    """Takes the accepted connections of a listener, and waits until something arrives on them.
+    """Takes the accepted connections of a listener.
 
-    They are in one epoll set, at which the event loop looks as at one file. A reader of the event
-    loop for each would take eight system calls of its own; this takes one.
+    Attributes:
+        connections: the registry, which counts them.
+        memory: answers at once what is in memory.
+        new_protocol: makes the protocol of a connection that needs one.
+        watched: the sockets of those that stay open.
     """
 
-    def __init__(self, new_protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Take none yet.
-
-        Args:
-            new_protocol: makes the protocol of a connection.
-        """
-        self._new_protocol = new_protocol
-        self._watched: dict[int, PlainTransport] = {}
-        self._poll = select.epoll()  # from the start: later there may be no descriptor left for it
-        self._is_read = False
-        self._moves: set[asyncio.Task[None]] = set()
+    def __init__(
+        self,
+        connections: Connections,
+        memory: FromMemory,
+        new_protocol: Callable[[], asyncio.Protocol],
+    ) -> None:
+        """Take none yet."""
+        self.connections = connections
+        self.memory = memory
+        self.new_protocol = new_protocol
+        self.watched = SocketSet()
 
     def begin(self, accepted: socket.SocketType) -> None:
-        """Serve an accepted connection; mostly its first request is there already."""
-        PlainTransport(self, accepted, self._new_protocol()).begin()
+        """Serve an accepted connection; mostly its first request is there already.
 
-    def watch(self, descriptor: int, transport: "PlainTransport") -> None:
-        """Have the transport read as soon as something arrives."""
-        if not self._is_read:
-            self._is_read = True
-            asyncio.get_running_loop().add_reader(self._poll.fileno(), self._arrived)
-        self._poll.register(descriptor, select.EPOLLIN)
-        self._watched[descriptor] = transport
-
-    def unwatch(self, descriptor: int) -> None:
-        """Let it read no more; its socket stays open."""
-        self._poll.unregister(descriptor)
-        del self._watched[descriptor]
-
-    def closes(self, descriptor: int) -> None:
-        """Let it read no more; its socket closes, which takes it out of the set."""
-        del self._watched[descriptor]
-
-    def _arrived(self) -> None:
-        for descriptor, _ in self._poll.poll(0, _IN_ONE_TURN):
-            transport = self._watched.get(descriptor)
-            if transport is not None:  # what another did in this turn may have closed it
-                transport.read()
-
-    def move(self, moving: Coroutine[Any, Any, None]) -> None:
-        """Run what makes a transport of a plain socket, and keep it until it is done."""
-        move = asyncio.create_task(moving)
-        self._moves.add(move)
-        move.add_done_callback(self._moves.discard)
+        Args:
+            accepted: its socket, which need not be non-blocking.
+        """
+        self.connections.accepted += 1
+        PlainSocket(self, accepted).read()
 
     def close(self) -> None:
         """Watch no more; there are no connections left."""
-        if self._is_read:
-            asyncio.get_running_loop().remove_reader(self._poll.fileno())
-        self._poll.close()
+        self.watched.close()
 
 
-class PlainTransport(asyncio.Transport):
-    """One connection on its plain socket, as its protocol sees it."""
+class PlainSocket(asyncio.BaseTransport):
+    """A connection that has asked for nothing yet but what memory answers at once.
 
-    __slots__ = (
-        "_asked",
-        "_descriptor",
-        "_protocol",
-        "_socket",
-        "_sockets",
-        "_state",
-        "_unsent",
-    )
+    While its first request is being answered, nobody else knows of it. If it stays open then, it is
+    watched and stands in the queue of `Connections` that says how long it may wait.
+    """
 
-    def __init__(
-        self, sockets: PlainSockets, accepted: socket.SocketType, protocol: asyncio.Protocol
-    ) -> None:
-        """Own an accepted socket, which need not be non-blocking."""
+    __slots__ = ("_queue", "_since", "_socket", "_sockets")
+
+    def __init__(self, sockets: PlainSockets, accepted: socket.SocketType) -> None:
+        """Own an accepted socket."""
         # without the base's, which makes a dictionary for each
         self._sockets = sockets
         self._socket = accepted
-        self._descriptor = accepted.fileno()
-        self._protocol = protocol
-        self._state = NEW
-        self._unsent = b""  # what the event loop's transport has to write first
-        self._asked = ""  # what that has to do then: "close" or "abort"
-
-    def begin(self) -> None:
-        """Read what is there already, and then wait for more."""
-        self._protocol.connection_made(self)
-        if self._state is NEW:
-            self.read()
-        if self._state is NEW:
-            self._watch()
+        self._queue: Queue | None = None  # the one in which it waits for the next request
+        self._since = 0.0  # when it came there (monotonic seconds)
 
     def read(self) -> None:
-        """Give the protocol what has arrived."""
+        """Answer what has arrived."""
         try:
-            data = self._socket.recv(_AT_ONCE, _DO_NOT_WAIT)
+            data = self._socket.recv(AT_ONCE, DO_NOT_WAIT)
         except BlockingIOError:
+            if self._queue is None:
+                self._take_over(b"")
             return
-        except OSError as error:
-            self._break(error)
+        except OSError:  # the client has left
+            self._close()
+            return
+        if not data:
+            self._close()
             return
         try:
-            if data:
-                self._protocol.data_received(data)
-            elif self._protocol.eof_received():
-                self.pause_reading()
-            else:
-                self.close()
-        except Exception as error:  # noqa: BLE001 the other connections go on, as with a transport
-            context = {"message": "a request fails", "exception": error, "protocol": self._protocol}
-            asyncio.get_running_loop().call_exception_handler(context)
-            self.abort()
+            self._answer(data)
+        except Exception as error:  # noqa: BLE001 the other connections go on
+            request_fails(error, self)
+            self._close()
 
-    def write(self, data: bytes) -> None:  # type: ignore[override] # nothing else is written here
-        """Send an answer."""
-        if self._state is MOVING:
-            self._unsent += data
+    def _answer(self, request: bytes) -> None:
+        now = monotonic()
+        answered = self._sockets.memory.answer(request, now, self)
+        if answered is None:
+            self._take_over(request)
             return
-        if self._state is CLOSED:
-            return
+        answer, queue = answered
         try:
-            sent = self._socket.send(data, _DO_NOT_WAIT)
+            sent = self._socket.send(answer, DO_NOT_WAIT)
         except BlockingIOError:
             sent = 0
-        except OSError as error:
-            self._break(error)
-            return
-        if sent < len(data):
-            self._unsent = data[sent:]
-            self._protocol.pause_writing()
-            self.move()
-
-    def move(self) -> None:
-        """Let the event loop make its transport, which the protocol is then given."""
-        if self._state in _OURS:
-            self._unwatch()
-            self._state = MOVING
-            whole = socket.socket(fileno=self._socket.detach())
-            whole.settimeout(0)
-            self._sockets.move(self._move(whole))
-
-    async def _move(self, whole: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.connect_accepted_socket(lambda: self._protocol, whole)
-        except OSError as error:  # the client has left
-            whole.close()
-            self._break(error)
-
-    def moved_to(self, transport: asyncio.Transport) -> None:
-        """Leave to the event loop's transport what is still to be done."""
-        self._state = MOVED
-        if self._unsent:
-            transport.write(self._unsent)
-        if self._asked == "close":
-            transport.close()
-        elif self._asked:
-            transport.abort()
-
-    def close(self) -> None:
-        """Close; all that was written has been sent."""
-        if self._state is MOVING:
-            self._asked = self._asked or "close"
-        elif self._state in _OURS:
+        except OSError:  # the client has left
             self._close()
-            self._protocol.connection_lost(None)
+            return
+        if sent < len(answer):
+            self._take_over(b"", answer[sent:], closes=queue is None)
+        elif queue is None:
+            self._close()
+        elif self._queue is not queue or now - self._since > SWEEP:
+            self._wait_in(queue, now)
 
-    def abort(self) -> None:
-        """Close at once."""
-        if self._state is MOVING:
-            self._asked = "abort"
+    def _wait_in(self, queue: Queue, now: float) -> None:
+        """Wait for the next request."""
+        if self._queue is not None:
+            self._queue.pop(self, None)
+            self._queue = queue
         else:
-            self.close()
+            try:
+                self._sockets.watched.watch(self._socket.fileno(), self)
+            except OSError:  # no more can be watched
+                self._socket.close()
+                return
+            self._queue = queue
+            self._sockets.connections.opened(self)
+            if self._queue is None:  # there are too many
+                return
+        queue[self] = now
+        self._since = now
 
-    def is_closing(self) -> bool:
-        """Whether it is closed, or will be."""
-        return self._state is CLOSED or bool(self._asked)
+    def _take_over(self, received: bytes, unsent: bytes = b"", *, closes: bool = False) -> None:
+        """Let a transport and a protocol go on with it.
 
-    def pause_reading(self) -> None:
-        """Read nothing."""
-        if self._state is NEW or self._state is READING:
-            self._unwatch()
-            self._state = PAUSED
+        Args:
+            received: what is not answered.
+            unsent: what is left of the last answer.
+            closes: whether the connection closes after that.
+        """
+        if self._queue is not None:
+            self._sockets.watched.unwatch(self._socket.fileno())
+            self._forget()
+        protocol = self._sockets.new_protocol()
+        transport = PlainTransport(self._sockets.watched, self._socket, protocol)
+        transport.begin(received, unsent)
+        if closes:
+            transport.close()
 
-    def resume_reading(self) -> None:
-        """Read again."""
-        if self._state is PAUSED:
-            self._watch()
+    def _close(self) -> None:
+        if self._queue is not None:
+            self._sockets.watched.closes(self._socket.fileno())
+            self._forget()
+        self._socket.close()
+
+    def _forget(self) -> None:
+        """Leave the registry."""
+        if self._queue is not None:
+            self._queue.pop(self, None)
+            self._queue = None
+        self._sockets.connections.closed(self)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The address at the other end, `peername`; nothing else is asked for."""
-        if name == "peername" and self._state is not CLOSED:
+        """The address at the other end, `peername`, as of a transport; nothing else is known."""
+        if name == "peername":
             with suppress(OSError):
                 return self._socket.getpeername()
         return default
 
-    def _close(self) -> None:
-        if self._state is READING:
-            self._sockets.closes(self._descriptor)
-        self._state = CLOSED
-        self._socket.close()
+    # What `Connections` does with a connection that waits
 
-    def _watch(self) -> None:
-        try:
-            self._sockets.watch(self._descriptor, self)
-        except OSError as error:  # no more can be watched (epoll_ctl(2))
-            self._break(error)
-        else:
-            self._state = READING
+    def timed_out(self) -> None:
+        """End it."""
+        self._close()
 
-    def _unwatch(self) -> None:
-        if self._state is READING:
-            self._sockets.unwatch(self._descriptor)
+    def give_way(self) -> None:
+        """End it, for there are too many."""
+        self._close()
 
-    def _break(self, error: Exception) -> None:
-        """End a connection that is broken; not at once, for the protocol may be writing to it."""
-        if self._state is not CLOSED:
+    def drain(self, since: float) -> None:
+        """Close when idle since then (monotonic seconds), else with the next answer."""
+        if self._since <= since:
             self._close()
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._close()

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, cast
 from csms_redis.access.control import Refused
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import (
-    NO_BODY,
     NOT_FOUND,
     OK,
     REQUEST_TIMEOUT,
@@ -29,7 +28,6 @@ from csms_redis.lookup.answers import (
     status_tail,
     without_body,
 )
-from csms_redis.lookup.counts import ROUTE_AT
 from csms_redis.lookup.front.connection import (
     CLOSING,
     HANDED_OVER,
@@ -40,8 +38,9 @@ from csms_redis.lookup.front.connection import (
     ClientConnection,
 )
 from csms_redis.lookup.front.connections import LINGER, SWEEP, Queue
+from csms_redis.lookup.front.from_memory import GET, TARGET_AT, VERSION, Answer
 from csms_redis.lookup.front.handover import Handover
-from csms_redis.lookup.front.plain_sockets import PlainTransport
+from csms_redis.lookup.front.plain_transport import PlainTransport
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.front.response_heads import BODILESS, CLOSES, Style
 from csms_redis.lookup.front.tracing import LookupSpan
@@ -54,10 +53,6 @@ if TYPE_CHECKING:
     from csms_redis.lookup.front.server import LookupServer
 
 _GATEWAY = Role.GATEWAY
-_GET = b"GET "
-_TARGET_AT = len(_GET)
-_VERSION = b" HTTP/1."
-_OF_TOKEN = targets.wanted(TOKEN, "")[2][ROUTE_AT]  # no gateway looks one up
 _TIMED_OUT = status_tail(
     HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send it again."
 )
@@ -73,13 +68,12 @@ class LookupProtocol(ClientConnection):
     __slots__ = (
         "_advancing",
         "_handover",
-        "_hits",
         "_known_headers",
         "_lookups",
+        "_memory",
         "_refused",
         "_request",
         "_server",
-        "_sources",
         "_span",
         "_style",
         "_waiter",
@@ -90,8 +84,7 @@ class LookupProtocol(ClientConnection):
         super().__init__(server.connections)
         self._server = server
         self._lookups = server.lookups
-        self._sources = server.lookups.sources
-        self._hits = server.lookups.counts.hit
+        self._memory = server.memory
         self._known_headers = server.known_headers.styles
         self._style = Style.KEEP_11  # of the answer to the request that is not answered yet
         self._refused = server.refused
@@ -106,19 +99,21 @@ class LookupProtocol(ClientConnection):
     def data_received(self, data: bytes) -> None:
         """Answer at once what is in memory; keep all else in order."""
         if self._state is READY and not self._buffer and not self._paused:
-            line, _, headers = data.partition(_VERSION)
+            line, _, headers = data.partition(VERSION)
             style = self._known_headers.get(headers)
             if style is None:
                 style = self._server.known_headers.recognise(headers)
-            if style is not None and line.startswith(_GET):
-                target = line[_TARGET_AT:]
-                if self._answer_from_memory(target, style, data):
+            if style is not None and line.startswith(GET):
+                target, now = line[TARGET_AT:], monotonic()
+                answer = self._memory.answer_to(target, style, data, now, self._transport)
+                if answer is not None:
+                    self._write_at_once(answer, now)
                     return
                 wanted = targets.read(target)
                 if wanted is not None:
                     # memory was looked through for a target that is canonical
                     looked = wanted[2] is target and wanted[1] is not None
-                    self._look_up(wanted, style, data, monotonic() if looked else None)
+                    self._look_up(wanted, style, data, now if looked else None)
                     return
             self._buffer = data
             self._advance()
@@ -177,42 +172,14 @@ class LookupProtocol(ClientConnection):
             self._resume_reading()
             self._advance()
 
-    # A lookup that memory answers: nothing but dictionary look-ups and one write
-
-    def _answer_from_memory(self, target: bytes, style: Style, request: bytes) -> bool:
-        now = monotonic()
-        for source in self._sources.all:
-            kept = source.fresh.get(target)
-            if kept is not None:
-                if now >= source.lease_until:
-                    continue
-                source.fresh.move_to_end(target)
-                transport = cast("asyncio.Transport", self._transport)
-                transport.write(self._server.heads.ok[style] + kept)
-                self._hits[target[ROUTE_AT]] += 1
-                queue = self._connections.idle
-                break
-            remembered = source.unknown.until.get(target)
-            if remembered is not None and now < remembered[0]:
-                if now >= source.lease_until:
-                    continue
-                transport = cast("asyncio.Transport", self._transport)
-                tail, letter = remembered[1], target[ROUTE_AT]
-                if style & BODILESS and letter != _OF_TOKEN:
-                    tail = NO_BODY
-                transport.write(self._server.heads.of(NOT_FOUND, style) + tail)
-                self._lookups.counts.unknown[letter] += 1
-                if next(self._refused.turns, True):
-                    self._refused.passed(request, transport)
-                queue = self._connections.idle_after_404
-                break
-        else:
-            return False
-        if style & CLOSES:
+    def _write_at_once(self, answer: Answer, now: float) -> None:
+        """Write what memory has."""
+        data, queue = answer
+        cast("asyncio.Transport", self._transport).write(data)
+        if queue is None:
             self.close()
         elif self._queue is not queue or now - self._waiting_since > SWEEP:
             self._wait_in(queue, now)
-        return True
 
     # Every other request
 
@@ -255,7 +222,7 @@ class LookupProtocol(ClientConnection):
             style = Style(style | BODILESS)
         refused = self._refusal(head)
         if refused is None:
-            headers = request[_TARGET_AT + len(head.target) + len(_VERSION) :]
+            headers = request[TARGET_AT + len(head.target) + len(VERSION) :]
             self._server.known_headers.remember(without_added(headers), style)
         self._look_up(wanted, style, request, refused=refused)
         return True

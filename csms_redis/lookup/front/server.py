@@ -7,6 +7,7 @@ from collections.abc import Callable
 from csms_redis.access.control import AccessControl
 from csms_redis.lookup.front.bodiless import BY_DEFAULT, Bodiless
 from csms_redis.lookup.front.connections import SWEEP, Connections
+from csms_redis.lookup.front.from_memory import FromMemory
 from csms_redis.lookup.front.handover import NewAiohttpProtocol
 from csms_redis.lookup.front.handshakes import Handshakes
 from csms_redis.lookup.front.known_headers import KnownHeaders
@@ -31,6 +32,7 @@ class LookupServer:
         plain_sockets: takes any other connection.
         known_headers: how to answer to headers that were read before.
         heads: the response heads of this second.
+        memory: answers at once what is in memory.
         refused: is told of the stations that are turned away.
         spans: makes the spans of lookups that have to wait; None without tracing.
     """
@@ -76,9 +78,12 @@ class LookupServer:
         self.handshakes = Handshakes(
             self.connections, self.new_protocol, tls, timeout=request_timeout
         )
-        self.plain_sockets = PlainSockets(self.new_protocol)
         self.spans: LookupSpans | None = None
         self.refused = refused or RefusedStations(access_control)
+        self.memory = FromMemory(
+            lookups, self.known_headers, self.heads, self.refused, self.connections
+        )
+        self.plain_sockets = PlainSockets(self.connections, self.memory, self.new_protocol)
 
     def new_protocol(self) -> LookupProtocol:
         """Make the protocol of a new connection."""
