@@ -21,7 +21,7 @@ from csms_redis.contract.models import ChargeStationAuth, RefusedReason, Registr
 from csms_redis.contract.queries import CertificateQuery, StationQuery, TokenQuery
 from csms_redis.lookup import targets
 from csms_redis.lookup.answers import NOT_FOUND, tail
-from csms_redis.lookup.front import connection, connections, protocol
+from csms_redis.lookup.front import connection, connections, plain_sockets, protocol
 from csms_redis.lookup.front.server import LookupServer
 from csms_redis.lookup.lookups import Lookups
 from csms_redis.lookup.reading.flight import Answered
@@ -298,7 +298,7 @@ class Clock:
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Have the front see this time."""
-    for module in (connection, connections, protocol):
+    for module in (connection, connections, plain_sockets, protocol):
         monkeypatch.setattr(module, "monotonic", clock)
 
 

@@ -12,15 +12,24 @@ import uvloop
 
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.counts import ROUTE_AT
+from csms_redis.lookup.front.connections import KEEPALIVE_AFTER_404
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
 from tests.support.front_bytes import HASH, HEALTH, REGISTER, SLOW, get, station
 from tests.support.front_corpus import CORPUS
-from tests.support.front_site import Site, running_site
+from tests.support.front_site import (
+    KEEPALIVE_TIMEOUT,
+    Clock,
+    Site,
+    pass_time,
+    running_site,
+    set_clock,
+)
 
 AUTH = b"/api/v0/cs/cs001/auth"
 CLOSE = get(AUTH, b"Connection: close")
 PATIENCE = 10.0  # seconds
 QUIET = 0.1  # seconds in which nothing comes
+VERY_QUIET = 2.0  # the same, where a busy machine may have taken longer
 AT_ONCE = 50
 BIG = b'{"certificate":"%b"}' % (b"x" * 2**20)
 
@@ -34,6 +43,9 @@ def run(request: pytest.FixtureRequest) -> Run:
 
     async def with_site(test: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
         async with running_site() as site:
+            for known in (station("cs001"), CLOSE):  # else each needs a protocol to read it
+                await said(site, transported, [known])
+            site.lookups.counts.hit[AUTH[ROUTE_AT]] = 0
             await test(site)
             site.lookup_server.connections.abort()
             await asyncio.sleep(QUIET)
@@ -65,12 +77,12 @@ def pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
     return stack.enter_context(client), accepted
 
 
-async def received(client: socket.socket) -> tuple[bytes, str]:
+async def received(client: socket.socket, quiet: float = QUIET) -> tuple[bytes, str]:
     """What comes, and how it ends: the other end closes, resets, or says no more."""
     loop = asyncio.get_running_loop()
     found = b""
     try:
-        while data := await asyncio.wait_for(loop.sock_recv(client, 65536), QUIET):
+        while data := await asyncio.wait_for(loop.sock_recv(client, 65536), quiet):
             found += data
     except TimeoutError:
         return found, "open"
@@ -80,7 +92,12 @@ async def received(client: socket.socket) -> tuple[bytes, str]:
 
 
 async def said(
-    site: Site, connect: Connect, segments: list[bytes], *, before: bytes = b""
+    site: Site,
+    connect: Connect,
+    segments: list[bytes],
+    *,
+    before: bytes = b"",
+    quiet: float = QUIET,
 ) -> tuple[bytes, str]:
     """Send segments, each when the one before was read; without what is new in each answer.
 
@@ -89,6 +106,7 @@ async def said(
         connect: how it serves the connection.
         segments: what is sent.
         before: what is sent before the connection is accepted.
+        quiet: seconds without a byte after which no more is expected.
     """
     with ExitStack() as stack:
         client, accepted = pair(stack)
@@ -100,7 +118,7 @@ async def said(
                 client.sendall(segment)
             for _ in range(8):
                 await asyncio.sleep(0)
-        found, end = await received(client)
+        found, end = await received(client, quiet)
     return re.sub(rb"\r\n(Date|X-Request-Id): [^\r]*", b"", found), end
 
 
@@ -114,7 +132,13 @@ async def compare(site: Site, request: bytes, cuts: list[int]) -> None:
         actual = await asyncio.gather(
             *(said(site, plain, [request[at:]], before=request[:at]) for at in some)
         )
-        assert dict(zip(some, expected, strict=True)) == dict(zip(some, actual, strict=True))
+        for at, one, other in zip(some, expected, actual, strict=True):
+            if one != other:
+                cut = [request[:at], request[at:]]
+                repeated = await said(site, transported, cut, quiet=VERY_QUIET)
+                assert repeated == await said(
+                    site, plain, cut[1:], before=cut[0], quiet=VERY_QUIET
+                ), at
 
 
 def small(name: str) -> bool:
@@ -286,6 +310,90 @@ def test_there_may_be_as_many_as_the_limit_says(run: Run) -> None:
     run(test)
 
 
+def test_each_is_counted_once(run: Run) -> None:
+    """Whether it closes with its answer, stays, or turns out to need more than a plain socket."""
+
+    async def test(site: Site) -> None:
+        connections = site.lookup_server.connections
+        with ExitStack() as stack:
+            for requests in (
+                [CLOSE],
+                [station("cs001")],
+                [station("cs001"), station("nobody")],
+                [],
+            ):
+                client, accepted = pair(stack)
+                if requests:
+                    client.sendall(requests[0])
+                await plain(site, accepted)
+                for request in requests[1:]:
+                    client.sendall(request)
+                    for _ in range(8):
+                        await asyncio.sleep(0)
+            assert connections.accepted == 4
+            assert len(connections) == 3
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("id_", "seconds"), [("cs001", KEEPALIVE_TIMEOUT), ("gone", KEEPALIVE_AFTER_404)]
+)
+def test_an_idle_one_closes_when_its_time_is_over(
+    run: Run, monkeypatch: pytest.MonkeyPatch, id_: str, seconds: float
+) -> None:
+    """The time since its last answer, and how long depends on that."""
+    clock = Clock()
+    set_clock(monkeypatch, clock)
+
+    async def test(site: Site) -> None:
+        site.lookups.forget(b"/api/v0/cs/gone/auth")
+        with ExitStack() as stack:
+            client, accepted = pair(stack)
+            client.sendall(station("cs001"))
+            await plain(site, accepted)
+            for _ in range(2):
+                pass_time(site, clock, seconds - 1)
+                client.sendall(station(id_))
+                for _ in range(8):
+                    await asyncio.sleep(0)
+            pass_time(site, clock, seconds - 1)
+            found, end = await received(client)
+            assert (found.count(b"HTTP/1.1 "), end) == (3, "open")
+            pass_time(site, clock, 2)
+            assert await received(client) == (b"", "closed")
+        assert len(site.lookup_server.connections) == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_fault_of_memory_ends_one_connection(
+    run: Run, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    async def test(site: Site) -> None:
+        def fault(*_: object) -> None:
+            raise RuntimeError("a fault")
+
+        with ExitStack() as stack:
+            client, accepted = pair(stack)
+            if kept:
+                client.sendall(station("cs001"))
+                await plain(site, accepted)
+                assert (await received(client))[1] == "open"
+            monkeypatch.setattr(site.lookup_server.memory, "answer", fault)
+            client.sendall(station("cs001"))
+            if not kept:
+                await plain(site, accepted)
+            assert await received(client) == (b"", "closed")
+        assert len(site.lookup_server.connections) == 0
+        (reported,) = site.loop_errors
+        assert str(reported["exception"]) == "a fault"
+        site.loop_errors.clear()
+
+    run(test)
+
+
 def test_a_drain_closes_them(run: Run) -> None:
     """The idle at once, the others with their answer; whoever moves is answered first."""
 
@@ -314,13 +422,13 @@ def test_a_fault_ends_one_connection(run: Run) -> None:
     """And is reported; the others go on."""
 
     async def test(site: Site) -> None:
-        def fault(_: object, __: object) -> None:
+        def fault(*_: object) -> None:
             raise RuntimeError("a fault")
 
         with ExitStack() as stack:
             client, accepted = pair(stack)
             client.sendall(station("nobody"))
-            site.lookups.ask = fault  # type: ignore[assignment,method-assign]
+            site.lookups.read = fault  # type: ignore[assignment,method-assign]
             await plain(site, accepted)
             assert await received(client) == (b"", "closed")
         assert len(site.lookup_server.connections) == 0
