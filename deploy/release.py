@@ -17,10 +17,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +116,17 @@ def tools(folder: Path) -> Path:
     return programs
 
 
+@contextmanager
+def checked_out() -> Iterator[Path]:
+    """The commit's files in a folder, without what git is told to ignore beside them."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, "commit.tar")
+        run("git", "archive", "--format=tar", f"--output={archive}", "HEAD")
+        with tarfile.open(archive) as files:
+            files.extractall(Path(folder, "commit"), filter="tar")
+        yield Path(folder, "commit")
+
+
 def build(programs: Path, folder: Path) -> list[Path]:
     """Build wheel and sdist twice, and take them if both are the same.
 
@@ -124,7 +137,8 @@ def build(programs: Path, folder: Path) -> list[Path]:
     made = []
     for name in ("first", "second"):
         words = ("-m", "hatchling", "build", "--directory", folder / name)
-        run(programs / "python", *words, env={"SOURCE_DATE_EPOCH": moment})
+        with checked_out() as source:
+            run(programs / "python", *words, cwd=source, env={"SOURCE_DATE_EPOCH": moment})
         made.append({each.name: digest(each) for each in sorted((folder / name).iterdir())})
     if made[0] != made[1]:
         raise CannotRelease(f"two builds of one commit differ: {made}")
@@ -163,17 +177,15 @@ def build_image(program: str, version: str, name: str) -> str:
         its name with the version.
     """
     image = f"{name}:{version}"
-    run(
-        *(program, "build", "--file", "deploy/Dockerfile", "--tag", image),
-        *(() if program == "docker" else ("--format", "docker")),
-        *("--build-arg", f"VERSION={version}"),
-        *("--build-arg", f"REVISION={run('git', 'rev-parse', 'HEAD')}"),
-        *(
-            "--label",
-            f"org.opencontainers.image.created={run('git', 'show', '-s', '--format=%cI')}",
-        ),
-        ".",
-    )
+    revision, created = run("git", "show", "-s", "--format=%H %cI").split()
+    with checked_out() as source:
+        run(
+            *(program, "build", "--file", "deploy/Dockerfile", "--tag", image),
+            *(() if program == "docker" else ("--format", "docker")),
+            *("--build-arg", f"VERSION={version}", "--build-arg", f"REVISION={revision}"),
+            *("--label", f"org.opencontainers.image.created={created}", "."),
+            cwd=source,
+        )
     return image
 
 

@@ -76,6 +76,20 @@ class TestPackages:
         assert PROJECT["tool"]["mypy"]["python_version"] == promised[0]
         assert re.findall(r"mypy --python-version ([\d.]+)", CI_RUN) == [promised[-1]]
 
+    def test_addresses_are_read_as_they_are_written(self) -> None:
+        """An index takes what is before the first comma for the name, and at most 32 letters."""
+        for name, address in PROJECT["project"]["urls"].items():
+            assert re.fullmatch(r"[^,]{1,32}", name)
+            assert re.fullmatch(r"https://\S+", address)
+
+    def test_each_licence_is_named(self) -> None:
+        """Also those of what others wrote that is in the package."""
+        named = {
+            path for pattern in PROJECT["project"]["license-files"] for path in ROOT.glob(pattern)
+        }
+        assert named == {ROOT / "LICENSE", *(ROOT / "csms_redis").rglob("LICENSE*")}
+        assert len(named) > 4
+
     def test_the_sdist_has_all_that_is_in_the_repository(self) -> None:
         """Whatever is added at the top is in it too."""
         if not (ROOT / ".git").exists():
