@@ -21,9 +21,18 @@ NO_BODY: Final = b"Content-Length: 0\r\n\r\n"
 """The tail of an answer that has neither a body nor headers of its own."""
 
 
+def _headers(length: int) -> bytes:
+    return b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % length
+
+
+# a third of the time that it takes to write the number anew, with each record that is read
+_HEADERS: Final = [_headers(length) for length in range(512)]
+
+
 def tail(body: bytes) -> bytes:
     """The tail of an answer whose body is JSON."""
-    return b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    length = len(body)
+    return (_HEADERS[length] if length < len(_HEADERS) else _headers(length)) + body
 
 
 def status_tail(status: HTTPStatus, error: str, headers: str = "") -> bytes:

@@ -87,6 +87,8 @@ class NearCache:
     __slots__ = (
         "_end_of",
         "_ends",
+        "_filled_bytes",
+        "_filled_entries",
         "_filling",
         "_stale_if_error",
         "evictions",
@@ -105,6 +107,8 @@ class NearCache:
         """
         self.max_entries = max_entries
         self.max_bytes = max_bytes
+        self._filled_entries = int(max_entries * FILLED)
+        self._filled_bytes = int(max_bytes * FILLED)
         self._stale_if_error = stale_if_error
         self.evictions = 0
         self.old: list[Generation] = []  # the one that was proved longest ago first
@@ -174,17 +178,17 @@ class NearCache:
             Whether it is kept: it is not where less than a tenth of the room would be left, unless
             one that was kept before is replaced.
         """
-        part = FILLED
         entries = generation.entries
+        most_entries, most_bytes = self._filled_entries, self._filled_bytes
         if self.old or len(self._filling) > 1 or target in entries:
             if any(target in each.entries for each in self.old):
-                part = 1.0
+                most_entries, most_bytes = self.max_entries, self.max_bytes
             self.drop(target)
             number, used = self._taken()
         else:
             number, used = len(entries), generation.size + len(self._end_of) * _END
         size = _size(target, tail)
-        if number + 1 > self.max_entries * part or used + size > self.max_bytes * part:
+        if number >= most_entries or used + size > most_bytes:
             return False
         entries[target] = tail
         generation.size += size
@@ -196,7 +200,7 @@ class NearCache:
     def is_filled(self) -> bool:
         """Whether `fill` would hardly keep anything."""
         entries, used = self._taken()
-        return entries >= self.max_entries * FILLED or used >= self.max_bytes * FILLED
+        return entries >= self._filled_entries or used >= self._filled_bytes
 
     def drop(self, target: bytes) -> None:
         """Forget an answer, fresh and stale."""
