@@ -6,6 +6,7 @@ between them hold in both. The references are made of the code.
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -86,7 +87,8 @@ def linked(text: str, page: Path, names: Sequence[str], folder: Path) -> str:
         path, _, _ = target.partition("#")
         if not path or ":" in path:
             return found[0]
-        wanted = (ROOT / page.parent / path).resolve().relative_to(ROOT)
+        # not resolved: a file that is a link itself is wanted where the link is
+        wanted = Path(os.path.normpath(ROOT / page.parent / path)).relative_to(ROOT)
         if str(wanted) in names:
             return found[0]
         if not (ROOT / wanted).is_file():

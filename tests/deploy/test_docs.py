@@ -97,11 +97,11 @@ class TestPages:
         page = Path("deploy/README.md")
         assert site.linked(written, page, ["deploy/install.md"], tmp_path) == shown
 
-    def test_files_that_are_linked_to_come_along(self, tmp_path: Path) -> None:
-        site.linked("[n](nginx.conf)", Path("deploy/README.md"), [], tmp_path)
-        assert (tmp_path / "deploy/nginx.conf").read_bytes() == (
-            ROOT / "deploy/nginx.conf"
-        ).read_bytes()
+    @pytest.mark.parametrize("name", ["nginx.conf", "backup.sh"])
+    def test_files_that_are_linked_to_come_along(self, tmp_path: Path, name: str) -> None:
+        """One that is a link itself, too."""
+        site.linked(f"[n]({name})", Path("deploy/README.md"), [], tmp_path)
+        assert (tmp_path / "deploy" / name).read_bytes() == (ROOT / "deploy" / name).read_bytes()
 
 
 class Page(HTMLParser):
