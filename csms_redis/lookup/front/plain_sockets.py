@@ -21,6 +21,7 @@ from csms_redis.lookup.front.plain_transport import (
     PlainTransport,
     request_fails,
 )
+from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.lookup.front.socket_set import SocketSet
 
 
@@ -38,7 +39,7 @@ class PlainSockets:
         self,
         connections: Connections,
         memory: FromMemory,
-        new_protocol: Callable[[], asyncio.Protocol],
+        new_protocol: Callable[[], LookupProtocol],
     ) -> None:
         """Take none yet."""
         self.connections = connections
@@ -112,7 +113,7 @@ class PlainSocket(asyncio.BaseTransport):
             self._close()
             return
         if sent < len(answer):
-            self._take_over(b"", answer[sent:], closes=queue is None)
+            self._take_over(b"").finish_answer(answer[sent:], queue)
         elif queue is None:
             self._close()
         elif self._queue is not queue or now - self._since > SWEEP:
@@ -136,22 +137,21 @@ class PlainSocket(asyncio.BaseTransport):
         queue[self] = now
         self._since = now
 
-    def _take_over(self, received: bytes, unsent: bytes = b"", *, closes: bool = False) -> None:
+    def _take_over(self, received: bytes) -> LookupProtocol:
         """Let a transport and a protocol go on with it.
 
         Args:
             received: what is not answered.
-            unsent: what is left of the last answer.
-            closes: whether the connection closes after that.
+
+        Returns:
+            The protocol.
         """
         if self._queue is not None:
             self._sockets.watched.unwatch(self._socket.fileno())
             self._forget()
         protocol = self._sockets.new_protocol()
-        transport = PlainTransport(self._sockets.watched, self._socket, protocol)
-        transport.begin(received, unsent)
-        if closes:
-            transport.close()
+        PlainTransport(self._sockets.watched, self._socket, protocol).begin(received)
+        return protocol
 
     def _close(self) -> None:
         if self._queue is not None:
@@ -184,8 +184,13 @@ class PlainSocket(asyncio.BaseTransport):
         self._close()
 
     def drain(self, since: float) -> None:
-        """Close when idle since then (monotonic seconds), else with the next answer."""
-        if self._since <= since:
+        """Close when idle since then (monotonic seconds), else with the next answer.
+
+        A request that has arrived is answered, for to close then would reset the connection.
+        """
+        if self._queue is not None and self._since <= since:
+            self.read()
+        if self._queue is not None and self._since <= since:
             self._close()
 
     def abort(self) -> None:

@@ -83,16 +83,16 @@ class PlainTransport(asyncio.Transport):
         self._unsent = b""  # what the event loop's transport has to write first
         self._asked = ""  # what that has to do then: "close" or "abort"
 
-    def begin(self, received: bytes, unsent: bytes = b"") -> None:
+    def begin(self, received: bytes) -> None:
         """Give the protocol what has arrived, and wait for more.
 
         Args:
-            received: that.
-            unsent: what is left of the answer to what was received before.
+            received: that; perhaps nothing.
         """
-        self._protocol.connection_made(self)
-        if unsent and self._state is NEW:
-            self.write(unsent)
+        try:
+            self._protocol.connection_made(self)
+        except Exception as error:  # noqa: BLE001 the other connections go on
+            self._fail(error)
         if received and self._state is NEW:
             self._give(received)
         if self._state is NEW:
@@ -109,6 +109,11 @@ class PlainTransport(asyncio.Transport):
             return
         self._give(data)
 
+    def read_at_once(self) -> None:
+        """Give the protocol what has arrived, though the event loop has not told of it yet."""
+        if self._state is READING:
+            self.read()
+
     def _give(self, data: bytes) -> None:
         try:
             if data:
@@ -118,8 +123,11 @@ class PlainTransport(asyncio.Transport):
             else:
                 self.close()
         except Exception as error:  # noqa: BLE001 the other connections go on, as with a transport
-            request_fails(error, self._protocol)
-            self.abort()
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        request_fails(error, self._protocol)
+        self.abort()
 
     def write(self, data: bytes) -> None:  # type: ignore[override] # nothing else is written here
         """Send an answer."""

@@ -181,6 +181,16 @@ class LookupProtocol(ClientConnection):
         elif self._queue is not queue or now - self._waiting_since > SWEEP:
             self._wait_in(queue, now)
 
+    def finish_answer(self, unsent: bytes, queue: "Queue | None") -> None:
+        """Go on after an answer that was begun when there was no protocol yet.
+
+        Args:
+            unsent: what is left of it.
+            queue: where to wait for the next request; None where the connection closes.
+        """
+        if self._state is READY:  # else it had to give way
+            self._write_at_once((unsent, queue), monotonic())
+
     # Every other request
 
     def _advance(self) -> None:
@@ -199,6 +209,8 @@ class LookupProtocol(ClientConnection):
             if isinstance(self._transport, PlainTransport):
                 self._transport.move()
                 break
+            if self._transport is None or self._transport.is_closing():
+                break  # its end was not told yet, and would be told before aiohttp has begun
             if head == "odd":
                 self._leave_to_aiohttp()
             else:
@@ -436,6 +448,11 @@ class LookupProtocol(ClientConnection):
                 self._write(REQUEST_TIMEOUT, _TIMED_OUT)
             self.close()
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether it waits for a request of which nothing was read yet."""
+        return self._state is READY and not self._buffer
+
     def drain(self, since: float) -> None:
         """Close when idle since then (monotonic seconds), else with the next answer.
 
@@ -445,9 +462,12 @@ class LookupProtocol(ClientConnection):
         if self._handshake is not None and self._transport is None:
             if self._waiting_since <= monotonic() - LINGER:
                 self.close()
-        elif self._state is READY and not self._buffer:
+        elif self._is_idle:
             if self._waiting_since <= since:
-                self.close()
+                if isinstance(self._transport, PlainTransport):
+                    self._transport.read_at_once()  # to close then would reset the connection
+                if self._is_idle:
+                    self.close()
         elif self._state is LOOKING_UP:
             self._style = Style(self._style | CLOSES)
         elif self._handover is not None:

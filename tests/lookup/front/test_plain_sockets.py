@@ -1,10 +1,12 @@
 """A connection gets the same bytes on its plain socket as from the event loop's transport."""
 
 import asyncio
+import gc
 import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import Any, TypeAlias
 
 import pytest
@@ -12,7 +14,8 @@ import uvloop
 
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.counts import ROUTE_AT
-from csms_redis.lookup.front.connections import KEEPALIVE_AFTER_404
+from csms_redis.lookup.front.connections import KEEPALIVE_AFTER_404, Connection
+from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
 from tests.support.front_bytes import HASH, HEALTH, REGISTER, SLOW, get, station
 from tests.support.front_corpus import CORPUS
@@ -27,6 +30,7 @@ from tests.support.front_site import (
 
 AUTH = b"/api/v0/cs/cs001/auth"
 CLOSE = get(AUTH, b"Connection: close")
+CERTIFICATE = b"/api/v0/certificate/" + HASH.encode()
 PATIENCE = 10.0  # seconds
 QUIET = 0.1  # seconds in which nothing comes
 VERY_QUIET = 2.0  # the same, where a busy machine may have taken longer
@@ -206,40 +210,111 @@ def test_requests_one_after_the_other(run: Run) -> None:
 @pytest.mark.parametrize("request_", [get(AUTH), CLOSE])
 def test_an_answer_that_the_kernel_does_not_take_whole(run: Run, request_: bytes) -> None:
     """What is left follows when the client reads."""
-    certificate = b"/api/v0/certificate/" + HASH.encode()
 
     async def test(site: Site) -> None:
-        site.lookups.cache.put(site.lookups.source.generation, certificate, tail(BIG))
-        request = request_.replace(AUTH, certificate)
+        site.lookups.cache.put(site.lookups.source.generation, CERTIFICATE, tail(BIG))
+        request = request_.replace(AUTH, CERTIFICATE)
         expected = await said(site, transported, [request])
         assert expected[0].endswith(BIG)
         assert await said(site, plain, [request]) == expected
         assert await said(site, plain, [], before=request) == expected
-        more = [request_.replace(AUTH, certificate), station("cs002")]
+        more = [request_.replace(AUTH, CERTIFICATE), station("cs002")]
         assert await said(site, plain, more) == await said(site, transported, more)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("request_", "queue"),
+    [
+        (get(CERTIFICATE, b"Connection: close"), "closing"),
+        (get(CERTIFICATE), "idle"),
+        (station("gone"), "idle_after_404"),
+    ],
+)
+def test_what_is_not_taken_whole_waits_as_long_as_any_answer(
+    run: Run, request_: bytes, queue: str
+) -> None:
+    """The end of its time is that of an answer that was taken."""
+
+    async def test(site: Site) -> None:
+        site.lookups.cache.put(site.lookups.source.generation, CERTIFICATE, tail(BIG))
+        site.lookups.forget(b"/api/v0/cs/gone/auth")
+        connections = site.lookup_server.connections
+        with ExitStack() as stack:
+            client, accepted = pair(stack)
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+            client.sendall(request_)
+            await plain(site, accepted)
+            for _ in range(100):
+                if any(isinstance(each, LookupProtocol) for each in connections._open):
+                    break  # it was not taken whole
+                client.sendall(request_)
+                for _ in range(8):
+                    await asyncio.sleep(0)
+            await asyncio.sleep(QUIET)
+            (connection,) = connections._open
+            assert isinstance(connection, LookupProtocol)
+            assert list(getattr(connections, queue)) == [connection]
+            found, end = await received(client)
+            assert found.count(b"HTTP/1.1 ") >= 1
+            assert end == ("closed" if queue == "closing" else "open")
+
+    run(test)
+
+
+@pytest.mark.parametrize("before", [get(CERTIFICATE), get(SLOW)])
+@pytest.mark.parametrize("turns", [0, 8])
+def test_who_leaves_with_more_to_be_answered_is_no_fault(
+    run: Run, before: bytes, turns: int
+) -> None:
+    """The answer before cannot be written, and aiohttp is given nothing more."""
+
+    async def test(site: Site) -> None:
+        site.lookups.cache.put(site.lookups.source.generation, CERTIFICATE, tail(BIG))
+        site.lookups.slow.add(SLOW)
+        connections = site.lookup_server.connections
+        for prelude in (b"", HEALTH):  # the second with a transport of the event loop
+            with ExitStack() as stack:
+                client, accepted = pair(stack)
+                client.sendall(prelude or before + REGISTER)
+                await plain(site, accepted)
+                if prelude:
+                    assert (await received(client))[1] == "open"
+                    client.sendall(before + REGISTER)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                client.close()
+                async with asyncio.timeout(PATIENCE):
+                    while len(connections):
+                        if site.lookups.waiting:
+                            site.lookups.answer(OK, tail(b"{}"))
+                        await asyncio.sleep(0)
+        gc.collect()
+        await asyncio.sleep(0)
+        assert site.loop_errors == []
 
     run(test)
 
 
 def test_nothing_is_answered_to_a_client_that_does_not_read(run: Run) -> None:
     """Not either after the event loop's transport was given more than it likes to keep."""
-    certificate = b"/api/v0/certificate/" + HASH.encode()
 
     async def test(site: Site) -> None:
-        site.lookups.cache.put(site.lookups.source.generation, certificate, tail(BIG))
+        site.lookups.cache.put(site.lookups.source.generation, CERTIFICATE, tail(BIG))
         for connect in (transported, plain):
             with ExitStack() as stack:
                 client, accepted = pair(stack)
-                client.sendall(get(certificate))
+                client.sendall(get(CERTIFICATE))
                 await connect(site, accepted)
                 await asyncio.sleep(QUIET)
-                client.sendall(get(certificate) * 3)
+                client.sendall(get(CERTIFICATE) * 3)
                 await asyncio.sleep(QUIET)
-                assert site.lookups.counts.hit[certificate[ROUTE_AT]] == 1
+                assert site.lookups.counts.hit[CERTIFICATE[ROUTE_AT]] == 1
                 found, end = await received(client)
                 assert found.count(BIG) == 4
                 assert end == "open"
-            site.lookups.counts.hit[certificate[ROUTE_AT]] = 0
+            site.lookups.counts.hit[CERTIFICATE[ROUTE_AT]] = 0
 
     run(test)
 
@@ -390,6 +465,65 @@ def test_a_fault_of_memory_ends_one_connection(
         (reported,) = site.loop_errors
         assert str(reported["exception"]) == "a fault"
         site.loop_errors.clear()
+
+    run(test)
+
+
+@pytest.mark.parametrize("before", [station("cs001"), station("nobody"), b""])
+def test_a_fault_of_the_registry_ends_one_connection(
+    run: Run, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    """As of one that had to give way for it."""
+
+    async def test(site: Site) -> None:
+        connections = site.lookup_server.connections
+        count = connections.opened
+
+        def opened(connection: Connection) -> None:
+            count(connection)
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr(connections, "opened", opened)
+        with ExitStack() as stack:
+            client, accepted = pair(stack)
+            if before:
+                client.sendall(before)
+            await plain(site, accepted)
+            assert (await received(client))[1] == "closed"
+        assert len(connections) == 0
+        assert not connections.idle
+        (reported,) = site.loop_errors
+        assert str(reported["exception"]) == "a fault"
+        site.loop_errors.clear()
+
+    run(test)
+
+
+@pytest.mark.parametrize("before", [station("cs001"), station("nobody")])
+@pytest.mark.parametrize("request_", [station("cs001"), get(SLOW), REGISTER])
+def test_a_drain_answers_what_has_arrived(run: Run, before: bytes, request_: bytes) -> None:
+    """Though nobody has read it yet when the idle connections are closed."""
+
+    async def test(site: Site) -> None:
+        site.lookups.slow.add(SLOW)
+        connections = site.lookup_server.connections
+        with ExitStack() as stack:
+            client, accepted = pair(stack)
+            client.sendall(before)
+            await plain(site, accepted)
+            assert (await received(client))[1] == "open"
+            site.lookup_server.begin_drain()
+            client.sendall(request_)
+            (connection,) = connections._open
+            connection.drain(monotonic())
+            await asyncio.sleep(QUIET)
+            if request_ == get(SLOW):
+                site.lookups.answer(OK, tail(b"{}"))
+            found, end = await received(client)
+            assert found[9:12] == (b"201" if request_ == REGISTER else b"200")
+            assert b"\r\nConnection: close\r\n" in found
+            assert end == "closed"
+        assert len(connections) == 0
 
     run(test)
 
