@@ -70,6 +70,9 @@ ODD = {
     "no-drain": with_settings(server={"drain_delay": 0}),
     "route-of-any-host": Release({"httpRoute": {"enabled": True, "hostnames": []}}),
     "both-numbers": Release({"replicas": 4}),
+    "tls": Release({"tls": {"secretName": "registry-tls"}}),
+    "dual": Release({"service": {"ipFamilyPolicy": "PreferDualStack"}}),
+    "connections": with_settings(server={"max_connections": 7}),
 }
 WRONG: dict[str, tuple[Release, str]] = {  # and what is said
     "digit first": (Release(name="1"), "fullnameOverride"),
@@ -222,6 +225,29 @@ def test_pods_have_the_time_that_they_are_told_to_take(
     pod = rendered.releases[case].manifests.pods["csms-redis"]
 
     assert pod["terminationGracePeriodSeconds"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("case", "most"), [("plain", "50000"), ("tls", "5000"), ("connections", "7")]
+)
+def test_connections_fit_the_memory(case: str, most: str, rendered: Helm) -> None:
+    """One with TLS takes thirty times as much: what TLS alone turns on must not end a pod."""
+    environment = rendered.releases[case].manifests.get("ConfigMap", "csms-redis-environment")
+
+    assert environment["data"]["CSMS_SERVER__MAX_CONNECTIONS"] == most
+
+
+@each(["tls"])
+def test_probes_speak_tls_where_the_pods_do(made: Manifests) -> None:
+    container = made.containers["csms-redis/csms-redis"]
+
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+
+
+@each(["dual"])
+def test_a_service_of_both_families(made: Manifests) -> None:
+    assert made.get("Service")["spec"]["ipFamilyPolicy"] == "PreferDualStack"
 
 
 @each(["route-of-any-host"])

@@ -89,6 +89,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if or .Values.redisCA.configMap .Values.redisCA.secret }}
 {{- $_ := set $environment "CSMS_REDIS__TLS_CA_FILE" "/run/tls/redis/ca.crt" }}
 {{- end }}
+{{- $_ := set $environment "CSMS_SERVER__MAX_CONNECTIONS" (empty .Values.tls.secretName | ternary "50000" "5000") }}
 {{- if .Values.tls.secretName }}
 {{- $_ := set $environment "CSMS_SERVER__TLS__CERTIFICATE_FILE" "/run/tls/server/tls.crt" }}
 {{- $_ := set $environment "CSMS_SERVER__TLS__KEY_FILE" "/run/tls/server/tls.key" }}
