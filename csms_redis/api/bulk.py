@@ -116,7 +116,10 @@ class BulkHandlers:
     async def _take(
         self, request: web.Request, name: str, kind: Kind, query: ImportQuery
     ) -> web.StreamResponse:
-        stream = await LineStream.begin(request)
+        length = request.content_length
+        # nginx sends no more of a body once its answer has begun
+        hold = length is not None and length <= self._longest
+        stream = await LineStream.begin(request, hold=hold)
         request[RECORD] = {"kind": name}
         importing = _Import(self._store, self._lookups, self._api, kind, query)
         problem: Problem | None = None

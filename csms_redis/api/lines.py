@@ -11,6 +11,7 @@ from csms_redis.lookup.front.response_heads import CACHING
 JSON_LINES = "application/jsonl"
 
 _WRITTEN_TOGETHER = 2**14  # bytes
+_MOST_HELD = 2**20  # bytes
 
 
 async def read_lines(
@@ -58,16 +59,25 @@ class LineStream:
         response: the answer.
     """
 
-    def __init__(self, response: web.StreamResponse, *, has_body: bool) -> None:
-        """Write to an answer that is begun; `begin` makes one."""
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, *, is_held: bool
+    ) -> None:
+        """Write to an answer; `begin` makes one."""
         self.response = response
-        self._has_body = has_body
+        self._request = request
+        self._is_held = is_held
         self._waiting: list[bytes] = []
         self._size = 0
 
     @classmethod
-    async def begin(cls, request: web.Request) -> "LineStream":
-        """Begin the answer to a request."""
+    async def begin(cls, request: web.Request, *, hold: bool = False) -> "LineStream":
+        """Begin the answer to a request.
+
+        Args:
+            request: that is answered.
+            hold: whether it is to be sent when it is whole: some balancers send no more of a body
+                once its answer has begun. A long one is sent sooner.
+        """
         response = web.StreamResponse(
             headers={
                 "Content-Type": JSON_LINES,
@@ -78,8 +88,9 @@ class LineStream:
         protocol = request.protocol
         if isinstance(protocol, StatusRequestHandler) and protocol.closes:
             response.force_close()  # its head says so
-        await response.prepare(request)
-        return cls(response, has_body=request.method != "HEAD")
+        if not hold:
+            await response.prepare(request)
+        return cls(request, response, is_held=hold)
 
     async def write(self, line: bytes, *, at_once: bool = False) -> None:
         """Write a line, or several that are joined; wait while the client takes no more.
@@ -93,7 +104,10 @@ class LineStream:
         """
         self._waiting.append(line)
         self._size += len(line)
-        if at_once or self._size > _WRITTEN_TOGETHER:
+        if self._is_held:
+            if self._size > _MOST_HELD:
+                await self._release()
+        elif at_once or self._size > _WRITTEN_TOGETHER:
             await self._flush()
 
     async def end(self, line: bytes | None = None) -> None:
@@ -104,11 +118,18 @@ class LineStream:
         """
         if line is not None:
             self._waiting.append(line)
+        if self._is_held:
+            await self._release()
         await self._flush()
         await self.response.write_eof()
 
+    async def _release(self) -> None:
+        self._is_held = False
+        await self.response.prepare(self._request)
+        await self._flush()
+
     async def _flush(self) -> None:
-        if self._waiting and self._has_body:
+        if self._waiting and self._request.method != "HEAD":
             data = b"\n".join((*self._waiting, b""))
             self._waiting, self._size = [], 0
             await self.response.write(data)

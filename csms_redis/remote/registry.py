@@ -19,7 +19,7 @@ from csms_redis.rows.kinds import CREDENTIAL, KINDS, Kind
 from csms_redis.settings import ApiSettings
 
 _LINES = "application/jsonl"
-_MOST_BYTES = 900_000  # of one request; nginx lets 1 MiB pass unless it is told otherwise
+_MOST_BYTES = 200_000  # of one request; balancers let 256 KiB pass, as `server.max_body` says
 _NAMES = {kind.resource: name for name, kind in KINDS.items()}
 _UPDATED = b"lastUpdated"
 _BROKE_OFF = "The service broke off. Some rows may have been written."

@@ -22,6 +22,7 @@ from tests.support.topologies.topology import Topology
 
 _CONTRACT = {
     "test_blocking",
+    "test_bulk_deployed",
     "test_certificates",
     "test_cursors",
     "test_errors",

@@ -282,6 +282,37 @@ class TestStreaming:
             assert b'"written":4' in upload.read_until(b"0\r\n\r\n")
             assert upload.read_until(b"more") == b""
 
+    def test_a_short_body_is_answered_when_it_was_read(
+        self, service: Service, redis: Redis
+    ) -> None:
+        """Its length is told: nginx sends no more of it once the answer has begun."""
+        with socket.create_connection((service.host, service.port), timeout=20) as client:
+            rows = b"".join(b'{"csId":"s%d","securityProfile":2}\n' % number for number in range(9))
+            head = f"POST {STATIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(rows)}\r\n\r\n"
+            client.sendall(head.encode() + rows[:-1])
+            wait_for(lambda: redis.exists("cs:s7"), "what has arrived is written")
+            client.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            client.settimeout(20)
+            client.sendall(rows[-1:])
+            received = b""
+            while not received.endswith(b"0\r\n\r\n"):
+                received += client.recv(4096)
+            assert b'"written":9' in received
+
+    def test_a_long_body_is_answered_meanwhile(self, service: Service, redis: Redis) -> None:
+        """Longer than `server.max_body`, though its length is told."""
+        del redis
+        with socket.create_connection((service.host, service.port), timeout=20) as client:
+            head = f"POST {STATIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: 4097\r\n\r\n"
+            client.sendall(head.encode() + b'{"csId":"s1","securityProfile":2}\n')
+            received = b""
+            while b'{"done":1}' not in received:
+                data = client.recv(4096)
+                assert data
+                received += data
+
     def test_a_row_in_many_pieces(self, service: Service, redis: Redis) -> None:
         upload = Upload(service)
         with upload.socket:

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import json
 import signal
 import socket
 import subprocess
@@ -175,6 +176,19 @@ async def test_no_lookup_fails_while_one_hangs(
     say(f"hung behind {balancer.name}: {load}")
     assert load.failed == []
     assert await load.check() == []
+
+
+@BALANCERS
+def test_an_import_goes_through(balancer: Balancer, replicas: Replicas, load: Load) -> None:
+    """As the commands send it: in portions of which each is as long as any body may be."""
+    del balancer
+    rows = [b'{"csId":"b%d","securityProfile":2}\n' % number for number in range(7000)]
+    body = b"".join(rows)
+    assert 2**18 * 0.9 < len(body) < 2**18
+    for port in (load.port, *replicas.ports):
+        reply = request(port, "POST", "/api/v0/bulk/stations", body)
+        last = json.loads(reply.body.splitlines()[-1])
+        assert last["counts"]["written"] == len(rows)
 
 
 class Upstream(http.server.ThreadingHTTPServer):

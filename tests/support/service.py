@@ -78,11 +78,14 @@ def request(
     *,
     timeout: float = 20,
 ) -> Reply:
-    """Send one request on a connection of its own; `body` goes as JSON."""
+    """Send one request on a connection of its own; `body` goes as JSON, bytes as JSON Lines."""
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
     try:
-        sent = None if body is None else json.dumps(body)
-        connection.request(method, path, sent, {"Content-Type": "application/json"})
+        if isinstance(body, bytes):
+            connection.request(method, path, body, {"Content-Type": "application/jsonl"})
+        else:
+            sent = None if body is None else json.dumps(body)
+            connection.request(method, path, sent, {"Content-Type": "application/json"})
         response = connection.getresponse()
         return Reply(response.status, response.read())
     finally:
