@@ -9,7 +9,7 @@ import re
 import tomllib
 from difflib import get_close_matches
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -59,6 +59,18 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _network(value: Any) -> IPv4Network | IPv6Network:
+    """Read a network by itself: pydantic names each kind of a union by how it is built."""
+    try:
+        network = ip_network("" if isinstance(value, int) else str(value), strict=False)
+    except ValueError:
+        raise ValueError("must be a network, as 10.0.0.0/8 or fd00::/8") from None
+    if int(network.network_address) != int(ip_interface(str(value))):
+        raise ValueError("must be the network itself, as 10.0.0.0/8 and not 10.0.0.7/8")
+    return network
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=86_400, allow_inf_nan=False)]
 Timeout = Annotated[float, BeforeValidator(_number), Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -96,7 +108,7 @@ class ServerSettings(_Section):
     drain_timeout: Seconds = 15
     reuse_port: bool = False
     ready_without_redis: bool = True
-    trusted_proxies: list[IPv4Network | IPv6Network] = []
+    trusted_proxies: list[Network] = []
     tls: TlsSettings = TlsSettings()
 
 
@@ -317,7 +329,7 @@ def _meant(name: str) -> str | None:
 
 def _one_line(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if problem["type"] == "extra_forbidden":
         return f"{where}: no such setting; config.toml lists them all"
     if where in Settings.model_fields:

@@ -150,6 +150,17 @@ class TestWhereTheyComeFrom:
             assert service.url == f"http://127.0.0.1:{port}"
 
 
+PROXY = "server.trusted_proxies.0:"
+BAD_NETWORKS = {
+    '"10.0.0.7/8"': "the network itself, as 10.0.0.0/8 and not 10.0.0.7/8",
+    '"fd00::7/8"': "the network itself",
+    '"proxy"': "a network, as 10.0.0.0/8 or fd00::/8",
+    '"10.0.0.0/8,fd00::/8"': "a network",
+    "5": "a network",
+    "true": "a network",
+}
+
+
 class TestWrongSettings:
     """One line that names the setting, and no value: it may be secret."""
 
@@ -162,6 +173,11 @@ class TestWrongSettings:
             ("[server]\nport = -1", "server.port: "),
             ("[server]\nport = 1.5", "server.port: "),
             ("[server]\nhost = 1", "server.host: "),
+            *(
+                (f"[server]\ntrusted_proxies = [{wrong}]", f"{PROXY} must be {rule}")
+                for wrong, rule in BAD_NETWORKS.items()
+            ),
+            ("[auth.clients.'a b']\nroles = ['gateway']", "auth.clients.a b: must match "),
             ("[server]\nbacklog = 0", "server.backlog: "),
             ("[server]\nkeepalive_timeout = nan", "server.keepalive_timeout: "),
             ("[server]\nkeepalive_timeout = inf", "server.keepalive_timeout: "),
