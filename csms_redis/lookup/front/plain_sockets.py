@@ -13,6 +13,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from csms_redis.lookup.front.arrived import has_arrived
 from csms_redis.lookup.front.connections import SWEEP, Connections, Queue
 from csms_redis.lookup.front.from_memory import FromMemory
 from csms_redis.lookup.front.plain_transport import (
@@ -177,20 +178,20 @@ class PlainSocket(asyncio.BaseTransport):
 
     def timed_out(self) -> None:
         """End it."""
-        self._close()
+        self._close_idle()
 
     def give_way(self) -> None:
         """End it, for there are too many."""
         self._close()
 
     def drain(self, since: float) -> None:
-        """Close when idle since then (monotonic seconds), else with the next answer.
+        """Close when idle since then (monotonic seconds), else with the next answer."""
+        if self._since <= since:
+            self._close_idle()
 
-        A request that has arrived is answered, for to close then would reset the connection.
-        """
-        if self._queue is not None and self._since <= since:
-            self.read()
-        if self._queue is not None and self._since <= since:
+    def _close_idle(self) -> None:
+        """Close, unless something has arrived, which is read in a moment."""
+        if self._queue is not None and not has_arrived(self._socket):
             self._close()
 
     def abort(self) -> None:

@@ -109,11 +109,6 @@ class PlainTransport(asyncio.Transport):
             return
         self._give(data)
 
-    def read_at_once(self) -> None:
-        """Give the protocol what has arrived, though the event loop has not told of it yet."""
-        if self._state is READING:
-            self.read()
-
     def _give(self, data: bytes) -> None:
         try:
             if data:
@@ -206,11 +201,11 @@ class PlainTransport(asyncio.Transport):
             self._watch()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The address at the other end, `peername`; nothing else is asked for."""
+        """The address at the other end, `peername`, and the `socket`; nothing else is asked for."""
         if name == "peername" and self._state is not CLOSED:
             with suppress(OSError):
                 return self._socket.getpeername()
-        return default
+        return self._socket if name == "socket" and self._state is READING else default
 
     def _close(self) -> None:
         if self._state is READING:

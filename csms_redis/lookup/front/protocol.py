@@ -28,6 +28,7 @@ from csms_redis.lookup.answers import (
     status_tail,
     without_body,
 )
+from csms_redis.lookup.front.arrived import has_arrived
 from csms_redis.lookup.front.connection import (
     CLOSING,
     HANDED_OVER,
@@ -440,6 +441,8 @@ class LookupProtocol(ClientConnection):
             else:
                 self._leave_queue()
                 self._wait_for_aiohttp()
+        elif self._is_idle:
+            self._close_idle()
         else:
             if self._state is LEFT or self._buffer:
                 begun = self._buffer or self._handed_over.aiohttp.begun
@@ -453,6 +456,15 @@ class LookupProtocol(ClientConnection):
         """Whether it waits for a request of which nothing was read yet."""
         return self._state is READY and not self._buffer
 
+    def _close_idle(self) -> None:
+        """Close, unless something has arrived, which is read in a moment."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            ours = transport.get_extra_info("socket")
+            if ours is not None and has_arrived(ours):
+                return
+        self.close()
+
     def drain(self, since: float) -> None:
         """Close when idle since then (monotonic seconds), else with the next answer.
 
@@ -464,10 +476,7 @@ class LookupProtocol(ClientConnection):
                 self.close()
         elif self._is_idle:
             if self._waiting_since <= since:
-                if isinstance(self._transport, PlainTransport):
-                    self._transport.read_at_once()  # to close then would reset the connection
-                if self._is_idle:
-                    self.close()
+                self._close_idle()
         elif self._state is LOOKING_UP:
             self._style = Style(self._style | CLOSES)
         elif self._handover is not None:

@@ -442,6 +442,37 @@ def test_an_idle_one_closes_when_its_time_is_over(
     run(test)
 
 
+@pytest.mark.parametrize("connect", [plain, transported])
+@pytest.mark.parametrize("before", [station("gone"), station("nobody")])
+def test_what_has_arrived_at_the_end_of_its_time_is_answered(
+    run: Run, monkeypatch: pytest.MonkeyPatch, connect: Connect, before: bytes
+) -> None:
+    """Though nobody has read it yet; and the connection stays."""
+    clock = Clock()
+    set_clock(monkeypatch, clock)
+
+    async def test(site: Site) -> None:
+        site.lookups.forget(b"/api/v0/cs/gone/auth")
+        for request in (station("cs001"), CLOSE):
+            with ExitStack() as stack:
+                client, accepted = pair(stack)
+                client.sendall(before)
+                await connect(site, accepted)
+                assert (await received(client))[1] == "open"
+                client.sendall(request)
+                clock.now += KEEPALIVE_TIMEOUT
+                site.lookup_server.sweep()
+                found, end = await received(client)
+                assert found.count(b"HTTP/1.1 ") == 1
+                assert end == ("closed" if request == CLOSE else "open")
+                clock.now += KEEPALIVE_TIMEOUT
+                site.lookup_server.sweep()
+                assert await received(client) == (b"", "closed")
+        assert len(site.lookup_server.connections) == 0
+
+    run(test)
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_fault_of_memory_ends_one_connection(
     run: Run, monkeypatch: pytest.MonkeyPatch, *, kept: bool
@@ -499,9 +530,12 @@ def test_a_fault_of_the_registry_ends_one_connection(
     run(test)
 
 
+@pytest.mark.parametrize("connect", [plain, transported])
 @pytest.mark.parametrize("before", [station("cs001"), station("nobody")])
-@pytest.mark.parametrize("request_", [station("cs001"), get(SLOW), REGISTER])
-def test_a_drain_answers_what_has_arrived(run: Run, before: bytes, request_: bytes) -> None:
+@pytest.mark.parametrize("request_", [get(SLOW), REGISTER])
+def test_a_drain_answers_what_has_arrived(
+    run: Run, connect: Connect, before: bytes, request_: bytes
+) -> None:
     """Though nobody has read it yet when the idle connections are closed."""
 
     async def test(site: Site) -> None:
@@ -510,7 +544,7 @@ def test_a_drain_answers_what_has_arrived(run: Run, before: bytes, request_: byt
         with ExitStack() as stack:
             client, accepted = pair(stack)
             client.sendall(before)
-            await plain(site, accepted)
+            await connect(site, accepted)
             assert (await received(client))[1] == "open"
             site.lookup_server.begin_drain()
             client.sendall(request_)
