@@ -64,6 +64,8 @@ ODD = {
     },
     "numbers": Release(merged(PRODUCTION, ALL, NUMBERS)),
     "plain": Release(with_all(*PLAIN)),
+    "production": Release(PRODUCTION),
+    "monitored": Release(merged(PRODUCTION, with_all("service-monitor"))),
     "placed": Release(PLACED),
     "port": with_settings(server={"port": 9500}),
     "drains": with_settings(server={"drain_delay": 20, "drain_timeout": 60.5}),
@@ -281,6 +283,30 @@ def test_a_mistake_is_refused(case: str, rendered: Helm) -> None:
     assert made.manifests.all == []
     assert said in made.error
     assert "verysecret" not in made.error
+
+
+@pytest.mark.parametrize("case", ["production", "monitored"])
+def test_production_says_what_it_wants(case: str, rendered: Helm) -> None:
+    """What comes from elsewhere, with its keys: a packaged chart has no page beside it."""
+    made = rendered.releases[case].manifests
+    ours = {one["metadata"]["name"] for one in made.of("ConfigMap")}
+    said = dict(
+        re.findall(
+            r"(?m)^#   (?:Secret|ConfigMap) (\S+) +(.*(?:\n#      .*)*)",
+            (CHART / "values-production.yaml").read_text("utf-8"),
+        )
+    )
+    for volume in made.pods["csms-redis"]["volumes"]:
+        name = volume.get("secret", {}).get("secretName") or volume["configMap"]["name"]
+        assert name in ours | set(said)
+    files = re.findall(
+        r"/run/secrets/csms-redis/([\w-]+)", str(made.get("ConfigMap", "csms-redis-environment"))
+    )
+    assert set(files) <= set(re.findall(r"[\w-]+", said["csms-redis"]))
+    for monitor in made.of("ServiceMonitor"):
+        [endpoint] = monitor["spec"]["endpoints"]
+        for one in (*endpoint["basicAuth"].values(), endpoint["tlsConfig"]["ca"]["secret"]):
+            assert one["key"] in said[one["name"]]
 
 
 def test_each_setting_is_in_the_schema() -> None:
