@@ -17,6 +17,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 PROXY_2 = b"\r\n\r\n\0\r\nQUIT\n"
 OF_127_0_0_1 = b"\x7f\0\0\1\x7f\0\0\1\x04\xd2\x24\xc2"
+# which methods OpenSSL knows for HTTP (its pull request 26968)
+DELETE_SPEAKS = "HTTP without TLS" if ssl.OPENSSL_VERSION_INFO >= (3, 5) else "no TLS"
 
 
 def client_hello() -> bytes:
@@ -144,7 +146,8 @@ def secured(authority: Authority) -> Iterator[Service]:
     [
         (GET, "HTTP without TLS"),
         (b"POST /api/v0/token HTTP/1.1\r\n\r\n", "HTTP without TLS"),
-        (b"DELETE /api/v0/token/x HTTP/1.1\r\n\r\n", "no TLS"),
+        (b"DELETE /api/v0/token/x HTTP/1.1\r\n\r\n", DELETE_SPEAKS),
+        (b"CONNECT localhost:443 HTTP/1.1\r\n\r\n", "HTTP without TLS"),
         (PREFACE, "no TLS"),
         (b"PROXY TCP4 127.0.0.1 127.0.0.1 1234 9410\r\n", "no TLS"),
         (PROXY_2 + b"\x20\0\0\0", "no TLS"),

@@ -43,7 +43,11 @@ _BEGINNINGS: Final = {
     b"PROXY ": _PROXY,  # version 1, and below 2: HAProxy's doc/proxy-protocol.txt, 2.1 and 2.2
     b"\r\n\r\n\0\r\nQUIT\n": _PROXY,
 }
-_TLS_FAILURES: Final = {"HTTP_REQUEST": _NO_TLS, "WRONG_VERSION_NUMBER": _NEITHER}
+_TLS_FAILURES: Final = {
+    "HTTP_REQUEST": _NO_TLS,  # DELETE, PATCH and OPTIONS are known to OpenSSL 3.5 and newer only
+    "HTTPS_PROXY_REQUEST": _NO_TLS,  # CONNECT
+    "WRONG_VERSION_NUMBER": _NEITHER,
+}
 
 
 def of_request(begun: bytes) -> OtherProtocol | None:
