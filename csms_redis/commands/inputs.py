@@ -48,6 +48,22 @@ def read_password(*, in_hex: bool = False) -> bytes:
     return password_of(without_line_end(sys.stdin.buffer.read()), in_hex=in_hex)
 
 
+def ask_hidden(question: str, instead: str, *, twice: bool = False) -> str:
+    """Ask at the terminal for what is not shown while it is typed.
+
+    Args:
+        question: without a colon.
+        instead: what to do with what is not UTF-8.
+        twice: whether it must be typed again.
+    """
+    try:
+        typed: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
+    except UnicodeDecodeError:  # getpass reads the terminal as UTF-8 only
+        click.echo(err=True)  # and has left the question's line open
+        exit_with(f"what was typed is not UTF-8; {instead}")
+    return typed
+
+
 def without_line_end(content: bytes) -> bytes:
     """What a password's file has, without the one line end that is not part of it."""
     return content.removesuffix(b"\n").removesuffix(b"\r")

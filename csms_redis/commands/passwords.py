@@ -13,6 +13,7 @@ from csms_redis.access.secret import new_secret
 from csms_redis.commands.exits import exit_with
 from csms_redis.commands.inputs import (
     Command,
+    ask_hidden,
     hex_option,
     password_of,
     read_password,
@@ -108,10 +109,8 @@ def password_options(*, asked_for: bool) -> Callable[[Command], Command]:
 
 def ask_password(*, in_hex: bool) -> bytes:
     """Ask for a password at the terminal, twice."""
-    try:
-        typed = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    except UnicodeDecodeError:  # getpass reads the terminal as UTF-8 only
-        exit_with("what was typed is not UTF-8; send the password to standard input, or use --hex")
+    instead = "send the password to standard input, or use --hex"
+    typed = ask_hidden("Password", instead, twice=True)
     return password_of(typed.encode(), in_hex=in_hex)
 
 

@@ -13,7 +13,13 @@ from click.core import ParameterSource
 from pydantic import SecretStr
 
 from csms_redis.commands.exits import exit_with
-from csms_redis.commands.inputs import Command, config_option, read_settings, without_line_end
+from csms_redis.commands.inputs import (
+    Command,
+    ask_hidden,
+    config_option,
+    read_settings,
+    without_line_end,
+)
 from csms_redis.commands.places import Place, RedisPlace
 from csms_redis.remote.address import BadAddress, ServiceAddress
 
@@ -138,7 +144,7 @@ def _secret(user: str | None, file: Path | None) -> SecretStr | None:
         raise click.UsageError(
             f"say where the secret of --user comes from: --secret-file, or {_SECRET_VARIABLE}"
         )
-    return SecretStr(click.prompt(f"Secret of {user}", hide_input=True, err=True))
+    return SecretStr(ask_hidden(f"Secret of {user}", "use --secret-file"))
 
 
 def _read_secret(path: Path) -> str:

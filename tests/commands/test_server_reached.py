@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from csms_redis.access.secret import hash_of, new_secret
 from tests.conftest import Service, Valkey, running_service, wait_for
 from tests.support.commands import ran
+from tests.support.terminal import Terminal
 from tests.support.topologies.authority import Authority
 
 
@@ -59,6 +61,41 @@ class TestWhoMay:
         checked = ran(tmp_path, {}, "check", *url)
         assert (checked.returncode, checked.stdout.split()[:2]) == (1, ["error", "server"])
 
+    def test_a_terminal_is_asked(self, guarded: "Guarded", tmp_path: Path) -> None:
+        """Until something is typed, which is not shown; what the command prints stands apart."""
+        with guarded.asking(tmp_path, stdout=subprocess.PIPE) as terminal:
+            for typed in ("\n", f"{guarded.operator}\n"):
+                terminal.expect("Secret of ops: ")
+                terminal.type(typed.encode())
+            assert terminal.rest().split() == ["Secret", "of", "ops:"] * 2
+            assert terminal.process.stdout is not None
+            assert terminal.process.stdout.read().split()[:1] == [b"csId"]
+            assert terminal.process.wait(20) == 0
+
+    @pytest.mark.parametrize(
+        ("typed", "told"),
+        [
+            (b"begun\x03", "Aborted!"),  # Ctrl-C
+            (b"\x04", "Aborted!"),  # Ctrl-D
+            (b"not the secret\n", "credentials are wrong"),
+            (b"\xff\xfe\n", "csms-redis: what was typed is not UTF-8; use --secret-file"),
+        ],
+        ids=["ctrl-c", "ctrl-d", "wrong", "not-utf-8"],
+    )
+    def test_what_else_is_typed(
+        self, guarded: "Guarded", tmp_path: Path, typed: bytes, told: str
+    ) -> None:
+        """One line and exit code 1; nothing that was typed is shown."""
+        with guarded.asking(tmp_path) as terminal:
+            terminal.expect("Secret of ops: ")
+            terminal.type(typed)
+            _, line = terminal.rest().split("\r\n", 1)
+            assert terminal.process.wait(20) == 1
+        assert line.count("\r\n") == 1
+        assert told in line
+        assert "not the secret" not in terminal.shown
+        assert "begun" not in terminal.shown
+
     def test_credentials_need_both_roles(self, guarded: "Guarded", tmp_path: Path) -> None:
         """What stations prove themselves with is the gateway's to read, and many only with both."""
         words = ("export", "stations", "out.jsonl", "--server", guarded.service.url)
@@ -84,6 +121,11 @@ class Guarded(NamedTuple):
     operator: str
     gateway: str
     both: str
+
+    def asking(self, home: Path, stdout: int | None = None) -> Terminal:
+        """A command at a terminal that is told who asks, and not the secret."""
+        words = ("station", "list", "--server", self.service.url, "--user", "ops")
+        return Terminal(*words, cwd=home, stdout=stdout)
 
 
 @pytest.fixture(scope="module")
