@@ -116,20 +116,23 @@ class RefusedStore:
         self._process = token_hex(6)
         self._field = b""
         self._named = 0.0  # when the field got its name
+        self._tidied = False  # whether there was a write since then, which removes what is too much
 
     async def write(self, report: Sequence[RefusedId]) -> bool:
         """Put this process's report in the place of its last one; whether Redis took it."""
         now = time()
-        commands: list[Command] = []
         if now - self._named > _NEW_FIELD:
-            former, self._field = self._field, f"{int(now)}-{self._process}".encode()
+            self._field = f"{int(now)}-{self._process}".encode()
             self._named = now
-            gone = self._gone(await self._fields(), now)
-            if gone := [*gone, former] if former else gone:
-                commands.append(("HDEL", self._key, *gone))
+            self._tidied = False
         value = orjson.dumps([_listed(one) for one in report])
-        commands.insert(0, ("HSET", self._key, self._field, value))
-        return await self._ask(commands) is not None
+        commands: list[Command] = [("HSET", self._key, self._field, value)]
+        if not self._tidied and (gone := self._gone(await self._fields(), now)):
+            commands.append(("HDEL", self._key, *gone))
+        if await self._ask(commands) is None:
+            return False
+        self._tidied = True
+        return True
 
     async def read(self) -> list[list[RefusedId]]:
         """The reports of the other processes; fewer, or none, where Redis does not give them."""
@@ -202,13 +205,16 @@ class RefusedStore:
         return [] if said is None else list(said[0])
 
     def _gone(self, fields: list[bytes], now: float) -> list[bytes]:
-        """The fields of processes that wrote nothing for long, and of the oldest of too many."""
+        """The fields that this process had, of those that wrote nothing for long, of too many."""
+        own = f"-{self._process}".encode()
         named = {field: _when(field) for field in fields if field != self._field}
         by_age = sorted(named, key=lambda field: named[field], reverse=True)
         return [
             field
             for place, field in enumerate(by_age, 1)
-            if place >= MOST_PROCESSES or named[field] < now - LATELY - _NEW_FIELD
+            if field.endswith(own)
+            or place >= MOST_PROCESSES
+            or named[field] < now - LATELY - _NEW_FIELD
         ]
 
     async def _ask(self, commands: list[Command]) -> list[Any] | None:

@@ -20,6 +20,7 @@ from tests.conftest import (
     wait_for,
 )
 from tests.support.commands import command, records
+from tests.support.refused import knock, refused, until_reached
 
 KNOWN = {"securityProfile": 1, "base64SHA256Password": password_hash("secret")}
 CLIENTS = json.dumps(
@@ -52,22 +53,6 @@ def pair(valkey: Valkey) -> Iterator[list[Service]]:
 def redis(valkey: Valkey) -> Iterator[Redis]:
     with Redis(unix_socket_path=valkey.socket, decode_responses=True) as client:
         yield client
-
-
-def until_reached(service: Service) -> None:
-    wait_for(lambda: service.get("/cs").status == 200, "Redis is reached")
-
-
-def refused(service: Service, query: str = "") -> dict[str, dict[str, Any]]:
-    reply = service.get(f"/refused{query}")
-    assert reply.status == 200, reply.body
-    assert reply.headers["Cache-Control"] == "no-store"
-    return {one["csId"]: one for one in reply.json}
-
-
-def knock(service: Service, segment: str, times: int = 1) -> None:
-    for _ in range(times):
-        assert service.get(f"/cs/{segment}/auth").status == 404
 
 
 def test_who_is_refused_and_why(pair: list[Service]) -> None:
