@@ -25,8 +25,12 @@ class Forwarding(NamedTuple):
 
 def peer_of(transport: asyncio.BaseTransport | None) -> str:
     """Give the address at the other end of a connection; empty on a Unix socket."""
-    peer = transport and transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    return address_in(transport and transport.get_extra_info("peername"))
+
+
+def address_in(peername: object) -> str:
+    """Give the address in a connection's `peername`; empty on a Unix socket."""
+    return str(peername[0]) if isinstance(peername, tuple) else ""
 
 
 def plain(address: str) -> str:

@@ -167,24 +167,19 @@ class AccessControl:
         problem = Forbidden(f"This needs the role {role}, which this client does not have.")
         raise Refused(problem, client=client.name)
 
-    def caller(
-        self,
-        authorization: bytes | None,
-        transport: asyncio.BaseTransport | None,
-        forwarding: Forwarding,
-    ) -> str:
+    def caller(self, authorization: bytes | None, peer: str, forwarding: Forwarding) -> str:
         """Who sent a request that was admitted: a client's name, or where it comes from.
 
         Args:
             authorization: the value of its `Authorization` header.
-            transport: the connection that it came over; None where that has ended.
+            peer: the address at the other end of its connection.
             forwarding: where proxies say that it comes from.
         """
         if self._clients is not None and authorization is not None:
             client = self._recognised.get(authorization) or self._recognise(authorization)
             if client is not None:
                 return client.name
-        return self.origin(peer_of(transport), forwarding)
+        return self.origin(peer, forwarding)
 
     def _reason(
         self, authorization: bytes | None, client: Client | None

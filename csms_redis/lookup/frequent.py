@@ -12,6 +12,7 @@ Python, and neither keeps when an id came and from whom, so that half of this wo
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable
+from heapq import heapify, heappush, heapreplace
 
 
 class Seen:
@@ -34,6 +35,11 @@ class Seen:
         self.first = self.last = first
         self.client = client
 
+    @property
+    def least(self) -> int:
+        """How often it came, at least."""
+        return self.count - self.error
+
 
 class Frequent:
     """Counts ids, of which it keeps the most frequent and the latest."""
@@ -52,8 +58,9 @@ class Frequent:
         self._mask = cells - 1
         self._table: dict[str, Seen] = {}
         self._latest: OrderedDict[str, Seen] = OrderedDict()
-        self._least = 0  # the least count in the table, when it was looked for last
-        self._leavers: list[str] = []  # ids of the table that had it
+        # those in the table, each once, as they were when they came here: the first may have been
+        # counted since, so that it belongs further behind
+        self._by_count: list[tuple[int, float, str]] = []
 
     def add(self, id_: str, client: str, now: float, weight: int = 1) -> None:
         """Count an id.
@@ -74,8 +81,11 @@ class Frequent:
         before = self._cells[cell]
         if len(self._table) < self._most:
             self._table[id_] = self._entry(id_, before, weight, now, client)
+            heappush(self._by_count, (before + weight, now, id_))
         elif before + weight > self._least_count():
-            self._replace(id_, self._entry(id_, before, weight, now, client))
+            _, _, leaver = heapreplace(self._by_count, (before + weight, now, id_))
+            self._leave(leaver)
+            self._table[id_] = self._entry(id_, before, weight, now, client)
         else:
             self._cells[cell] = before + weight
             late = self._latest.get(id_)
@@ -95,7 +105,8 @@ class Frequent:
             for id_ in [id_ for id_, seen in kept.items() if seen.last < before]:
                 del kept[id_]
         self._cells = array("Q", bytes(8 * len(self._cells)))
-        self._leavers = []
+        self._by_count = [(seen.count, seen.last, id_) for id_, seen in self._table.items()]
+        heapify(self._by_count)
 
     def items(self) -> Iterable[tuple[str, Seen]]:
         """The ids that are kept, in no order."""
@@ -110,25 +121,15 @@ class Frequent:
         return seen
 
     def _least_count(self) -> int:
-        """The least count in the table, which is never too high; found anew when nobody has it."""
-        table = self._table
-        while self._leavers:
-            seen = table.get(self._leavers[-1])
-            if seen is not None and seen.count == self._least:
-                return self._least
-            self._leavers.pop()
-        self._least = min(seen.count for seen in table.values())
-        # those that came last stay longest
-        self._leavers = sorted(
-            (id_ for id_, seen in table.items() if seen.count == self._least),
-            key=lambda id_: table[id_].last,
-            reverse=True,
-        )
-        return self._least
+        """The least count in the table; the first of `_by_count` has it then, who came first."""
+        while True:
+            count, _, id_ = self._by_count[0]
+            seen = self._table[id_]
+            if seen.count == count:
+                return count
+            heapreplace(self._by_count, (seen.count, seen.last, id_))
 
-    def _replace(self, id_: str, seen: Seen) -> None:
-        """Put an id in the place of one that has the least count, which `_least_count` found."""
-        leaver = self._leavers.pop()
-        cell = hash(leaver) & self._mask
-        self._cells[cell] = max(self._cells[cell], self._table.pop(leaver).count)
-        self._table[id_] = seen
+    def _leave(self, id_: str) -> None:
+        """Take an id out of the table, and count it among the others."""
+        cell = hash(id_) & self._mask
+        self._cells[cell] = max(self._cells[cell], self._table.pop(id_).count)

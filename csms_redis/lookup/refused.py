@@ -2,7 +2,9 @@
 
 A refusal costs the lookup the next value of an iterator. Only when that ends is a refusal looked
 at; how many values it has follows how many refusals there are, so that a thousand a second are
-looked at even in a flood, each for as many as were passed over.
+looked at even in a flood, each for as many as were passed over. One that is looked at is only
+noted: what is noted is read and counted together, because between two lookups each would find the
+processor's caches without what it needs.
 """
 
 import asyncio
@@ -13,12 +15,12 @@ from random import random
 from time import monotonic, time
 from urllib.parse import quote
 
-from csms_redis.access.addresses import Forwarding
+from csms_redis.access.addresses import Forwarding, address_in
 from csms_redis.access.control import AccessControl
 from csms_redis.contract.identifiers import decode_segment
 from csms_redis.contract.operations import BASE_PATH
 from csms_redis.lookup import targets
-from csms_redis.lookup.frequent import Frequent
+from csms_redis.lookup.frequent import Frequent, Seen
 from csms_redis.lookup.front.request_heads import read_head
 from csms_redis.registry.refused import LATELY, RefusedId, RefusedStore, merged
 from csms_redis.registry.stations import STATION
@@ -29,13 +31,18 @@ MOST_LOOKED_AT = 1000
 REPORTED = 100
 """How many of the most frequent ids other processes are told of; beside them the latest."""
 
+_TOGETHER = 64  # refusals that are counted together
 _LATEST = 50
 _TICK = 1.0  # seconds between two reports, at least
 _BUSY = 5.0  # seconds between two while refusals go on
 _FORGET = 600.0  # seconds after which what is counted of other ids is forgotten
 _MOST_ID = 200  # characters
 _BEFORE, _AFTER = f"GET {BASE_PATH}/cs/".encode(), b"/auth"
-_PLAIN = re.compile(targets.ROUTES[0].plain)  # ids that stand in a path as they are
+# the lookup of an id that stands in the path as it is
+_PLAIN = re.compile(
+    b"%b(%b)%b HTTP/1" % (re.escape(_BEFORE), targets.ROUTES[0].plain, re.escape(_AFTER))
+)
+_NO_PROXY = Forwarding("", "")
 _MALFORMED = "\0"  # no id of a station begins with it
 
 
@@ -55,14 +62,18 @@ class RefusedStations:
         """
         self.turns: Iterator[bool] = iter(())
         self._access_control = access_control
+        self._noted: list[tuple[bytes, object]] = []  # requests, and who was at the other end
+        self._turns_to_come: list[Iterator[bool]] = []
         self._stride = 1  # for how many refusals one stands that is looked at
         self._looked_at = 0  # in this second
+        self._there_were = 0  # refusals in this second
+        self._second_began = self._noting_began = self._forgot = monotonic()
         self._seen = Frequent(latest=_LATEST)
         self._changed = False
-        self._forgot = monotonic()
 
     def lately(self) -> int:
         """How many of the ids that are kept were refused within ten minutes."""
+        self._count()
         since = time() - _FORGET
         return sum(seen.last >= since for _, seen in self._seen.items())
 
@@ -73,62 +84,50 @@ class RefusedStations:
             request: from its first byte to the end of its head.
             transport: the connection that it came over.
         """
-        weight = self._next()
-        target_end = request.find(b" HTTP/1.", len(_BEFORE))
-        target = request[:target_end]
-        if not target.startswith(_BEFORE) or not target.endswith(_AFTER):
-            return
-        if self._access_control.knows_by_address:
-            client = self._access_control.caller(None, transport, Forwarding("", ""))
+        # now, for the connection may be closed when they are counted
+        self._noted.append((request, transport and transport.get_extra_info("peername")))
+        if self._turns_to_come:
+            self.turns = self._turns_to_come.pop()
         else:
-            head = read_head(request)
-            if isinstance(head, str):  # the front has read it before
-                return
-            client = self._access_control.caller(head.authorization, transport, head.forwarding)
-        self.add(target[len(_BEFORE) : -len(_AFTER)], client, weight)
+            self._keep_pace(self._count())
+            self._begin_turns()
 
-    def add(self, segment: bytes | str, client: str, weight: int = 1) -> None:
+    def add(self, segment: bytes | str, client: str) -> None:
         """Count a refusal.
 
         Args:
             segment: the id as it stands in the path.
             client: who asked.
-            weight: for how many it stands.
         """
-        if type(segment) is bytes and _PLAIN.fullmatch(segment):  # a third of the time
-            id_: str | None = segment.decode()
-        else:
-            id_ = STATION.read_id(segment)
-        if id_ is None:
-            text = decode_segment(segment)
-            raw = segment.decode("ascii", "replace") if isinstance(segment, bytes) else segment
-            id_ = _MALFORMED + (raw if text is None else quote(text, safe="/:@"))[:_MOST_ID]
-        self._seen.add(id_, client, time(), weight)
+        self._count()
+        self._seen.add(_id_of(segment), client, time())
         self._changed = True
 
     def report(self) -> list[RefusedId]:
         """The ids that were refused here lately: the most frequent, and the latest."""
-        every = [
-            RefusedId(
-                id_.removeprefix(_MALFORMED),
-                id_.startswith(_MALFORMED),
-                max(1, seen.count - seen.error),
-                seen.first,
-                seen.last,
-                seen.client,
-            )
-            for id_, seen in self._seen.items()
-        ]
-        often = sorted(every, key=lambda one: (-one.count, -one.last))
-        lately = sorted(often[REPORTED:], key=lambda one: -one.last)
-        return often[:REPORTED] + lately[:_LATEST]
+        self._count()
+        often = sorted(self._seen.items(), key=lambda kept: (-kept[1].least, -kept[1].last))
+        lately = sorted(often[REPORTED:], key=lambda kept: -kept[1].last)
+        return [_refused(id_, seen) for id_, seen in often[:REPORTED] + lately[:_LATEST]]
+
+    def begin_second(self) -> None:
+        """Follow how many refusals there were since this was called last, a second ago."""
+        self._count()
+        now = monotonic()
+        a_second = self._there_were / (now - self._second_began)
+        stride = max(1, int(a_second / MOST_LOOKED_AT))
+        if stride != self._stride:
+            self._stride = stride
+            self._begin_turns()
+        self._looked_at = self._there_were = 0
+        self._second_began = self._noting_began = now
 
     async def run(self, store: RefusedStore) -> None:
         """Tell other processes, until cancelled: soon, then seldom while refusals go on."""
         written = 0.0
         while True:
             await asyncio.sleep(_TICK)
-            self._second()
+            self.begin_second()
             now = monotonic()
             if self._changed and now - written >= _BUSY:
                 self._changed = False
@@ -143,26 +142,76 @@ class RefusedStations:
         """What this process and the others have seen; of the others nothing while Redis is away."""
         return merged([self.report(), *await store.read()], time())
 
-    def _next(self) -> int:
-        """Count one that is looked at; return for how many it stands."""
-        stride = self._stride
-        self._looked_at += 1
-        if self._looked_at % MOST_LOOKED_AT == 0:  # more than a second may have
-            self._stride *= 2
-        self._begin_turns()
-        return stride
+    def _count(self) -> int:
+        """Read and count what was noted; return how many refusals that stands for."""
+        noted, self._noted = self._noted, []
+        there_were = len(noted) * self._stride
+        self._looked_at += len(noted)
+        self._there_were += there_were
+        now = time()
+        by_address = self._access_control.knows_by_address
+        for request, peername in noted:
+            plain = _PLAIN.match(request)
+            id_ = _id_in(request) if plain is None else plain[1].decode()
+            if id_ is None:
+                continue
+            authorization, forwarding = None, _NO_PROXY
+            if not by_address:
+                head = read_head(request)
+                if isinstance(head, str):  # the front has read it before
+                    continue
+                authorization, forwarding = head.authorization, head.forwarding
+            client = self._access_control.caller(authorization, address_in(peername), forwarding)
+            self._seen.add(id_, client, now, self._stride)
+            self._changed = True
+        return there_were
 
-    def _second(self) -> None:
-        """A second is over: follow how many refusals there were."""
-        there_were = self._looked_at * self._stride
-        stride = max(1, there_were // MOST_LOOKED_AT)
-        calmer = stride < self._stride
-        self._stride = stride
-        if calmer:
-            self._begin_turns()
-        self._looked_at = 0
+    def _keep_pace(self, there_were: int) -> None:
+        """Look at fewer for the rest of this second, where enough were looked at.
+
+        Args:
+            there_were: refusals since it was called last.
+        """
+        now = monotonic()
+        if self._looked_at >= MOST_LOOKED_AT:
+            a_second = there_were / max(now - self._noting_began, 1e-6)
+            self._stride = max(self._stride, int(a_second / MOST_LOOKED_AT))
+        self._noting_began = now
 
     def _begin_turns(self) -> None:
         # by chance, for who comes again and again in one order would be missed again and again
-        passed_over = int(random() * (2 * self._stride - 1))  # noqa: S311 nothing secret
-        self.turns = repeat(False, passed_over)  # noqa: FBT003 what each turn is
+        most = 2 * self._stride - 1
+        self._turns_to_come = [
+            repeat(False, int(random() * most))  # noqa: S311, FBT003 nothing secret; each turn's value
+            for _ in range(_TOGETHER)
+        ]
+        self.turns = self._turns_to_come.pop()
+
+
+def _id_in(request: bytes) -> str | None:
+    """The id in a lookup of a station; None for another lookup."""
+    target = request[: request.find(b" HTTP/1.", len(_BEFORE))]
+    if not target.startswith(_BEFORE) or not target.endswith(_AFTER):
+        return None
+    return _id_of(target[len(_BEFORE) : -len(_AFTER)])
+
+
+def _id_of(segment: bytes | str) -> str:
+    """The id that stands in a path; of a malformed one what stands there, and a mark."""
+    id_ = STATION.read_id(segment)
+    if id_ is not None:
+        return id_
+    text = decode_segment(segment)
+    raw = segment.decode("ascii", "replace") if isinstance(segment, bytes) else segment
+    return _MALFORMED + (raw if text is None else quote(text, safe="/:@"))[:_MOST_ID]
+
+
+def _refused(id_: str, seen: Seen) -> RefusedId:
+    return RefusedId(
+        id_.removeprefix(_MALFORMED),
+        id_.startswith(_MALFORMED),
+        max(1, seen.least),
+        seen.first,
+        seen.last,
+        seen.client,
+    )

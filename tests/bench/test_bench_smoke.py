@@ -153,6 +153,15 @@ async def test_the_cost_of_new_headers_is_measured(monkeypatch: pytest.MonkeyPat
     assert len(await header_cost.measure()) == 2
 
 
+@pytest.mark.usefixtures("_needs_wrk")
+def test_the_cost_of_listing_who_is_refused_is_measured() -> None:
+    """Both services answer each lookup as they should, the one that notes nothing as well."""
+    arguments = ("--rounds=1", "--seconds=1", "--case=unknown", "--no-assert")
+    said = _run(*arguments, module="tests.bench.refused_cost")
+
+    assert "; 0 wrong; " in said
+
+
 @pytest.mark.skipif(not shutil.which("redis-cli"), reason="apt-get install redis-tools")
 async def test_the_rate_of_an_import_is_measured() -> None:
     """It and redis-cli store the same, which is checked."""

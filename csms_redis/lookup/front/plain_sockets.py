@@ -69,7 +69,7 @@ class PlainSocket(asyncio.BaseTransport):
     watched and stands in the queue of `Connections` that says how long it may wait.
     """
 
-    __slots__ = ("_queue", "_since", "_socket", "_sockets")
+    __slots__ = ("_peername", "_queue", "_since", "_socket", "_sockets")
 
     def __init__(self, sockets: PlainSockets, accepted: socket.SocketType) -> None:
         """Own an accepted socket."""
@@ -169,10 +169,13 @@ class PlainSocket(asyncio.BaseTransport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The address at the other end, `peername`, as of a transport; nothing else is known."""
-        if name == "peername":
+        if name != "peername":
+            return default
+        found = getattr(self, "_peername", None)  # hardly any is asked for it
+        if found is None:
             with suppress(OSError):
-                return self._socket.getpeername()
-        return default
+                found = self._peername = self._socket.getpeername()
+        return default if found is None else found
 
     # What `Connections` does with a connection that waits
 

@@ -63,6 +63,7 @@ class PlainTransport(asyncio.Transport):
     __slots__ = (
         "_asked",
         "_descriptor",
+        "_peername",
         "_protocol",
         "_socket",
         "_sockets",
@@ -202,9 +203,12 @@ class PlainTransport(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """The address at the other end, `peername`, and the `socket`; nothing else is asked for."""
-        if name == "peername" and self._state is not CLOSED:
-            with suppress(OSError):
-                return self._socket.getpeername()
+        if name == "peername":
+            found = getattr(self, "_peername", None)  # hardly any is asked for it
+            if found is None and self._state is not CLOSED:
+                with suppress(OSError):
+                    found = self._peername = self._socket.getpeername()
+            return default if found is None else found
         return self._socket if name == "socket" and self._state is READING else default
 
     def _close(self) -> None:
