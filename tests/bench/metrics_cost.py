@@ -50,7 +50,7 @@ class _Uncounted(ast.NodeTransformer):
         return node
 
 
-def without_counting() -> Callable[..., Answer | None]:
+def without_counting() -> "Callable[..., Answer | None]":
     """The front protocol's hit, made anew without what counts it."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(FromMemory.answer_to)))
     transformer = _Uncounted()
