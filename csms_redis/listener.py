@@ -128,6 +128,7 @@ class Listener:
         self._room = room
         for listening in self._sockets:
             listening.setblocking(False)  # noqa: FBT003 its only argument
+            _send_at_once(listening)
             if not self._inherited:
                 _defer(listening, _SILENT)
         self._accept()
@@ -297,6 +298,17 @@ def _let_no_more_in(listening: socket.socket) -> None:
     # Where that cannot be had (not on Linux), a connection made in the last moment is reset.
     with suppress(OSError):
         listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+
+
+def _send_at_once(listening: socket.socket) -> None:
+    """Have each answer leave as soon as it is written (TCP_NODELAY in tcp(7)).
+
+    Else the second of two answers waits until the client's kernel confirms the first, which it puts
+    off. An accepted connection has this from the listening socket; the event loop sets it anew.
+    """
+    # where that cannot be had (no TCP), nothing waits
+    with suppress(OSError):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _defer(listening: socket.socket, seconds: int) -> None:

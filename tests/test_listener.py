@@ -40,6 +40,26 @@ async def test_nobody_connects_while_it_stops(host: str, monkeypatch: pytest.Mon
     await stopping
 
 
+async def test_an_answer_does_not_wait_for_the_one_before() -> None:
+    """Each leaves at once, though the client's kernel has not confirmed the last one."""
+    found: list[int] = []
+
+    def look(connection: socket.SocketType) -> None:
+        found.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        greet(connection)
+
+    listening = await listen(ServerSettings(port=0))
+    listening.start(look)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(listening.urls[0].rpartition(":")[2])
+    )
+    writer.write(b"?")
+    assert await reader.read() == b"here"
+    assert found[0]
+    writer.close()
+    await listening.stop()
+
+
 async def test_a_name_that_is_none_cannot_be_listened_on() -> None:
     with pytest.raises(CannotListen, match=r"^cannot listen on no\.invalid port 1: \w"):
         await listen(ServerSettings(host="no.invalid", port=1))

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -235,6 +236,7 @@ async def running_site(
     max_connections: int = 1000,
     lingering: float = LINGERING,
     trusted_proxies: Collection[Network] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Site]:
     """A site; nothing may have gone wrong in the event loop at its end.
 
@@ -242,6 +244,7 @@ async def running_site(
         max_connections: of the front.
         lingering: seconds for which aiohttp reads on after an early answer.
         trusted_proxies: whose word on a client's address is believed.
+        tls: context of the handshakes.
     """
     lookups = HandFilled()
     stations = _Stations()
@@ -273,6 +276,7 @@ async def running_site(
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         max_connections=max_connections,
+        tls=lambda: tls,
         refused=refused,
     )
     site = Site(lookup_server, lookups, stations, server, access_control, lingering, [])

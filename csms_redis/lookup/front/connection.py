@@ -75,7 +75,7 @@ class ClientConnection(asyncio.Protocol, ABC):
         """
         self._connections = connections
         self._transport: asyncio.Transport | None = None  # None before it is open and after
-        self._handshake: asyncio.Task[None] | None = None  # TLS', while it is under way
+        self._handshake: asyncio.Transport | None = None  # TLS', while that is under way
         self._state = READY
         self._queue: Queue | None = None  # the one of `Connections` in which it stands
         self._waiting_since = 0.0  # when it came into that queue (monotonic seconds)
@@ -89,9 +89,9 @@ class ClientConnection(asyncio.Protocol, ABC):
         """Whether there is a transport."""
         return self._transport is not None
 
-    def shakes_hands(self, handshake: "asyncio.Task[None]") -> None:
+    def shakes_hands(self, transport: asyncio.Transport) -> None:
         """Wait for the end of TLS' handshake."""
-        self._handshake = handshake
+        self._handshake = transport
         self._connections.opened(self)
         if self._state is READY:
             self._wait_in(self._connections.reading, monotonic())
@@ -120,6 +120,7 @@ class ClientConnection(asyncio.Protocol, ABC):
         del exc
         self._state = CLOSING
         self._transport = None
+        self._handshake = None
         self._buffer = b""
         self._leave_queue()
         self._connections.closed(self)
@@ -156,7 +157,7 @@ class ClientConnection(asyncio.Protocol, ABC):
         if self._transport is not None:
             self._transport.abort()
         elif self._handshake is not None:
-            self._handshake.cancel()
+            self._handshake.abort()
 
     def _wait_in(self, queue: Queue, now: float) -> None:
         if self._queue is not None:

@@ -94,7 +94,7 @@ class Connections:
         self.max_connections = max_connections
         self.draining = False
         self.accepted = 0
-        self.handshakes: set[asyncio.Task[None]] = set()
+        self.handshakes: set[object] = set()
         self.idle: Queue = OrderedDict()
         self.idle_after_404: Queue = OrderedDict()
         self.reading: Queue = OrderedDict()

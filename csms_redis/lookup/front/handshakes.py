@@ -1,99 +1,78 @@
 """TLS handshakes of new connections, where the listener is secured (`[server.tls]`).
 
-The event loop's own server would keep a connection to itself until its handshake has ended, so that
-it would neither count nor give way to others. Here a connection counts from its first moment on.
+A connection counts from its first moment on, and gives way to others like any.
 """
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 
 from csms_redis.access.addresses import plain
 from csms_redis.lookup.front import other_protocols
-from csms_redis.lookup.front.connections import LINGER, Connections
+from csms_redis.lookup.front.connections import Connections
+from csms_redis.lookup.front.plain_transport import AT_ONCE, DO_NOT_WAIT, PlainTransport
 from csms_redis.lookup.front.protocol import LookupProtocol
+from csms_redis.lookup.front.socket_set import SocketSet
+from csms_redis.lookup.front.tls_transport import TlsTransport
 
 _log = structlog.get_logger()
 
 
 class Handshakes:
-    """The TLS handshakes that are under way.
+    """Begins the TLS handshakes, and logs those that fail.
 
-    It runs each in a task, and closes the socket of one that fails. When a handshake takes too
-    long, `Connections` ends it.
+    When a handshake takes too long, `Connections` ends it.
     """
 
     def __init__(
         self,
         connections: Connections,
+        sockets: SocketSet,
         new_protocol: Callable[[], LookupProtocol],
         tls: Callable[[], ssl.SSLContext | None],
-        *,
-        timeout: float,
     ) -> None:
         """Prepare; no handshake begins yet.
 
         Args:
             connections: the registry, which knows the handshakes under way.
+            sockets: the plain sockets that are read.
             new_protocol: makes the protocol of a connection.
             tls: gives the context that the next handshake uses.
-            timeout: seconds that a handshake may take.
         """
         self._connections = connections
+        self._sockets = sockets
         self._new_protocol = new_protocol
         self._tls = tls
-        self._timeout = timeout
 
     def begin(self, connection: socket.SocketType) -> None:
         """Begin the handshake of a connection; from now on it counts as open."""
-        accepted = socket.socket(fileno=connection.detach())
-        accepted.settimeout(0)
+        context = cast("ssl.SSLContext", self._tls())
+        secured = TlsTransport(context, self._new_protocol(), self._over)
         self._connections.accepted += 1
-        handshakes = self._connections.handshakes
-        protocol = self._new_protocol()
-        handshake = asyncio.create_task(self._run(protocol, accepted))
-        handshakes.add(handshake)
-
-        def ended(_: object) -> None:  # no part of the task, which may end before it began
-            handshakes.discard(handshake)
-            if not protocol.is_open:
-                accepted.close()
-                protocol.connection_lost(None)
-
-        handshake.add_done_callback(ended)
-        protocol.shakes_hands(handshake)
-
-    async def _run(self, protocol: LookupProtocol, accepted: socket.socket) -> None:
-        remote = _peer_of(accepted)  # now, for a handshake that fails closes the socket
+        self._connections.handshakes.add(secured)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: protocol,
-                accepted,
-                ssl=self._tls(),
-                ssl_handshake_timeout=self._timeout,
-                ssl_shutdown_timeout=LINGER,
+            hello = connection.recv(AT_ONCE, DO_NOT_WAIT)  # mostly it is there already
+        except OSError:
+            hello = b""  # if the client has left, that is read in a moment
+        PlainTransport(self._sockets, connection, secured).begin(hello)
+
+    def _over(self, secured: TlsTransport, failure: str | None) -> None:
+        self._connections.handshakes.discard(secured)
+        if failure is None:
+            return
+        peer = secured.get_extra_info("peername")
+        remote = plain(str(peer[0])) if isinstance(peer, tuple) else ""
+        spoken = other_protocols.of_handshake(failure)
+        if spoken is None:
+            _log.debug("TLS handshake failed", reason=failure, remote=remote)
+        else:
+            _log.warning(
+                "TLS handshake failed",
+                reason=failure,
+                remote=remote,
+                speaks=spoken.name,
+                advice=spoken.advice,
             )
-        except OSError as error:
-            reason = getattr(error, "reason", None) or type(error).__name__
-            spoken = other_protocols.of_handshake(reason)
-            if spoken is None:
-                _log.debug("TLS handshake failed", reason=reason, remote=remote)
-            else:
-                _log.warning(
-                    "TLS handshake failed",
-                    reason=reason,
-                    remote=remote,
-                    speaks=spoken.name,
-                    advice=spoken.advice,
-                )
-
-
-def _peer_of(accepted: socket.socket) -> str:
-    try:
-        peer = accepted.getpeername()
-    except OSError:  # it has left
-        return ""
-    return plain(str(peer[0])) if isinstance(peer, tuple) else ""

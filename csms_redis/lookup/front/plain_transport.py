@@ -144,14 +144,19 @@ class PlainTransport(asyncio.Transport):
             self._protocol.pause_writing()
             self.move()
 
-    def move(self) -> None:
-        """Let the event loop make its transport, which the protocol is then given."""
+    def move(self) -> bool:
+        """Let the event loop make its transport, which the protocol is then given.
+
+        Returns:
+            True: that is still to come.
+        """
         if self._state in _OURS:
             self._unwatch()
             self._state = MOVING
             whole = socket.socket(fileno=self._socket.detach())
             whole.settimeout(0)
             self._sockets.move(self._move(whole))
+        return True
 
     async def _move(self, whole: socket.socket) -> None:
         loop = asyncio.get_running_loop()

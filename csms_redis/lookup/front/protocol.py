@@ -44,6 +44,7 @@ from csms_redis.lookup.front.handover import Handover
 from csms_redis.lookup.front.plain_transport import PlainTransport
 from csms_redis.lookup.front.request_heads import MAX_HEAD, RequestHead, read_head, without_added
 from csms_redis.lookup.front.response_heads import BODILESS, CLOSES, Style
+from csms_redis.lookup.front.tls_transport import TlsTransport
 from csms_redis.lookup.front.tracing import LookupSpan
 from csms_redis.lookup.reading.flight import Waiter
 from csms_redis.lookup.targets import Wanted
@@ -138,7 +139,7 @@ class LookupProtocol(ClientConnection):
         """
         self._half_closed = True
         if self._transport is None or self._transport.get_extra_info("sslcontext") is not None:
-            return False  # over TLS, asyncio and uvloop close whatever is returned
+            return False  # over TLS, who says no more is answered no more (RFC 5246, 7.2.1)
         if self._state is HANDED_OVER:
             return self._handed_over.to_come == 0
         return self._state is LOOKING_UP or (self._paused and bool(self._buffer))
@@ -207,8 +208,8 @@ class LookupProtocol(ClientConnection):
                 break
             if head != "odd" and head.is_plain_get and self._look_up_first(head):
                 continue
-            if isinstance(self._transport, PlainTransport):
-                self._transport.move()
+            transport = self._transport
+            if isinstance(transport, PlainTransport | TlsTransport) and transport.move():
                 break
             if self._transport is None or self._transport.is_closing():
                 break  # its end was not told yet, and would be told before aiohttp has begun

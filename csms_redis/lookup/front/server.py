@@ -75,15 +75,15 @@ class LookupServer:
             request_timeout=request_timeout,
             max_connections=max_connections,
         )
-        self.handshakes = Handshakes(
-            self.connections, self.new_protocol, tls, timeout=request_timeout
-        )
         self.spans: LookupSpans | None = None
         self.refused = refused or RefusedStations(access_control)
         self.memory = FromMemory(
             lookups, self.known_headers, self.heads, self.refused, self.connections
         )
         self.plain_sockets = PlainSockets(self.connections, self.memory, self.new_protocol)
+        self.handshakes = Handshakes(
+            self.connections, self.plain_sockets.watched, self.new_protocol, tls
+        )
 
     def new_protocol(self) -> LookupProtocol:
         """Make the protocol of a new connection."""
