@@ -3,6 +3,7 @@
 There is no API server here. What one fills in or drops is held against the names in `written_out`.
 """
 
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,32 @@ class TestNames:
         [endpoint] = build(over).get("ServiceMonitor")["spec"]["endpoints"]
 
         assert endpoint["tlsConfig"]["serverName"] == "csms-redis.other.svc"
+
+    @pytest.mark.parametrize("overlay", ["production", "production-valkey"])
+    def test_components_in_an_overlay_over_it(self, overlay: str, tmp_path: Path) -> None:
+        """They are as in the overlay itself, where its transformers are repeated."""
+        components = ["backup", "service-monitor"]
+        inside = with_components(overlay, tmp_path / "inside", *components)
+        shutil.copytree(DEPLOY, tmp_path / "deploy", symlinks=True)
+        below = tmp_path / "deploy/kubernetes/overlays"
+        read = yaml.safe_load((below / overlay / "kustomization.yaml").read_text("utf-8"))
+        kustomization = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "csms-redis",
+            "resources": [f"../{overlay}"],
+            "components": [f"../../components/{component}" for component in components],
+            "transformers": read["transformers"],
+        }
+        (below / "over").mkdir()
+        (below / "over/kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+
+        made = build(below / "over")
+
+        assert made.get("CronJob", "csms-redis-backup") == inside.get(
+            "CronJob", "csms-redis-backup"
+        )
+        assert made.get("ServiceMonitor") == inside.get("ServiceMonitor")
 
     @pytest.mark.parametrize("overlay", OVERLAYS)
     def test_no_placeholder_is_left(self, overlay: str) -> None:
