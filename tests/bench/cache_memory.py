@@ -20,6 +20,7 @@ _PEM = "-----BEGIN CERTIFICATE-----\n" + ("A" * 64 + "\n") * 38 + "-----END CERT
 _FIRST = 1000
 _BATCH = 1000
 _PROBES = 100
+_PATIENCE = 600  # seconds for all to be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +46,12 @@ class Memory:
 def run(cores: Cores, kept: Store, *, count: int) -> Memory:
     """Cache that many stations, then many more certificates than fit."""
     stations.store(kept.redis, first=0, count=count)
+    bytes_per_station = _stations(cores, kept, count)  # before there is something else to read
     certificates = 2 * CACHE_BYTES // len(_PEM)
     _store_certificates(kept.redis, certificates)
     return Memory(
         stations=count,
-        bytes_per_station=_stations(cores, kept, count),
+        bytes_per_station=bytes_per_station,
         certificates=certificates,
         cache_bytes=CACHE_BYTES,
         certificate_bytes=_peak(cores, kept, certificates, CACHE_BYTES)
@@ -65,7 +67,7 @@ def _stations(cores: Cores, kept: Store, count: int) -> float:
     with servers(cores, kept, [few]) as [started]:
         _walker(started, path, few.right)(range(_FIRST))
         before = resident_bytes(started.pid)
-    whole = csms_redis(cache_entries=2 * count, cache_bytes=2**40)
+    whole = csms_redis(preload_wait=_PATIENCE, cache_entries=2 * count, cache_bytes=2**40)
     with servers(cores, kept, [whole]) as [started]:
         reads = _reads(kept.redis)
         _walker(started, path, whole.right)(range(_FIRST))

@@ -46,7 +46,7 @@ WANTED = (
     Wanted("cluster", STANDALONE, 1.3),
     Wanted("cluster-read-through", STANDALONE, 1.3),
 )
-BYTES_PER_STATION = 450
+BYTES_PER_STATION = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from .servers import csms_redis
 
 SCRIPT = "bare script"
 _EMPTY_STARTS = 3
+_PATIENCE = 600  # seconds for all to be read
 
 
 def run(cores: Cores, *, count: int, rounds: int) -> dict[str, list[Sample]]:
@@ -39,7 +40,7 @@ def run(cores: Cores, *, count: int, rounds: int) -> dict[str, list[Sample]]:
 
 def _start(cores: Cores, kept: Store, count: int) -> tuple[float, float]:
     """Seconds, and seconds of CPU time, until a service is ready."""
-    server = csms_redis(cache_entries=2 * count, cache_bytes=2**40)
+    server = csms_redis(preload_wait=_PATIENCE, cache_entries=2 * count, cache_bytes=2**40)
     begun = time.monotonic()
     with servers(cores, kept, [server]) as [started]:
         return time.monotonic() - begun, cpu_ns(started.pid) / 1e9

@@ -160,7 +160,7 @@ def test_one_wrong_answer_fails() -> None:
 def test_the_memory_is_held_against_its_bounds() -> None:
     memory = Memory(
         stations=1_000_000,
-        bytes_per_station=450,
+        bytes_per_station=400,
         certificates=50_000,
         cache_bytes=2**26,
         certificate_bytes=2**26 + 1,
