@@ -66,7 +66,10 @@ class PlainSocket(asyncio.BaseTransport):
     """A connection that has asked for nothing yet but what memory answers at once.
 
     While its first request is being answered, nobody else knows of it. If it stays open then, it is
-    watched and stands in the queue of `Connections` that says how long it may wait.
+    watched and stands in the queue of `Connections` that says how long it may wait. When it closes,
+    or another takes it over, nobody knows of it any more.
+
+    It is a transport for one reason: who looks at a refusal asks that for the client's address.
     """
 
     __slots__ = ("_peername", "_queue", "_since", "_socket", "_sockets")
@@ -76,7 +79,7 @@ class PlainSocket(asyncio.BaseTransport):
         # without the base's, which makes a dictionary for each
         self._sockets = sockets
         self._socket = accepted
-        self._queue: Queue | None = None  # the one in which it waits for the next request
+        self._queue: Queue | None = None  # where it waits for the next request; None if unknown
         self._since = 0.0  # when it came there (monotonic seconds)
 
     def read(self) -> None:
@@ -84,7 +87,7 @@ class PlainSocket(asyncio.BaseTransport):
         try:
             data = self._socket.recv(AT_ONCE, DO_NOT_WAIT)
         except BlockingIOError:
-            if self._queue is None:
+            if self._queue is None:  # it has said nothing yet, or listening does not wait for it
                 self._take_over(b"")
             return
         except OSError:  # the client has left

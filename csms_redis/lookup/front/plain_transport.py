@@ -8,10 +8,10 @@ The states of a `PlainTransport`:
 
 | state | its socket | what leads away |
 |---|---|---|
-| `NEW` | is not read any more | it is still open when its first request was given to the protocol: `READING`; `pause_reading`, or the client's end of stream while an answer is under way: `PAUSED`; `move`, or a write that is not taken whole: `MOVING`; `close`, `abort` or an error: `CLOSED` |
+| `NEW` | is not read; what was read before is given to the protocol | it is still open then: `READING`; `pause_reading`, or the client's end of stream while an answer is under way: `PAUSED`; `move`, or a write that is not taken whole: `MOVING`; `close`, `abort` or an error: `CLOSED` |
 | `READING` | is read as soon as something arrives | as above |
 | `PAUSED` | is not looked at | `resume_reading`: `READING`; and as above |
-| `MOVING` | becomes the event loop's transport; what is written meanwhile is kept for it | the transport is there: `MOVED` |
+| `MOVING` | becomes the event loop's transport; what is written meanwhile is kept for it | the transport is there: `MOVED`; it cannot be made, for the client has left: `CLOSED` |
 | `MOVED` | is the event loop's | nothing: the protocol has the other transport |
 | `CLOSED` | is closed; the protocol was told, or is in a moment | nothing |
 """  # noqa: E501 a row of a table is one line
@@ -66,17 +66,17 @@ class PlainTransport(asyncio.Transport):
         "_peername",
         "_protocol",
         "_socket",
-        "_sockets",
         "_state",
         "_unsent",
+        "_watched",
     )
 
     def __init__(
-        self, sockets: SocketSet, accepted: socket.SocketType, protocol: asyncio.Protocol
+        self, watched: SocketSet, accepted: socket.SocketType, protocol: asyncio.Protocol
     ) -> None:
         """Own an accepted socket, which need not be non-blocking."""
         # without the base's, which makes a dictionary for each
-        self._sockets = sockets
+        self._watched = watched
         self._socket = accepted
         self._descriptor = accepted.fileno()
         self._protocol = protocol
@@ -155,7 +155,7 @@ class PlainTransport(asyncio.Transport):
             self._state = MOVING
             whole = socket.socket(fileno=self._socket.detach())
             whole.settimeout(0)
-            self._sockets.move(self._move(whole))
+            self._watched.move(self._move(whole))
         return True
 
     async def _move(self, whole: socket.socket) -> None:
@@ -207,7 +207,7 @@ class PlainTransport(asyncio.Transport):
             self._watch()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The address at the other end, `peername`, and the `socket`; nothing else is asked for."""
+        """The address at the other end, `peername`, and the `socket`; nothing else is known."""
         if name == "peername":
             found = getattr(self, "_peername", None)  # hardly any is asked for it
             if found is None and self._state is not CLOSED:
@@ -218,13 +218,13 @@ class PlainTransport(asyncio.Transport):
 
     def _close(self) -> None:
         if self._state is READING:
-            self._sockets.closes(self._descriptor)
+            self._watched.closes(self._descriptor)
         self._state = CLOSED
         self._socket.close()
 
     def _watch(self) -> None:
         try:
-            self._sockets.watch(self._descriptor, self)
+            self._watched.watch(self._descriptor, self)
         except OSError as error:  # no more can be watched (epoll_ctl(2))
             self._break(error)
         else:
@@ -232,7 +232,7 @@ class PlainTransport(asyncio.Transport):
 
     def _unwatch(self) -> None:
         if self._state is READING:
-            self._sockets.unwatch(self._descriptor)
+            self._watched.unwatch(self._descriptor)
 
     def _break(self, error: Exception) -> None:
         """End a connection that is broken; not at once, for the protocol may be writing to it."""

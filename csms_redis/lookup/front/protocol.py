@@ -1,5 +1,8 @@
 """One connection on the public port: answers plain lookups itself, hands the rest to aiohttp.
 
+With TLS it begins here; without, as a `PlainSocket`, which comes here with the first request that
+memory cannot answer at once.
+
 A request in the narrow form of `request_heads` for one of the three lookups is answered here. Any
 other request in that form is handed over framed: aiohttp is given exactly its bytes, and the
 connection comes back with the answer. A request in another form is left to aiohttp with all that

@@ -24,7 +24,7 @@ class SocketSet:
 
     def __init__(self) -> None:
         """Watch none yet."""
-        self._watched: dict[int, Readable] = {}
+        self._owners: dict[int, Readable] = {}
         self._poll = select.epoll()  # from the start: later there may be no descriptor left for it
         self._is_read = False
         self._moves: set[asyncio.Task[None]] = set()
@@ -39,20 +39,20 @@ class SocketSet:
             self._is_read = True
             asyncio.get_running_loop().add_reader(self._poll.fileno(), self._arrived)
         self._poll.register(descriptor, select.EPOLLIN)
-        self._watched[descriptor] = owner
+        self._owners[descriptor] = owner
 
     def unwatch(self, descriptor: int) -> None:
         """Let it read no more; its socket stays open."""
         self._poll.unregister(descriptor)
-        del self._watched[descriptor]
+        del self._owners[descriptor]
 
     def closes(self, descriptor: int) -> None:
         """Let it read no more; its socket closes, which takes it out of the set."""
-        del self._watched[descriptor]
+        del self._owners[descriptor]
 
     def _arrived(self) -> None:
         for descriptor, _ in self._poll.poll(0, _IN_ONE_TURN):
-            owner = self._watched.get(descriptor)
+            owner = self._owners.get(descriptor)
             if owner is not None:  # what another did in this turn may have closed it
                 owner.read()
 

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from csms_redis.lookup.answers import OK, tail
 from csms_redis.lookup.counts import ROUTE_AT
@@ -19,6 +21,7 @@ from csms_redis.lookup.front.protocol import LookupProtocol
 from csms_redis.lookup.front.request_heads import MAX_HEAD, read_head
 from tests.support.front_bytes import HASH, HEALTH, REGISTER, SLOW, get, station
 from tests.support.front_corpus import CORPUS
+from tests.support.front_requests import STREAMS, cut, mutated
 from tests.support.front_site import (
     KEEPALIVE_TIMEOUT,
     Clock,
@@ -35,6 +38,7 @@ PATIENCE = 10.0  # seconds
 QUIET = 0.1  # seconds in which nothing comes
 VERY_QUIET = 2.0  # the same, where a busy machine may have taken longer
 AT_ONCE = 50
+TURNS = 30  # of the event loop, in which a request is answered, also after a move
 BIG = b'{"certificate":"%b"}' % (b"x" * 2**20)
 
 Run: TypeAlias = Callable[[Callable[[Site], Coroutine[Any, Any, None]]], None]
@@ -120,7 +124,7 @@ async def said(
         for segment in segments:
             with suppress(ConnectionError):  # what came before it may have closed
                 client.sendall(segment)
-            for _ in range(8):
+            for _ in range(TURNS):
                 await asyncio.sleep(0)
         found, end = await received(client, quiet)
     return re.sub(rb"\r\n(Date|X-Request-Id): [^\r]*", b"", found), end
@@ -190,6 +194,30 @@ def test_the_corpus_cut_at_every_byte(run: Run) -> None:
             request = CORPUS[name]
             if len(request) < 1000 and read_head(request) != "unfinished":
                 await compare(site, request, list(range(1, len(request) + 1)))
+
+    run(test)
+
+
+@pytest.mark.slow
+@settings(
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(segments=st.one_of(STREAMS, mutated()).flatmap(cut), early=st.booleans())
+def test_whatever_comes_in_whatever_segments(
+    run: Run, segments: list[bytes], *, early: bool
+) -> None:
+    """The first before the connection is accepted, or after."""
+
+    async def test(site: Site) -> None:
+        before = segments[0] if early and segments else b""
+        for quiet in (QUIET, VERY_QUIET):
+            expected = await said(site, transported, segments, quiet=quiet)
+            rest = segments[1:] if before else segments
+            if await said(site, plain, rest, before=before, quiet=quiet) == expected:
+                return
+        pytest.fail(f"another answer than {expected}")
 
     run(test)
 
