@@ -1,10 +1,10 @@
 """Which stations are turned away: unknown ones, blocked ones, ids that no station can have.
 
-A refusal costs the lookup the next value of an iterator. Only when that ends is a refusal looked
-at; how many values it has follows how many refusals there are, so that a thousand a second are
-looked at even in a flood, each for as many as were passed over. One that is looked at is only
-noted: what is noted is read and counted together, because between two lookups each would find the
-processor's caches without what it needs.
+A refusal costs the lookup the next value of an iterator. Only where that has ended is a refusal
+looked at; how many values it has follows how many refusals there are, so that a thousand a second
+are looked at even in a flood, each for as many as were passed over. A few in a row are looked at,
+and only noted; many together are read and counted then. For one by itself, between lookups, the
+processor's caches would have nothing of what that needs.
 """
 
 import asyncio
@@ -31,7 +31,8 @@ MOST_LOOKED_AT = 1000
 REPORTED = 100
 """How many of the most frequent ids other processes are told of; beside them the latest."""
 
-_TOGETHER = 64  # refusals that are counted together
+_IN_A_ROW = 4  # refusals that are looked at one after the other
+_TOGETHER = 64  # that are counted together
 _LATEST = 50
 _TICK = 1.0  # seconds between two reports, at least
 _BUSY = 5.0  # seconds between two while refusals go on
@@ -50,8 +51,8 @@ class RefusedStations:
     """Keeps the ids that were refused here, and tells other processes of them.
 
     Attributes:
-        turns: gives a False for each refusal that is passed over, and ends before the next one that
-            is looked at. The front asks it by itself: nothing else is cheaper.
+        turns: gives a False for each refusal that is passed over, and ends before the next ones
+            that are looked at. The front asks it by itself: nothing else is cheaper.
     """
 
     def __init__(self, access_control: AccessControl) -> None:
@@ -63,7 +64,6 @@ class RefusedStations:
         self.turns: Iterator[bool] = iter(())
         self._access_control = access_control
         self._noted: list[tuple[bytes, object]] = []  # requests, and who was at the other end
-        self._turns_to_come: list[Iterator[bool]] = []
         self._stride = 1  # for how many refusals one stands that is looked at
         self._looked_at = 0  # in this second
         self._there_were = 0  # refusals in this second
@@ -86,10 +86,11 @@ class RefusedStations:
         """
         # now, for the connection may be closed when they are counted
         self._noted.append((request, transport and transport.get_extra_info("peername")))
-        if self._turns_to_come:
-            self.turns = self._turns_to_come.pop()
-        else:
+        noted = len(self._noted)
+        if noted >= _TOGETHER:
             self._keep_pace(self._count())
+            self._begin_turns()
+        elif noted % _IN_A_ROW == 0:
             self._begin_turns()
 
     def add(self, segment: bytes | str, client: str) -> None:
@@ -180,12 +181,8 @@ class RefusedStations:
 
     def _begin_turns(self) -> None:
         # by chance, for who comes again and again in one order would be missed again and again
-        most = 2 * self._stride - 1
-        self._turns_to_come = [
-            repeat(False, int(random() * most))  # noqa: S311, FBT003 nothing secret; each turn's value
-            for _ in range(_TOGETHER)
-        ]
-        self.turns = self._turns_to_come.pop()
+        most = 2 * (self._stride - 1) * _IN_A_ROW + 1
+        self.turns = repeat(False, int(random() * most))  # noqa: S311, FBT003 nothing secret; each turn's value
 
 
 def _id_in(request: bytes) -> str | None:

@@ -107,7 +107,7 @@ async def measure() -> list[tuple[float, float]]:
 
     async with running_site() as site:
 
-        def round_of(hit: Callable[..., Answer | None]) -> float:
+        def round_of(hit: "Callable[..., Answer | None]") -> float:
             FromMemory.answer_to = hit  # type: ignore[method-assign]
             return cpu_of_hits(site, [request] * HITS, counted=hit is counted)
 
