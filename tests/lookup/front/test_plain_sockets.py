@@ -121,7 +121,7 @@ async def said(
         if before:
             client.sendall(before)
         await connect(site, accepted)
-        for segment in segments:
+        for segment in [b"", *segments] if before else segments:
             with suppress(ConnectionError):  # what came before it may have closed
                 client.sendall(segment)
             for _ in range(TURNS):
