@@ -134,28 +134,36 @@ def _is_typed(name: str) -> bool:
 
 def _secret(user: str | None, file: Path | None) -> SecretStr | None:
     """The secret: from a file, from the environment, or from the terminal."""
+    if user is not None and not (user and user.isprintable() and ":" not in user):
+        exit_with("--user: is no client's name (RFC 7617, 2)")
     if file is not None:
-        return SecretStr(_read_secret(file))
-    if given := os.environ.get(_SECRET_VARIABLE):
-        return SecretStr(given)
+        return _usable(_content(file), str(file))
+    if given := os.environb.get(_SECRET_VARIABLE.encode()):
+        return _usable(given, _SECRET_VARIABLE)
     if user is None:
         return None
     if not sys.stdin.isatty():
         raise click.UsageError(
             f"say where the secret of --user comes from: --secret-file, or {_SECRET_VARIABLE}"
         )
-    return SecretStr(ask_hidden(f"Secret of {user}", "use --secret-file"))
+    typed = ask_hidden(f"Secret of {user}", "use --secret-file")
+    return _usable(typed.encode(), "What was typed")
 
 
-def _read_secret(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES)
-        secret = without_line_end(content).decode("ascii")
+            return file.read(_MOST_BYTES)
     except OSError as error:
         exit_with(f"{path}: cannot be read: {error.strerror}")
+
+
+def _usable(content: bytes, origin: str) -> SecretStr:
+    """The secret in what was given, which may end with a line end."""
+    try:
+        secret = without_line_end(content).decode("ascii")
     except UnicodeDecodeError:
         secret = ""
     if not secret or not secret.isprintable():
-        exit_with(f"{path}: has no secret on one line, as csms-redis new-secret makes it")
-    return secret
+        exit_with(f"{origin}: has no secret on one line, as csms-redis new-secret makes it")
+    return SecretStr(secret)

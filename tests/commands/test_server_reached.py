@@ -113,6 +113,30 @@ class TestWhoMay:
         settings = {"CSMS_SERVER_USER": "ops", "CSMS_SERVER_SECRET": guarded.operator}
         assert ran(tmp_path, settings, *words).returncode == 0
 
+    def test_a_secret_in_the_environment_may_end_with_a_line_end(
+        self, guarded: "Guarded", tmp_path: Path
+    ) -> None:
+        """As one in a file: a Secret of Kubernetes often does."""
+        words = ("station", "list", "--server", guarded.service.url)
+        settings = {"CSMS_SERVER_SECRET": f"{guarded.operator}\n"}
+        for user in ((), ("--user", "ops")):
+            assert ran(tmp_path, settings, *words, *user).returncode == 0
+
+    @pytest.mark.parametrize("secret", ["two\nlines", "a\rb", "ä", "\udcff", "\n"])
+    def test_what_is_no_secret_is_told_in_a_line(self, secret: str, tmp_path: Path) -> None:
+        words = ("station", "list", "--server", "http://127.0.0.1:9")
+        for user in ((), ("--user", "ops")):
+            done = ran(tmp_path, {"CSMS_SERVER_SECRET": secret}, *words, *user)
+            assert done.returncode == 1
+            assert "CSMS_SERVER_SECRET: has no secret on one line" in done.stderr
+
+    @pytest.mark.parametrize("user", ["", "a:b", "a\nb", "\udcff"])
+    def test_what_is_no_name_is_told_in_a_line(self, user: str, tmp_path: Path) -> None:
+        words = ("station", "list", "--server", "http://127.0.0.1:9", "--user", user)
+        done = ran(tmp_path, {"CSMS_SERVER_SECRET": "secret"}, *words)
+        assert done.returncode == 1
+        assert "--user: is no client's name" in done.stderr
+
 
 class Guarded(NamedTuple):
     """A service with clients, and their secrets."""
