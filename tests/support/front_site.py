@@ -288,6 +288,7 @@ async def running_site(
         assert site.loop_errors == []
     finally:
         await runner.cleanup()
+        lookup_server.plain_sockets.close()  # its epoll set, which a cycle would keep
 
 
 class Clock:

@@ -57,7 +57,6 @@ def run(request: pytest.FixtureRequest) -> Run:
             await test(site)
             site.lookup_server.connections.abort()
             await asyncio.sleep(QUIET)
-            site.lookup_server.plain_sockets.close()
 
     def run_it(test: Callable[[Site], Coroutine[Any, Any, None]]) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:

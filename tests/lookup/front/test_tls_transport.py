@@ -55,7 +55,6 @@ def run(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Run:
             site.lookup_server.connections.abort()
             await asyncio.sleep(QUIET)
             assert not site.lookup_server.connections.handshakes
-            site.lookup_server.plain_sockets.close()
 
     def run_it(test: Test) -> None:
         with asyncio.Runner(loop_factory=request.param) as runner:
