@@ -71,7 +71,7 @@ class Session:
         """Send to an address; `open_session` makes one."""
         self.url = address.url
         self._http = http
-        self._reached = False  # whether the service has ever answered
+        self._reached = False  # whether the service has ever answered, or taken a request
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
         """Read what is at a path below the API's base path.
@@ -131,6 +131,7 @@ class Session:
         except (ClientError, TimeoutError, OSError) as error:
             what = "did not answer in time" if isinstance(error, TimeoutError) else "broke off"
             if writes:
+                self._reached = True  # if only for a moment: the same is worth another try
                 raise OutcomeUnknown(
                     f"{self.url}: {what}. The change may have been made: look, or repeat it."
                 ) from None

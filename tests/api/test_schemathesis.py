@@ -95,7 +95,7 @@ def note_next_page(case: "Case[Any]", link: str) -> None:
     """Keep what leads to another page."""
     target = re.fullmatch(r'<(\S+)>; rel="next"', link)
     assert target
-    cursors[case.path] = dict(parse_qsl(target[1].partition("?")[2]))
+    cursors[case.path] = dict(parse_qsl(target[1].partition("?")[2], keep_blank_values=True))
 
 
 @schema.parametrize()
