@@ -59,13 +59,10 @@ class LineStream:
         response: the answer.
     """
 
-    def __init__(
-        self, request: web.Request, response: web.StreamResponse, *, is_held: bool
-    ) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         """Write to an answer; `begin` makes one."""
         self.response = response
         self._request = request
-        self._is_held = is_held
         self._waiting: list[bytes] = []
         self._size = 0
 
@@ -90,7 +87,7 @@ class LineStream:
             response.force_close()  # its head says so
         if not hold:
             await response.prepare(request)
-        return cls(request, response, is_held=hold)
+        return cls(request, response)
 
     async def write(self, line: bytes, *, at_once: bool = False) -> None:
         """Write a line, or several that are joined; wait while the client takes no more.
@@ -104,10 +101,8 @@ class LineStream:
         """
         self._waiting.append(line)
         self._size += len(line)
-        if self._is_held:
-            if self._size > _MOST_HELD:
-                await self._release()
-        elif at_once or self._size > _WRITTEN_TOGETHER:
+        is_held = not self.response.prepared
+        if self._size > (_MOST_HELD if is_held else _WRITTEN_TOGETHER) or (at_once and not is_held):
             await self._flush()
 
     async def end(self, line: bytes | None = None) -> None:
@@ -118,17 +113,11 @@ class LineStream:
         """
         if line is not None:
             self._waiting.append(line)
-        if self._is_held:
-            await self._release()
         await self._flush()
         await self.response.write_eof()
 
-    async def _release(self) -> None:
-        self._is_held = False
-        await self.response.prepare(self._request)
-        await self._flush()
-
     async def _flush(self) -> None:
+        await self.response.prepare(self._request)  # unless it was
         if self._waiting and self._request.method != "HEAD":
             data = b"\n".join((*self._waiting, b""))
             self._waiting, self._size = [], 0

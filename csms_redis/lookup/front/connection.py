@@ -84,11 +84,6 @@ class ClientConnection(asyncio.Protocol, ABC):
         self._paused = False  # the client does not take what was written
         self._reading_paused = False  # the buffer is full
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a transport."""
-        return self._transport is not None
-
     def shakes_hands(self, transport: asyncio.Transport) -> None:
         """Wait for the end of TLS' handshake."""
         self._handshake = transport

@@ -10,7 +10,7 @@ from typing import cast
 
 import structlog
 
-from csms_redis.access.addresses import plain
+from csms_redis.access.addresses import peer_of, plain
 from csms_redis.lookup.front import other_protocols
 from csms_redis.lookup.front.connections import Connections
 from csms_redis.lookup.front.plain_transport import AT_ONCE, DO_NOT_WAIT, PlainTransport
@@ -63,8 +63,7 @@ class Handshakes:
         self._connections.handshakes.discard(secured)
         if failure is None:
             return
-        peer = secured.get_extra_info("peername")
-        remote = plain(str(peer[0])) if isinstance(peer, tuple) else ""
+        remote = plain(peer_of(secured))
         spoken = other_protocols.of_handshake(failure)
         if spoken is None:
             _log.debug("TLS handshake failed", reason=failure, remote=remote)

@@ -6,12 +6,9 @@ lookup. So a connection begins as a `PlainSocket`, which can do one thing: answe
 memory can answer at once. Whatever else comes, a `PlainTransport` and a protocol take over.
 """
 
-import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from time import monotonic
-from typing import Any
 
 from csms_redis.lookup.front.arrived import has_arrived
 from csms_redis.lookup.front.connections import SWEEP, Connections, Queue
@@ -19,6 +16,7 @@ from csms_redis.lookup.front.from_memory import FromMemory
 from csms_redis.lookup.front.plain_transport import (
     AT_ONCE,
     DO_NOT_WAIT,
+    OnPlainSocket,
     PlainTransport,
     request_fails,
 )
@@ -62,7 +60,7 @@ class PlainSockets:
         self.watched.close()
 
 
-class PlainSocket(asyncio.BaseTransport):
+class PlainSocket(OnPlainSocket):
     """A connection that has asked for nothing yet but what memory answers at once.
 
     While its first request is being answered, nobody else knows of it. If it stays open then, it is
@@ -72,7 +70,7 @@ class PlainSocket(asyncio.BaseTransport):
     It is a transport for one reason: who looks at a refusal asks that for the client's address.
     """
 
-    __slots__ = ("_peername", "_queue", "_since", "_socket", "_sockets")
+    __slots__ = ("_queue", "_since", "_sockets")
 
     def __init__(self, sockets: PlainSockets, accepted: socket.SocketType) -> None:
         """Own an accepted socket."""
@@ -132,7 +130,7 @@ class PlainSocket(asyncio.BaseTransport):
             try:
                 self._sockets.watched.watch(self._socket.fileno(), self)
             except OSError:  # no more can be watched
-                self._socket.close()
+                self._close()
                 return
             self._queue = queue
             self._sockets.connections.opened(self)
@@ -169,16 +167,6 @@ class PlainSocket(asyncio.BaseTransport):
             self._queue.pop(self, None)
             self._queue = None
         self._sockets.connections.closed(self)
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The address at the other end, `peername`, as of a transport; nothing else is known."""
-        if name != "peername":
-            return default
-        found = getattr(self, "_peername", None)  # hardly any is asked for it
-        if found is None:
-            with suppress(OSError):
-                found = self._peername = self._socket.getpeername()
-        return default if found is None else found
 
     # What `Connections` does with a connection that waits
 

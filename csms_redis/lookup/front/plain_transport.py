@@ -57,15 +57,34 @@ def request_fails(error: Exception, owner: object) -> None:
     asyncio.get_running_loop().call_exception_handler(context)
 
 
-class PlainTransport(asyncio.Transport):
+class OnPlainSocket(asyncio.BaseTransport):
+    """What stands for a connection on its plain socket, and knows the address at the other end.
+
+    Its kinds set `_socket` themselves: one is made for each lookup, and a call takes time.
+    """
+
+    __slots__ = ("_peername", "_socket")
+    _peername: Any
+    _socket: socket.SocketType
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The address at the other end, `peername`; nothing else is known."""
+        if name != "peername":
+            return default
+        found = getattr(self, "_peername", None)  # hardly any is asked for it
+        if found is None:
+            with suppress(OSError):
+                found = self._peername = self._socket.getpeername()
+        return default if found is None else found
+
+
+class PlainTransport(OnPlainSocket, asyncio.Transport):
     """One connection on its plain socket, as its protocol sees it."""
 
     __slots__ = (
         "_asked",
         "_descriptor",
-        "_peername",
         "_protocol",
-        "_socket",
         "_state",
         "_unsent",
         "_watched",
@@ -207,14 +226,10 @@ class PlainTransport(asyncio.Transport):
             self._watch()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The address at the other end, `peername`, and the `socket`; nothing else is known."""
-        if name == "peername":
-            found = getattr(self, "_peername", None)  # hardly any is asked for it
-            if found is None and self._state is not CLOSED:
-                with suppress(OSError):
-                    found = self._peername = self._socket.getpeername()
-            return default if found is None else found
-        return self._socket if name == "socket" and self._state is READING else default
+        """Its `socket`, while it is read here, too."""
+        if name == "socket":
+            return self._socket if self._state is READING else default
+        return super().get_extra_info(name, default)
 
     def _close(self) -> None:
         if self._state is READING:
