@@ -14,6 +14,7 @@ from csms_redis.redis.connections import ERROR_REPLIES, Command, connection_to, 
 from csms_redis.redis.durability import MASTER_ONLY, Durability, tell_of_old_server, unconfirmed
 from csms_redis.redis.names import blamed
 from csms_redis.redis.outcomes import AWAY, UNKNOWN, Redirected, failure
+from csms_redis.redis.together import Together
 
 
 class Node:
@@ -50,11 +51,15 @@ class Node:
         self._durability = durability
         self.has_every_key = False
         """Whether the server said that it is one by itself; a proxy may share the keys out."""
+        self._writes = Together(self._carry_out)
         self._told_of_age = False  # whether the log says that the server has no WAITAOF
         self._closed = False
 
     async def write(self, *command: bytes | str | int, within: float, asking: bool = False) -> Any:
         """Send one command that changes something, once.
+
+        Those of one turn of the event loop are sent together, for each costs less so, unless the
+        key is just being moved.
 
         Args:
             command: with its arguments.
@@ -66,7 +71,10 @@ class Node:
             OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
             Redirected: it was not carried out.
         """
-        (reply,) = await self._carry_out([command], within=within, asking=asking)
+        if asking:
+            (reply,) = await self._carry_out([command], within=within, asking=True)
+        else:
+            reply = await self._writes.send(command, within=within)
         if isinstance(reply, Exception):
             raise reply
         return reply

@@ -1,5 +1,6 @@
 """Requests to a service, whose answers become results and errors as Redis' own would be."""
 
+import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,6 +20,7 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     TCPConnector,
+    TraceConfig,
 )
 from yarl import URL
 
@@ -67,10 +69,19 @@ class Answer(NamedTuple):
 class Session:
     """Sends requests to one service. It knows HTTP, and nothing of records."""
 
-    def __init__(self, address: ServiceAddress, http: ClientSession) -> None:
-        """Send to an address; `open_session` makes one."""
+    def __init__(
+        self, address: ServiceAddress, http: ClientSession, connected: asyncio.Event
+    ) -> None:
+        """Send to an address; `open_session` makes one.
+
+        Args:
+            address: where the service is.
+            http: sends the requests.
+            connected: is set once there was a connection.
+        """
         self.url = address.url
         self._http = http
+        self._connected = connected
         self._reached = False  # whether the service has ever answered, or taken a request
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
@@ -125,7 +136,8 @@ class Session:
             yield
         except ClientConnectorError as error:
             reason = f"{self.url}: cannot be reached: {_reason(error)}"
-            if self._reached:
+            # a request may be under way that it has taken, before it went away
+            if self._reached or self._connected.is_set():
                 raise Unavailable(f"{reason}.") from None
             raise UnusableService(reason) from None
         except (ClientError, TimeoutError, OSError) as error:
@@ -183,10 +195,19 @@ async def open_session(address: ServiceAddress) -> AsyncIterator[Session]:
     except BadAddress as bad:
         raise UnusableService(str(bad)) from None
     timeout = ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENT)
-    async with ClientSession(connector=connector, headers=headers, timeout=timeout) as http:
+    connected = asyncio.Event()
+
+    async def connection_made(*_: object) -> None:
+        connected.set()
+
+    tracing = TraceConfig()
+    tracing.on_connection_create_end.append(connection_made)
+    async with ClientSession(
+        connector=connector, headers=headers, timeout=timeout, trace_configs=[tracing]
+    ) as http:
         # else a DELETE or PUT without an answer is sent twice, and the second finds nothing
         http._retry_connection = False  # noqa: SLF001 there is no other way
-        yield Session(address, http)
+        yield Session(address, http, connected)
 
 
 def _error_of(said: bytes) -> str:

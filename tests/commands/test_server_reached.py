@@ -1,5 +1,6 @@
 """Commands with --server: who may use a service, and what is told where none is reached."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -13,6 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from csms_redis.access.secret import hash_of, new_secret
+from csms_redis.contract.errors import OutcomeUnknown, Unavailable
+from csms_redis.remote.address import ServiceAddress
+from csms_redis.remote.session import open_session
 from tests.conftest import Service, Valkey, running_service, wait_for
 from tests.support.commands import ran
 from tests.support.terminal import Terminal
@@ -285,6 +289,23 @@ def test_a_write_is_sent_once(service: Service, tmp_path: Path) -> None:
     assert received == [b"GET", b"DELETE"]
     assert done.returncode == 1
     assert "The change may have been made" in done.stderr
+
+
+async def test_a_service_that_goes_away_under_the_first_request() -> None:
+    """It was there: who writes waits for it, also with what has found nobody since."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        address = ServiceAddress(url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        async with open_session(address) as session:
+            first = asyncio.create_task(session.send("POST", "/cs/p1", body=b"{}"))
+            accepted, _ = await asyncio.get_running_loop().sock_accept(listening)
+            with accepted:
+                assert await asyncio.get_running_loop().sock_recv(accepted, 1)
+                listening.close()
+                with pytest.raises(Unavailable, match="connection refused"):
+                    await session.send("POST", "/cs/p2", body=b"{}")
+            with pytest.raises(OutcomeUnknown):
+                await first
 
 
 def test_tls_is_spoken_where_there_is_none(service: Service, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from typing import TypeAlias
 Reread: TypeAlias = Callable[[Iterable[bytes]], None]
 """Called with the targets of records, to read those again that are still open."""
 
-_SOON = 0.001  # seconds: what changed together is read together
+# Seconds: what changed together is read together, after `watches` has asked whether anything has
+# a time to live, which it does 0.02 s after the first change: so no record is asked for its own
+_SOON = 0.025
 _SOME, _PAUSE = 20, 0.01  # records read in one go, and seconds between two: 2,000 a second
 
 

@@ -39,6 +39,8 @@ class MakeScan(Protocol):
         """Make it."""
 
 
+_NOT_ALL = "not all records are known"
+_NO_MASTER = f"{_NOT_ALL}: there is no connection to Redis"
 _UNTRACKED = "Redis does not tell of changes"
 _HANGS_UP = "Redis hangs up on SCAN"
 _TICK = 1.0  # seconds between looks at whether something is to be read again
@@ -133,12 +135,14 @@ class Preload:
     @property
     def problem(self) -> str | None:
         """Say what is not whole, for the operator; None if all kinds are."""
+        if not self._sources.all:
+            return _NO_MASTER
         problems = [
             f"the {resource.called}s of {source.master}: {whole.problem}"
             for source, resource, whole in self._kinds()
             if whole.problem is not None
         ]
-        return f"not all records are known: {'; '.join(problems)}" if problems else None
+        return f"{_NOT_ALL}: {'; '.join(problems)}" if problems else None
 
     @property
     def details(self) -> dict[str, dict[str, dict[str, object]]]:
@@ -168,7 +172,7 @@ class Preload:
         if self._said.get((source.master, resource)) != problem:
             self._said[source.master, resource] = problem
             _log.warning(
-                "not all records are known",
+                _NOT_ALL,
                 redis=str(source.master),
                 kind=resource.name,
                 reason=problem,
