@@ -181,8 +181,11 @@ def _components(
         "server": Component(signals.problem),
     }
     if (preload := supervisor.preload) is not None:
+        # where Redis cannot be read, that is why not all is known: one reason is enough
         found["preload"] = Component(
-            preload.problem, needed=preload.is_awaited, details=preload.details
+            preload.problem,
+            needed=preload.is_awaited and problem is None,
+            details=preload.details,
         )
     return found
 

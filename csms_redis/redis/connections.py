@@ -113,7 +113,8 @@ async def exchange(
 async def _reply(connection: AbstractConnection) -> Any:
     """The next reply; one that is an error is returned, not raised."""
     try:
-        return await connection.read_response()
+        # else it hangs up at LOADING, before the other replies are read; who sent them hangs up
+        return await connection.read_response(disconnect_on_error=False)
     except ERROR_REPLIES as error:
         return error
 

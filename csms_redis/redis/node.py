@@ -16,6 +16,8 @@ from csms_redis.redis.names import blamed
 from csms_redis.redis.outcomes import AWAY, UNKNOWN, Redirected, failure
 from csms_redis.redis.together import Together
 
+_NOT_WAITED = object()  # where no replica was waited for
+
 
 class Node:
     """A bounded number of connections to one server, on which commands are sent.
@@ -51,15 +53,16 @@ class Node:
         self._durability = durability
         self.has_every_key = False
         """Whether the server said that it is one by itself; a proxy may share the keys out."""
-        self._writes = Together(self._carry_out)
+        self._is_redis = False  # a proxy may carry out each command at another server
+        self._together = Together(self._send_writes)
         self._told_of_age = False  # whether the log says that the server has no WAITAOF
         self._closed = False
 
     async def write(self, *command: bytes | str | int, within: float, asking: bool = False) -> Any:
         """Send one command that changes something, once.
 
-        Those of one turn of the event loop are sent together, for each costs less so, unless the
-        key is just being moved.
+        Those of one turn of the event loop are sent together, for each costs less so; but not
+        through a proxy, where one would wait for another's server.
 
         Args:
             command: with its arguments.
@@ -71,10 +74,14 @@ class Node:
             OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
             Redirected: it was not carried out.
         """
-        if asking:
-            (reply,) = await self._carry_out([command], within=within, asking=True)
+        if asking or not self._is_redis:
+            said = (await self._send_writes([command], within=within, asking=asking))[0]
         else:
-            reply = await self._writes.send(command, within=within)
+            said = await self._together.send(command, within=within)
+        if isinstance(said, Exception):
+            raise said
+        # by each caller itself, so that what is logged is logged of its request
+        reply = self._judged(command, *said)
         if isinstance(reply, Exception):
             raise reply
         return reply
@@ -86,14 +93,22 @@ class Node:
             For each its reply, or the exception that `write` would raise.
         """
         try:
-            return await self._carry_out(commands, within=within)
+            said = await self._send_writes(commands, within=within)
         except (Unavailable, Redirected) as reason:
             return [reason] * len(commands)
+        confirmed = said[0][1]
+        missing = None if confirmed is _NOT_WAITED else unconfirmed(confirmed, self._durability)
+        return [
+            self._judged(command, reply, _NOT_WAITED)
+            if isinstance(reply, ERROR_REPLIES)
+            else missing or reply
+            for command, (reply, _) in zip(commands, said, strict=True)
+        ]
 
-    async def _carry_out(
+    async def _send_writes(
         self, commands: Sequence[Command], *, within: float, asking: bool = False
-    ) -> list[Any]:
-        """Send commands that change something; for each its reply, or why it is not confirmed."""
+    ) -> list[tuple[Any, Any]]:
+        """Send commands that change something; for each its reply, and what its replicas said."""
         durability = self._durability
         replies = await self._send(
             commands,
@@ -104,13 +119,16 @@ class Node:
             master=True,
         )
         waited = len(replies) > len(commands)
-        missing = unconfirmed(replies[-1], durability) if waited else None
-        return [
-            failure(self.address, command[0], reply, writing=True)
-            if isinstance(reply, ERROR_REPLIES)
-            else missing or reply
-            for command, reply in zip(commands, replies, strict=False)
-        ]
+        confirmed = replies[-1] if waited else _NOT_WAITED
+        return [(reply, confirmed) for reply in replies[: len(commands)]]
+
+    def _judged(self, command: Command, reply: Any, confirmed: Any) -> Any:
+        """A reply that counts; else why the write is refused, or not confirmed."""
+        if isinstance(reply, ERROR_REPLIES):
+            return failure(self.address, command[0], reply, writing=True)
+        if confirmed is _NOT_WAITED:
+            return reply
+        return unconfirmed(confirmed, self._durability) or reply
 
     async def read(self, *command: bytes | str | int, within: float) -> Any:
         """Send one command that changes nothing, and be answered `within` seconds.
@@ -206,7 +224,8 @@ class Node:
                     self._free.append(connection)
         except ERROR_REPLIES as error:
             raise failure(self.address, "connect", error, writing=False) from error
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
+            # ValueError: a redirection that names no server
             raise fault from blamed(self.address.host, self.address.port, error)
         return replies
 
@@ -226,6 +245,7 @@ class Node:
             said = await hello(connection)
             if said.get(b"role", b"master") != b"master":
                 raise ReadOnlyError("it is a replica", status_code="READONLY")
+            self._is_redis = b"mode" in said
             self.has_every_key = said.get(b"mode") == b"standalone"
             if self._durability.on_disk and not self._told_of_age:
                 version = said.get(b"version", b"").decode()

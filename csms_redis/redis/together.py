@@ -14,8 +14,8 @@ MOST: Final = 20
 _ALIKE: Final = 0.05  # seconds: what has less time than the first by more goes by itself
 
 
-class CarryOut(Protocol):
-    """Sends commands; for each its reply, or why there is none that counts."""
+class SendAll(Protocol):
+    """Sends commands; for each what was said to it."""
 
     async def __call__(self, commands: Sequence[Command], *, within: float) -> list[Any]:
         """Send them, to be answered within some seconds."""
@@ -47,15 +47,15 @@ class Together:
     write costs a tenth less. It makes no task: who gave the first command sends them all.
     """
 
-    __slots__ = ("_carry_out", "_group")
+    __slots__ = ("_group", "_send_all")
 
-    def __init__(self, carry_out: CarryOut) -> None:
+    def __init__(self, send_all: SendAll) -> None:
         """Send nothing yet.
 
         Args:
-            carry_out: sends commands.
+            send_all: sends commands.
         """
-        self._carry_out = carry_out
+        self._send_all = send_all
         self._group: _Group | None = None  # which others may join
 
     async def send(self, command: Command, *, within: float) -> Any:
@@ -66,7 +66,7 @@ class Together:
             within: seconds in which it must be answered.
 
         Returns:
-            The reply, or the exception that tells why there is none that counts.
+            What was said to it, or the exception that tells why there is no reply.
         """
         group = self._group
         if group is not None and group.takes(within):
@@ -79,7 +79,7 @@ class Together:
         try:
             await asyncio.sleep(0)
             self._close(group)
-            replies = await self._carry_out(group.commands, within=within)
+            replies = await self._send_all(group.commands, within=within)
         except (Unavailable, Redirected) as reason:
             replies = [reason] * len(group.commands)
         finally:

@@ -96,7 +96,7 @@ def test_readiness_follows_redis_and_liveness_does_not(
         "error": f"redis: {problem}",
         "components": {
             "server": "OK",
-            "preload": "not all records are known: there is no connection to Redis",
+            "preload": f"not all records are known: unix://{valkey.socket} cannot be read",
         },
     }
     assert service.request("GET", "/health").status == 200

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from tests.api.walking import listed
-from tests.conftest import API, Service, StartService, Valkey, password_hash, segment
+from tests.conftest import (
+    API,
+    Service,
+    StartService,
+    Valkey,
+    password_hash,
+    segment,
+    wait_for,
+)
 from tests.support.program import run_text
 from tests.support.service import environment
 
@@ -41,7 +49,8 @@ def test_what_is_stored_stays_usable(service: Service, redis: Any, cs_id: str) -
         body = json.dumps({"registrationStatus": status})
         return service.request("PUT", f"{API}{path}/registrationStatus", body, JSON).status
 
-    assert service.get(f"{path}/auth").json == STATION
+    # the service is told of it, in its time
+    wait_for(lambda: service.get(f"{path}/auth").json == STATION, "it is found")
     assert service.get(path).json["csId"] == cs_id
     assert [one["csId"] for one in listed(service, "/cs", {"csIdPrefix": cs_id})] == [cs_id]
     assert service.post(path, STATION).status == 400

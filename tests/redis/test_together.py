@@ -1,10 +1,15 @@
 """Writes of one turn of the event loop, on a real server."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import structlog
 from redis import Redis
+from structlog.testing import capture_logs
 
 from csms_redis.contract.errors import OutcomeUnknown, Unavailable
 from csms_redis.redis.address import Address
@@ -12,6 +17,7 @@ from csms_redis.redis.durability import MASTER_ONLY, Durability
 from csms_redis.redis.node import Node
 from csms_redis.redis.together import MOST
 from tests.conftest import Valkey, wait_for
+from tests.support.topologies.software import CHOSEN
 
 
 def node_of(valkey: Valkey, durability: Durability = MASTER_ONLY) -> Node:
@@ -27,6 +33,7 @@ def asking(valkey: Valkey) -> Redis:
 @pytest.fixture
 async def node(valkey: Valkey) -> AsyncIterator[Node]:
     made = node_of(valkey)
+    await made.write("SET", "first", "", within=1)  # what it writes to, it knows by then
     yield made
     await made.close()
 
@@ -34,7 +41,9 @@ async def node(valkey: Valkey) -> AsyncIterator[Node]:
 async def test_each_has_its_own_reply(node: Node) -> None:
     """Of more than are sent together, too, and of what is refused among them."""
     await node.write("SET", "text", "x", within=1)
-    writes = [node.write("INCRBY", f"n{number % 7}", number, within=1) for number in range(100)]
+    writes = [
+        node.write("INCRBY", f"together-{number % 7}", number, within=1) for number in range(100)
+    ]
     refused = node.write("INCR", "text", within=1)
     *said, error = await asyncio.gather(*writes, refused, return_exceptions=True)
 
@@ -43,19 +52,64 @@ async def test_each_has_its_own_reply(node: Node) -> None:
         sums[number % 7] += number
         assert said[number] == sums[number % 7]
     assert isinstance(error, Unavailable)
-    assert await node.write("INCR", "after", within=1) == 1
+    assert await node.write("INCR", "together-0", within=1) == sums[0] + 1
+
+
+async def test_a_refusal_is_logged_of_its_own_request(node: Node) -> None:
+    """And not of the request whose task has sent them all."""
+
+    async def write(name: str, *command: str) -> None:
+        structlog.contextvars.bind_contextvars(request_id=name)
+        await node.write(*command, within=1)
+
+    await node.write("SET", "text", "x", within=1)
+    with capture_logs([structlog.contextvars.merge_contextvars]) as logged:
+        fine = asyncio.create_task(write("fine", "SET", "other", "x"))
+        refused = asyncio.create_task(write("refused", "LPUSH", "text", "x"))
+        await asyncio.gather(fine, refused, return_exceptions=True)
+    assert [one["request_id"] for one in logged] == ["refused"]
+
+
+class Loading(Valkey):
+    """One that is not waited for until it has loaded."""
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            probe.connect(self.socket)
+            probe.sendall(b"PING\r\n")
+            return probe.recv(64).startswith(b"-LOADING")
+        return False
+
+
+async def test_who_is_refused_for_now_was_not_served(tmp_path: Path) -> None:
+    """Each of those that are sent together: the first refusal does not leave the others unread."""
+    often = "loading-process-events-interval-bytes"
+    CHOSEN.must_know(often)
+    with Valkey(tmp_path) as valkey:
+        node = node_of(valkey)
+        await node.write("SET", "first", "", within=1)
+        with asking(valkey) as redis:
+            redis.mset({f"k{number}": "x" * 2000 for number in range(2000)})
+            redis.save()
+    slow = Loading(tmp_path, "--key-load-delay", "5000", f"--{often}", "1024")
+    with slow:
+        writes = (node.write("SET", f"k{number}", "v", within=1) for number in range(3))
+        said = await asyncio.gather(*writes, return_exceptions=True)
+        await node.close()
+    assert [type(one) for one in said] == [Unavailable] * 3
 
 
 async def test_they_share_connections(node: Node, valkey: Valkey) -> None:
-    """Not one for each, though each may have one."""
+    """Not one for each, though each may have one; one is there already."""
 
     def connections() -> int:
         with asking(valkey) as redis:
             return int(redis.info("clients")["connected_clients"])
 
     before = connections()
-    await asyncio.gather(*(node.write("INCR", "n", within=1) for _ in range(MOST)))
-    assert connections() == before + 1
+    await asyncio.gather(*(node.write("INCR", "together", within=1) for _ in range(MOST)))
+    assert connections() == before
 
 
 async def test_a_caller_that_leaves(node: Node) -> None:
@@ -94,9 +148,11 @@ async def test_replicas_are_waited_for_once(valkey: Valkey) -> None:
         with asking(valkey) as redis:
             return int(redis.info("commandstats").get("cmdstat_wait", {"calls": 0})["calls"])
 
-    before = waits()
     node = node_of(valkey, Durability(replicas=1, timeout=0.2))
-    writes = (node.write("INCR", "n", within=1) for _ in range(5))
+    with pytest.raises(OutcomeUnknown):
+        await node.write("SET", "first", "", within=1)
+    before = waits()
+    writes = (node.write("INCR", "together", within=1) for _ in range(5))
     said = await asyncio.gather(*writes, return_exceptions=True)
     await node.close()
     assert len(said) == 5

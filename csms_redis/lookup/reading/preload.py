@@ -40,7 +40,6 @@ class MakeScan(Protocol):
 
 
 _NOT_ALL = "not all records are known"
-_NO_MASTER = f"{_NOT_ALL}: there is no connection to Redis"
 _UNTRACKED = "Redis does not tell of changes"
 _HANGS_UP = "Redis hangs up on SCAN"
 _TICK = 1.0  # seconds between looks at whether something is to be read again
@@ -135,9 +134,11 @@ class Preload:
     @property
     def problem(self) -> str | None:
         """Say what is not whole, for the operator; None if all kinds are."""
-        if not self._sources.all:
-            return _NO_MASTER
-        problems = [
+        missing = self._sources.missing
+        if not self._sources.all and not missing:
+            return f"{_NOT_ALL}: Redis' master is not known"
+        problems = [f"{master} cannot be read" for master in missing]
+        problems += [
             f"the {resource.called}s of {source.master}: {whole.problem}"
             for source, resource, whole in self._kinds()
             if whole.problem is not None

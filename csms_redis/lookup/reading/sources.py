@@ -128,6 +128,11 @@ class Sources:
         """The source that reads from a server; None where none does."""
         return self._by_master.get(master)
 
+    @property
+    def missing(self) -> list[Address]:
+        """The masters that cannot be read."""
+        return [master for master in self._topology.masters if master not in self._by_master]
+
     def of_key(self, key: bytes) -> Source | None:
         """The source of a key's master; None where that cannot be read."""
         master = self._topology.owner(key)
