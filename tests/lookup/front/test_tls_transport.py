@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from random import Random
 from typing import Any, Final, TypeAlias
 
 import pytest
@@ -404,6 +405,71 @@ def test_a_broken_record_ends_one_connection(run: Run) -> None:
                 assert await client.read() == (b"", "SSLV3_ALERT_BAD_RECORD_MAC")
                 await other.say(CLOSE)
                 assert (await other.read())[1] == "closed"
+
+    run(test)
+
+
+def spoiled(said: bytes, random: Random) -> bytes:
+    """Some bytes are others, missing, there twice or in another order; or what follows is noise."""
+    at, to = sorted(random.randrange(len(said) + 1) for _ in range(2))
+    before, piece, after = said[:at], said[at:to], said[to:]
+    noise = random.randbytes(random.randrange(1, 100))
+    flipped = bytearray(said)
+    flipped[random.randrange(len(said))] ^= 1 << random.randrange(8)
+    return random.choice(
+        [
+            before + after,
+            before + piece * 2 + after,
+            after + piece + before,
+            before + noise + after,
+            before + noise,
+            said + noise,
+            bytes(flipped),
+        ]
+    )
+
+
+async def spoiled_connection(site: Site, stack: ExitStack, random: Random) -> None:
+    """What one client says is spoiled: its hello, the end of its handshake, or a request."""
+    version = random.choice([TLS_1_2, TLS_1_3])
+    client = Client(site, stack, of_client(version), step=random.choice([1, 7, 100, 2**16]))
+    when = random.randrange(3)
+    if when == 0:
+        with suppress(ssl.SSLWantReadError):
+            client.tls.do_handshake()
+    else:
+        await client.shake_hands()
+        if when == 2:
+            await client.send()
+        client.tls.write(random.choice([station("cs001"), CLOSE, SLOW, REGISTER]))
+    spoiled_bytes = spoiled(client.outgoing.read(), random)
+    with suppress(ConnectionError):
+        await asyncio.get_running_loop().sock_sendall(client.socket, spoiled_bytes)
+    for _ in range(random.randrange(5)):
+        await asyncio.sleep(0)
+    random.choice([client.socket.close, partial(client.socket.shutdown, socket.SHUT_WR)])()
+
+
+@pytest.mark.parametrize(
+    "rounds", [300, pytest.param(30_000, marks=pytest.mark.slow)], ids=["300", "30000"]
+)
+def test_whatever_a_client_says(run: Run, rounds: int) -> None:
+    """Nothing is raised, no connection is left behind, and the others go on."""
+    random = Random(rounds)
+
+    async def test(site: Site) -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        with capture_logs():
+            for start in range(0, rounds, AT_ONCE):
+                with ExitStack() as stack:
+                    for _ in range(start, start + AT_ONCE):
+                        await spoiled_connection(site, stack, random)
+                async with asyncio.timeout(PATIENCE):
+                    while len(site.lookup_server.connections):  # noqa: ASYNC110 nothing tells
+                        await asyncio.sleep(0.001)
+                assert (await secured(site, CLOSE, expected=(b"", "closed")))[1] == "closed"
+        assert not faults
 
     run(test)
 
