@@ -1,9 +1,7 @@
 """Writes of one turn of the event loop, on a real server."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from csms_redis.redis.durability import MASTER_ONLY, Durability
 from csms_redis.redis.node import Node
 from csms_redis.redis.together import MOST
 from tests.conftest import Valkey, wait_for
+from tests.support.loading import LoadingValkey
 from tests.support.topologies.software import CHOSEN
 
 
@@ -70,18 +69,6 @@ async def test_a_refusal_is_logged_of_its_own_request(node: Node) -> None:
     assert [one["request_id"] for one in logged] == ["refused"]
 
 
-class Loading(Valkey):
-    """One that is not waited for until it has loaded."""
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            probe.connect(self.socket)
-            probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"-LOADING")
-        return False
-
-
 async def test_who_is_refused_for_now_was_not_served(tmp_path: Path) -> None:
     """Each of those that are sent together: the first refusal does not leave the others unread."""
     often = "loading-process-events-interval-bytes"
@@ -92,7 +79,7 @@ async def test_who_is_refused_for_now_was_not_served(tmp_path: Path) -> None:
         with asking(valkey) as redis:
             redis.mset({f"k{number}": "x" * 2000 for number in range(2000)})
             redis.save()
-    slow = Loading(tmp_path, "--key-load-delay", "5000", f"--{often}", "1024")
+    slow = LoadingValkey(tmp_path, "--key-load-delay", "5000", f"--{often}", "1024")
     with slow:
         writes = (node.write("SET", f"k{number}", "v", within=1) for number in range(3))
         said = await asyncio.gather(*writes, return_exceptions=True)

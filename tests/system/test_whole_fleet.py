@@ -4,11 +4,10 @@ Figures are printed (`-s`).
 """
 
 import asyncio
-import socket
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from hashlib import sha256
 from time import monotonic
 from typing import Any
@@ -24,6 +23,7 @@ from tests.deploy.test_kubernetes import PROCESS
 from tests.support.balancers import NGINX, running
 from tests.support.http_client import HttpClient, connections
 from tests.support.load import ShortClient
+from tests.support.loading import LoadingValkey
 from tests.support.measure import figures, resident, say
 from tests.support.service import Service as Registry
 from tests.support.service import free_port
@@ -185,18 +185,6 @@ def test_ready_in_part(valkey: Valkey, admin: Redis, start_service: StartService
     ready(service)
     wait_for(lambda: len(service.events("all records are known")) == 3, "whole in the end")
     assert service.get(f"/cs/{stations.PATTERN % 4999}/auth").status == 200
-
-
-class LoadingValkey(Valkey):
-    """One that is not waited for until it has loaded."""
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            probe.connect(self.socket)
-            probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"-LOADING")
-        return False
 
 
 async def test_a_redis_that_loads_its_data(start_service: StartService) -> None:

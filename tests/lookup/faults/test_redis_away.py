@@ -5,15 +5,14 @@ were. Figures are printed (`-s`); asserted is ten times what is wanted.
 """
 
 import asyncio
-import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 
 import pytest
 from redis import Redis
 
-from tests.conftest import Valkey, running_service, running_valkey, wait_for
+from tests.conftest import running_service, running_valkey, wait_for
 from tests.support.faulty_site import (
     CACHED_WANTED,
     COLD,
@@ -27,6 +26,7 @@ from tests.support.faulty_site import (
     watched,
 )
 from tests.support.http_client import connections
+from tests.support.loading import LoadingValkey, ping
 from tests.support.measure import descriptors, figures, percentile, say
 from tests.support.topologies.software import CHOSEN
 
@@ -117,23 +117,6 @@ class Loading(Fault):
 
     def over(self, site: Site) -> bool:
         return ping(site.valkey.socket) == b"+PONG"
-
-
-class LoadingValkey(Valkey):
-    """One that is not waited for until it has loaded."""
-
-    def _answers(self) -> bool:
-        return ping(self.socket).startswith(b"-LOADING")
-
-
-def ping(path: str) -> bytes:
-    """The reply to a PING, without any client's patience; nothing where there is none."""
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        probe.connect(path)
-        probe.sendall(b"PING\r\n")
-        return probe.recv(1024).strip()
-    return b""
 
 
 FAULTS = [Frozen(), Killed(), HalfOpen(), Slow(), Demoted(), Loading()]
