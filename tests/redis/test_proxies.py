@@ -1,5 +1,6 @@
 """Servers and proxies without HELLO, or without more: what works there, and that it does."""
 
+import asyncio
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from csms_redis.redis.address import Address
+from csms_redis.redis.node import Node
 from tests.conftest import Service, running_service, short_directory, wait_for
 from tests.support.service import HOST, run
 from tests.support.topologies.filter_proxy import FilterProxy
@@ -133,6 +136,27 @@ def test_what_is_imported_is_found_behind_a_proxy_that_shares_keys_out(
             assert [
                 each for each in stations if service.get(f"/cs/{each}/auth").status != 200
             ] == []
+
+
+@pytest.mark.parametrize("settings", [{"hangs_up_on": TWEMPROXY}, {"refuses": ENVOY}])
+async def test_a_silent_server_behind_a_proxy_holds_up_no_other(settings: dict[str, Any]) -> None:
+    """Writes that come at once go one by one there: a proxy gives the replies in their order."""
+    with Standalone() as one, Standalone() as other, Proxies() as proxies:
+        host, port = FilterProxy(proxies, one.node.own, other.node.own, **settings).address
+        node = Node(Address(host=host, port=port), max_connections=20)
+        keys = [f"cs{number:03}" for number in range(20)]
+        for key in keys:
+            await node.write("SET", key, "before", within=5)
+        healthy = {key for key in keys if one.node.call("EXISTS", key)}
+        assert 0 < len(healthy) < len(keys)
+        other.node.freeze()
+        try:
+            writes = (node.write("SET", key, "after", within=1) for key in keys)
+            said = await asyncio.gather(*writes, return_exceptions=True)
+        finally:
+            other.node.thaw()
+        await node.close()
+    assert {key for key, reply in zip(keys, said, strict=True) if reply == b"OK"} == healthy
 
 
 def test_listings_need_no_hello(tmp_path: Path) -> None:
