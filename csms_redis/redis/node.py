@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as HungUp
@@ -16,7 +16,8 @@ from csms_redis.redis.names import blamed
 from csms_redis.redis.outcomes import AWAY, UNKNOWN, Redirected, failure
 from csms_redis.redis.together import Together
 
-_NOT_WAITED = object()  # where no replica was waited for
+Said: TypeAlias = tuple[Any, Any]
+"""What was said to a write: its reply, or why there is none; and the reply of who confirms it."""
 
 
 class Node:
@@ -51,12 +52,15 @@ class Node:
         self._slots = asyncio.Semaphore(max_connections)
         self._free: list[AbstractConnection] = []  # the last used last
         self._durability = durability
-        self.has_every_key = False
-        """Whether the server said that it is one by itself; a proxy may share the keys out."""
-        self._is_redis = False  # a proxy may carry out each command at another server
+        self._mode: bytes | None = None  # as the server says; a proxy, which has several, does not
         self._together = Together(self._send_writes)
         self._told_of_age = False  # whether the log says that the server has no WAITAOF
         self._closed = False
+
+    @property
+    def has_every_key(self) -> bool:
+        """Whether the server said that it is one by itself; a proxy may share the keys out."""
+        return self._mode == b"standalone"
 
     async def write(self, *command: bytes | str | int, within: float, asking: bool = False) -> Any:
         """Send one command that changes something, once.
@@ -74,16 +78,14 @@ class Node:
             OutcomeUnknown: it was sent and nobody knows, or not enough replicas have it.
             Redirected: it was not carried out.
         """
-        if asking or not self._is_redis:
-            said = (await self._send_writes([command], within=within, asking=asking))[0]
+        if asking or self._mode is None:
+            ((reply, confirmed),) = await self._send_writes([command], within=within, asking=asking)
         else:
-            said = await self._together.send(command, within=within)
-        if isinstance(said, Exception):
-            raise said
+            reply, confirmed = await self._together.send(command, within=within)
         # by each caller itself, so that what is logged is logged of its request
-        reply = self._judged(command, *said)
-        if isinstance(reply, Exception):
-            raise reply
+        failed = self._refused(command, reply) or self._missing(confirmed)
+        if failed is not None:
+            raise failed
         return reply
 
     async def write_all(self, commands: Sequence[Command], *, within: float) -> list[Any]:
@@ -92,43 +94,41 @@ class Node:
         Returns:
             For each its reply, or the exception that `write` would raise.
         """
-        try:
-            said = await self._send_writes(commands, within=within)
-        except (Unavailable, Redirected) as reason:
-            return [reason] * len(commands)
-        confirmed = said[0][1]
-        missing = None if confirmed is _NOT_WAITED else unconfirmed(confirmed, self._durability)
+        said = await self._send_writes(commands, within=within)
+        missing = self._missing(said[0][1])
         return [
-            self._judged(command, reply, _NOT_WAITED)
-            if isinstance(reply, ERROR_REPLIES)
-            else missing or reply
+            self._refused(command, reply) or missing or reply
             for command, (reply, _) in zip(commands, said, strict=True)
         ]
 
     async def _send_writes(
         self, commands: Sequence[Command], *, within: float, asking: bool = False
-    ) -> list[tuple[Any, Any]]:
-        """Send commands that change something; for each its reply, and what its replicas said."""
+    ) -> list[Said]:
+        """Send commands that change something; for each what was said to it."""
         durability = self._durability
-        replies = await self._send(
-            commands,
-            before=[("ASKING",)] if asking else [],
-            after=durability.commands,
-            broken=OutcomeUnknown(UNKNOWN),
-            within=within + (durability.timeout if durability.replicas else 0),
-            master=True,
-        )
-        waited = len(replies) > len(commands)
-        confirmed = replies[-1] if waited else _NOT_WAITED
+        try:
+            replies = await self._send(
+                commands,
+                before=[("ASKING",)] if asking else [],
+                after=durability.commands,
+                broken=OutcomeUnknown(UNKNOWN),
+                within=within + (durability.timeout if durability.replicas else 0),
+                master=True,
+            )
+        except (Unavailable, Redirected) as reason:
+            return [(reason, None)] * len(commands)
+        confirmed = replies[-1] if len(replies) > len(commands) else None
         return [(reply, confirmed) for reply in replies[: len(commands)]]
 
-    def _judged(self, command: Command, reply: Any, confirmed: Any) -> Any:
-        """A reply that counts; else why the write is refused, or not confirmed."""
+    def _refused(self, command: Command, reply: Any) -> Exception | None:
+        """Why a write was not carried out, or is not known to be; None where it was."""
         if isinstance(reply, ERROR_REPLIES):
             return failure(self.address, command[0], reply, writing=True)
-        if confirmed is _NOT_WAITED:
-            return reply
-        return unconfirmed(confirmed, self._durability) or reply
+        return reply if isinstance(reply, Unavailable | Redirected) else None
+
+    def _missing(self, confirmed: Any) -> OutcomeUnknown | None:
+        """Why a write is not where it must be; None where it is, or nobody was waited for."""
+        return None if confirmed is None else unconfirmed(confirmed, self._durability)
 
     async def read(self, *command: bytes | str | int, within: float) -> Any:
         """Send one command that changes nothing, and be answered `within` seconds.
@@ -245,8 +245,7 @@ class Node:
             said = await hello(connection)
             if said.get(b"role", b"master") != b"master":
                 raise ReadOnlyError("it is a replica", status_code="READONLY")
-            self._is_redis = b"mode" in said
-            self.has_every_key = said.get(b"mode") == b"standalone"
+            self._mode = said.get(b"mode")
             if self._durability.on_disk and not self._told_of_age:
                 version = said.get(b"version", b"").decode()
                 self._told_of_age = tell_of_old_server(str(self.address), version)

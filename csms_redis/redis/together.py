@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from csms_redis.contract.errors import OutcomeUnknown, Unavailable
+from csms_redis.contract.errors import OutcomeUnknown
 from csms_redis.redis.connections import Command
-from csms_redis.redis.outcomes import UNKNOWN, Redirected
+from csms_redis.redis.outcomes import UNKNOWN
 
 MOST: Final = 20
 """Commands that are sent together. More would wait for each other's replies."""
 
 _ALIKE: Final = 0.05  # seconds: what has less time than the first by more goes by itself
+
+_NOTHING: Final = object()  # was said, because who sends them all was cancelled
 
 
 class SendAll(Protocol):
@@ -34,17 +36,17 @@ class _Group:
     def takes(self, within: float) -> bool:
         return len(self.commands) < MOST and abs(within - self.within) < _ALIKE
 
-    def answer(self, replies: list[Any]) -> None:
-        for waiting, reply in zip(self.others, replies[1:], strict=True):
+    def answer(self, said: list[Any]) -> None:
+        for number, waiting in enumerate(self.others, start=1):
             if not waiting.done():
-                waiting.set_result(reply)
+                waiting.set_result(said[number] if said else _NOTHING)
 
 
 class Together:
     """Sends each command with those that are given in the same turn of the event loop.
 
-    One system call sends them all and one brings the replies: with 64 clients that write at once, a
-    write costs a tenth less. It makes no task: who gave the first command sends them all.
+    One system call sends them all and one brings the replies. It makes no task: who gave the first
+    command sends them all.
     """
 
     __slots__ = ("_group", "_send_all")
@@ -66,26 +68,30 @@ class Together:
             within: seconds in which it must be answered.
 
         Returns:
-            What was said to it, or the exception that tells why there is no reply.
+            What was said to it.
+
+        Raises:
+            OutcomeUnknown: the caller that was to send it was cancelled.
         """
         group = self._group
         if group is not None and group.takes(within):
-            reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             group.commands.append(command)
-            group.others.append(reply)
-            return await reply
+            group.others.append(waiting)
+            own = await waiting
+            if own is _NOTHING:
+                raise OutcomeUnknown(UNKNOWN)
+            return own
         group = self._group = _Group(command, within)
-        replies: list[Any] = []
+        said: list[Any] = []
         try:
             await asyncio.sleep(0)
             self._close(group)
-            replies = await self._send_all(group.commands, within=within)
-        except (Unavailable, Redirected) as reason:
-            replies = [reason] * len(group.commands)
+            said = await self._send_all(group.commands, within=within)
         finally:
             self._close(group)
-            group.answer(replies or [OutcomeUnknown(UNKNOWN)] * len(group.commands))
-        return replies[0]
+            group.answer(said)
+        return said[0]
 
     def _close(self, group: _Group) -> None:
         if self._group is group:

@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.walking import listed
-from tests.conftest import (
-    API,
-    Service,
-    StartService,
-    Valkey,
-    password_hash,
-    segment,
-    wait_for,
-)
+from tests.conftest import API, Service, StartService, Valkey, password_hash, segment, wait_for
 from tests.support.program import run_text
 from tests.support.service import environment
 

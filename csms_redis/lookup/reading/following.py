@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TypeAlias
 
+from csms_redis.lookup.reading.watches import LOOK_AFTER
+
 Reread: TypeAlias = Callable[[Iterable[bytes]], None]
 """Called with the targets of records, to read those again that are still open."""
 
-# Seconds: what changed together is read together, after `watches` has asked whether anything has
-# a time to live, which it does 0.02 s after the first change: so no record is asked for its own
-_SOON = 0.025
+# seconds: what changed together is read together, and after that look, so that none of it is asked
+# for its own time to live
+_SOON = LOOK_AFTER + 0.005
 _SOME, _PAUSE = 20, 0.01  # records read in one go, and seconds between two: 2,000 a second
 
 

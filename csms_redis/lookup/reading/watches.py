@@ -1,7 +1,7 @@
 """What is watched on a read connection besides its records: layout, data set, times to live."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -14,7 +14,9 @@ from csms_redis.redis.own_slots import OwnSlots, read_own_slots
 from csms_redis.registry.data_set import DataSet
 from csms_redis.registry.layout import Layout, UnknownLayout
 
-_SOON = 0.02  # seconds from the first change to a look at whether anything has a time to live
+LOOK_AFTER: Final = 0.02
+"""Seconds from the first change to a look at whether anything has a time to live."""
+
 _log = structlog.get_logger()
 
 
@@ -96,7 +98,7 @@ class Watches:
         if self._layout is not None and (keys is None or self._layout.key in keys):
             self._layout.changed()
         if self.lifetimes is not None and self.lifetimes.changed(keys):
-            asyncio.get_running_loop().call_later(_SOON, self._ask_lifetimes, connection)
+            asyncio.get_running_loop().call_later(LOOK_AFTER, self._ask_lifetimes, connection)
 
     def slots_changed(self) -> None:
         """Believe no more what the master said of times to live, until it is asked again.
